@@ -1,7 +1,7 @@
 """Fill the texels that no view painted.
 
-Both operators are one index gather: every texel copies exactly one painted texel, so gradients flow back to the
-texel that was copied, and the index depends only on what is painted, never on colours.
+Both operators are one index gather: every texel copies exactly one painted texel, so gradients flow back to
+the texel that was copied, and the index depends only on what is painted, never on colours.
 """
 
 from __future__ import annotations
@@ -16,30 +16,35 @@ from texgen.atlas import Atlas
 
 
 def dilate_nearest(texture: Tensor, mask: Tensor, max_distance: float | None = None) -> Tensor:
-    """Copy to every texel outside `mask` the colour of the nearest texel inside it, nearest in the texture plane.
+    """Copy to every texel outside `mask` the colour of the nearest texel inside it, nearest in the texture
+    plane.
 
-    texture: [C, T, T]. mask: [1, T, T], inside where > 0.5. max_distance: in texels; texels farther from the mask
-    keep their own colour (None = no limit). Differentiable in `texture`. Raises ValueError when the mask is empty.
+    texture: [C, T, T]. mask: [1, T, T], inside where > 0.5. max_distance: in texels; texels farther from
+    the mask keep their own colour (None = no limit). Differentiable in `texture`. Raises ValueError when
+    the mask is empty.
     """
     return _take(texture, padding_index(mask, max_distance))
 
 
 def fill_uncovered(texture: Tensor, painted: Tensor, atlas: Atlas) -> Tensor:
-    """Fill unpainted chart texels from the nearest painted texel on the surface, then pad the charts' outside.
+    """Fill unpainted chart texels from the nearest painted texel on the surface, then pad the charts'
+    outside.
 
-    "On the surface" means by distance between 3D surface points: a texel beside a chart border takes its colour
-    from across the seam when that is nearer, where a fill in the texture plane would take it from a far place of
-    the same chart, or from another chart.
+    "On the surface" means by distance between 3D surface points: a texel beside a chart border takes its
+    colour from across the seam when that is nearer, where a fill in the texture plane would take it from a
+    far place of the same chart, or from another chart.
 
-    texture: [C, T, T]. painted: [1, T, T], painted where > 0. atlas: of the same size; painted texels off its charts
-    are overwritten by the padding. Returns [C, T, T]. Differentiable in `texture`.
+    texture: [C, T, T]. painted: [1, T, T], painted where > 0. atlas: of the same size; painted texels off
+    its charts are overwritten by the padding. Returns [C, T, T]. Differentiable in `texture`.
     Raises ValueError when no chart texel is painted.
     """
     return _take(texture, fill_index(painted, atlas))
 
 
 def padding_index(mask: Tensor, max_distance: float | None = None) -> Tensor:
-    """[T, T] int64: the flat index of the nearest texel inside `mask` [1, T, T] (its own index inside the mask)."""
+    """[T, T] int64: the flat index of the nearest texel inside `mask` [1, T, T] (its own index inside the
+    mask).
+    """
     inside = (mask[0] > 0.5).cpu().numpy()
     if not inside.any():
         raise ValueError("There is nothing to dilate: the mask has no texel above 0.5.")
@@ -52,9 +57,11 @@ def padding_index(mask: Tensor, max_distance: float | None = None) -> Tensor:
 
 
 def fill_index(painted: Tensor, atlas: Atlas) -> Tensor:
-    """[T, T] int64: for every texel, the flat index of the painted chart texel that `fill_uncovered` copies.
+    """[T, T] int64: for every texel, the flat index of the painted chart texel that `fill_uncovered`
+    copies.
 
-    It depends on the geometry and the coverage alone, so that a caller may compute it once and gather many times.
+    It depends on the geometry and the coverage alone, so that a caller may compute it once and gather many
+    times.
     """
     if painted.shape[-2:] != atlas.mask.shape[-2:]:
         raise ValueError(
@@ -64,7 +71,7 @@ def fill_index(painted: Tensor, atlas: Atlas) -> Tensor:
     chart = (atlas.mask.reshape(-1) > 0.5).cpu().numpy()
     known = chart & (painted.detach().reshape(-1) > 0).cpu().numpy()
     if not known.any():
-        raise ValueError("No texel on the mesh's charts is painted, so there is no colour to fill the rest with.")
+        raise ValueError("No texel on the mesh's charts is painted: there is no colour to fill the rest with.")
     source = np.arange(chart.size, dtype=np.int64)
     missing = chart & ~known
     if missing.any():

@@ -1,8 +1,8 @@
 """Image to texture: the two projection operators that the painting methods differ in.
 
-`gather` asks every texel where it is seen in the image and samples there: no holes, no atomics, exact gradient.
-`scatter_mip` asks every pixel where it lands in the texture and splats it there, InTeX's way: it leaves holes,
-which are closed from splats at lower resolutions.
+`gather` asks every texel where it is seen in the image and samples there: no holes, no atomics, exact
+gradient. `scatter_mip` asks every pixel where it lands in the texture and splats it there, InTeX's way: it
+leaves holes, which are closed from splats at lower resolutions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Visibility:
 
     pixel: [T, T, 2] continuous (x, y) in pixels, pixel centres at half-integers, y down.
     visible: [1, T, T] float, 1 where the surface point of the texel centre is seen from the eye.
-    cosine: [1, T, T] in [0, 1], |cos| between the surface normal and the direction to the eye, 0 off the charts.
+    cosine: [1, T, T] in [0, 1], |cos| between the surface normal and the direction to the eye, 0 off the
+    charts.
     """
 
     pixel: Tensor
@@ -44,10 +45,10 @@ def texel_visibility(
 ) -> Visibility:
     """Project every texel into a camera and test by a ray from the eye whether it is seen.
 
-    The ray test is exact: it does not compare with a depth image, so the answer does not depend on the image's
-    resolution. A texel is seen when the ray's first hit is its own face, or lies no nearer than
-    `(1 - epsilon)` of the texel's distance (a neighbour across a shared edge), or when nothing is hit at all
-    (the ray slipped through the crack between two faces at the silhouette).
+    The ray test is exact: it does not compare with a depth image, so the answer does not depend on the
+    image's resolution. A texel is seen when the ray's first hit is its own face, or lies no nearer than
+    `(1 - epsilon)` of the texel's distance (a neighbour across a shared edge), or when nothing is hit at
+    all (the ray slipped through the crack between two faces at the silhouette).
 
     mesh, atlas: the atlas belongs to this mesh. camera: one camera. size: image side, or (height, width).
     min_cosine: texels seen at a smaller cosine count as not visible. epsilon: relative to the distance.
@@ -55,7 +56,7 @@ def texel_visibility(
     Raises ValueError when `camera` holds more or fewer than one camera.
     """
     if len(camera) != 1:
-        raise ValueError(f"texel_visibility needs exactly one camera and got {len(camera)}; index the rig first.")
+        raise ValueError(f"texel_visibility takes exactly one camera and got {len(camera)}; pass rig[i].")
     height, width = (size, size) if isinstance(size, int) else size
     points = atlas.position.reshape(-1, 3)
     clip = transform(points, clip_from_world(camera, aspect=width / height))[0]
@@ -67,7 +68,8 @@ def texel_visibility(
     to_eye = eye(camera)[0] - points
     distance = to_eye.norm(dim=-1)
     covered = atlas.mask.reshape(-1) > 0
-    cosine = (F.normalize(to_eye, dim=-1) * atlas.normal.reshape(-1, 3)).sum(-1).abs().clamp(max=1.0) * covered
+    cosine = (F.normalize(to_eye, dim=-1) * atlas.normal.reshape(-1, 3)).sum(-1).abs().clamp(max=1.0)
+    cosine = cosine * covered
 
     with torch.no_grad():
         in_frame = (pixel >= 0).all(-1) & (pixel[:, 0] <= width) & (pixel[:, 1] <= height)
@@ -90,25 +92,28 @@ def gather(image: Tensor, visibility: Visibility, mask: Tensor | None = None) ->
 
     image: [C, H, W]. visibility: of the same camera, made with this image's (H, W).
     mask: [1, H, W], pixels above 0.5 show the object; None = all pixels of the image do.
-    Returns values [C, T, T] (bilinear sample, 0 where the weight is 0) and weight [1, T, T] in {0, 1}: 1 where the
-    texel is visible and none of the pixels its bilinear sample reads is outside the mask or the image, so that no
-    background colour bleeds into the texture. Differentiable in `image` (and in `visibility.pixel`).
+    Returns values [C, T, T] (bilinear sample, 0 where the weight is 0) and weight [1, T, T] in {0, 1}: 1
+    where the texel is visible and none of the pixels its bilinear sample reads is outside the mask or the
+    image, so that no background colour bleeds into the texture. Differentiable in `image` (and in
+    `visibility.pixel`).
     """
     height, width = image.shape[-2:]
     if mask is not None and mask.shape[-2:] != image.shape[-2:]:
-        raise ValueError(f"mask is {tuple(mask.shape[-2:])} but the image is {(height, width)}; pass equal sizes.")
+        raise ValueError(f"mask is {tuple(mask.shape[-2:])} but the image is {(height, width)}; make them equal.")
     pixel = visibility.pixel.to(image.dtype)
     with torch.no_grad():
         inside = _footprint_inside(pixel, height, width, mask)
         weight = visibility.visible.to(image.dtype) * inside[None]
     extent = pixel.new_tensor([width, height])
-    grid = pixel / extent * 2 - 1
-    values = F.grid_sample(image[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
-    return values * weight, weight
+    grid = (pixel / extent * 2 - 1)[None]
+    values = F.grid_sample(image[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return values[0] * weight, weight
 
 
 def _footprint_inside(pixel: Tensor, height: int, width: int, mask: Tensor | None) -> Tensor:
-    """[T, T] bool: every pixel with a positive bilinear weight at `pixel` [T, T, 2] is in the image and the mask."""
+    """[T, T] bool: every pixel with a positive bilinear weight at `pixel` [T, T, 2] is in the image and the
+    mask.
+    """
     corner = (pixel - 0.5).floor()
     exact = (pixel - 0.5) == corner  # the far neighbour then has weight 0 and may lie anywhere
     limit = pixel.new_tensor([width, height])
@@ -128,7 +133,8 @@ def _footprint_inside(pixel: Tensor, height: int, width: int, mask: Tensor | Non
 
 
 def splat(values: Tensor, uv: Tensor, weight: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Add samples into a square texture with bilinear weights: the transpose of bilinear clamp-to-edge sampling.
+    """Add samples into a square texture with bilinear weights: the transpose of bilinear clamp-to-edge
+    sampling.
 
     values: [P, C]. uv: [P, 2] in [0, 1]. weight: [P] non-negative. size: texels per side.
     Returns the weighted sum of values [C, size, size] and the sum of weights [1, size, size].
@@ -155,23 +161,24 @@ def scatter_mip(
 ) -> tuple[Tensor, Tensor]:
     """InTeX's back-projection: splat pixels into the texture, close holes from splats at lower resolutions.
 
-    The image is splatted at `texture_size`; texels that received exactly nothing take values and weights of the
-    splat at half that size, upsampled bilinearly, and so on while the level's size exceeds `min_level` (1024, 512,
-    256 for the published 1024 texture). Texel centres are at half-integers here; the published grid puts them on
-    the texture's border (`align_corners`), half a texel away.
+    The image is splatted at `texture_size`; texels that received exactly nothing take values and weights of
+    the splat at half that size, upsampled bilinearly, and so on while the level's size exceeds `min_level`
+    (1024, 512, 256 for the published 1024 texture). Texel centres are at half-integers here; the published
+    grid puts them on the texture's border (`align_corners`), half a texel away.
 
-    image: [C, H, W]. buffer: one view rendered at (H, W). texture_size: T. mask: [1, H, W] >= 0, a factor on each
-    pixel's weight (0 leaves it out; pixels that see no face, or see it edge-on at cosine 0, are always left out).
+    image: [C, H, W]. buffer: one view rendered at (H, W). texture_size: T. mask: [1, H, W] >= 0, a factor
+    on each pixel's weight (0 leaves it out; pixels that see no face, or see it edge-on at cosine 0, are
+    always left out).
     Returns value_sum [C, T, T] and weight [1, T, T]; the colour is value_sum / weight where weight > 0.
     Differentiable in image, mask and buffer.uv. Raises ValueError on unequal sizes.
     Source: InTeX (arXiv 2403.11878), section 3.
     """
     if buffer.face.shape[0] != 1:
-        raise ValueError(f"scatter_mip takes one view and the buffer holds {buffer.face.shape[0]}; use buffer.view(i).")
+        raise ValueError(f"scatter_mip takes one view, not {buffer.face.shape[0]}; pass buffer.view(i).")
     if not image.shape[-2:] == buffer.face.shape[-2:] == mask.shape[-2:]:
         raise ValueError(
             f"image {tuple(image.shape[-2:])}, buffer {tuple(buffer.face.shape[-2:])} and mask "
-            f"{tuple(mask.shape[-2:])} must have the same height and width; resize the image to the render size."
+            f"{tuple(mask.shape[-2:])} must have equal height and width; resize the image to the render size."
         )
     used = (buffer.face[0] >= 0) & (buffer.cosine[0, 0] > 0) & (mask[0] > 0)
     values = image[:, used].T
@@ -185,7 +192,8 @@ def scatter_mip(
         if not holes.any():
             break
         coarse = torch.cat(splat(values, uv, pixel_weight, level))
-        fine = F.interpolate(coarse[None], size=(texture_size, texture_size), mode="bilinear", align_corners=False)[0]
+        size = (texture_size, texture_size)
+        fine = F.interpolate(coarse[None], size=size, mode="bilinear", align_corners=False)[0]
         value_sum = torch.where(holes, fine[:-1], value_sum)
         weight = torch.where(holes, fine[-1:], weight)
         level //= 2

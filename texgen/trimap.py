@@ -28,7 +28,8 @@ def hard_trimap(count: Tensor, best_cosine: Tensor, cosine: Tensor) -> Trimap:
 
     count: [N, 1, H, W] painted weight as rendered in this view; the caller composites it over 1 so that the
     background counts as painted. best_cosine: best cosine any earlier view had at the surface (-1 = none).
-    cosine: this view's cosine. generate = count < 0.1; refine = best_cosine < cosine elsewhere; keep = the rest.
+    cosine: this view's cosine. generate = count < 0.1; refine = best_cosine < cosine elsewhere; keep = the
+    rest.
     """
     generate = count < PAINTED_THRESHOLD
     refine = (best_cosine < cosine) & ~generate
@@ -40,9 +41,9 @@ def soft_trimap(count: Tensor, best_cosine: Tensor, cosine: Tensor, sharpness: f
     """The same rules with sigmoids of slope `sharpness` in place of the comparisons, for training.
 
     Shapes as in `hard_trimap`; differentiable in all three. With s the sigmoid and k the sharpness:
-    g = 1 - s(k (count - 0.1)), f = s(k (cosine - best_cosine)) (1 - g), keep = (1 - g)(1 - s(k (cosine - best_cosine))),
-    so that the three sum to 1. (The released training code has keep = (1 - g)(1 - f), which exceeds the rest by
-    g f where the first sigmoid is not saturated.)
+    g = 1 - s(k (count - 0.1)), b = s(k (cosine - best_cosine)), refine = (1 - g) b, keep = (1 - g)(1 - b), so
+    that the three sum to 1. (The released training code has keep = (1 - g)(1 - (1 - g) b), with which the sum
+    exceeds 1 by g times refine where the first sigmoid is not saturated.)
     """
     painted = torch.sigmoid(sharpness * (count - PAINTED_THRESHOLD))
     better = torch.sigmoid(sharpness * (cosine - best_cosine))
