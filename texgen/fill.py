@@ -71,7 +71,7 @@ def fill_index(painted: Tensor, atlas: Atlas) -> Tensor:
     chart = (atlas.mask.reshape(-1) > 0.5).cpu().numpy()
     known = chart & (painted.detach().reshape(-1) > 0).cpu().numpy()
     if not known.any():
-        raise ValueError("No texel on the mesh's charts is painted: there is no colour to fill the rest with.")
+        raise ValueError("No texel on the mesh's charts is painted, so there is no colour to fill from.")
     source = np.arange(chart.size, dtype=np.int64)
     missing = chart & ~known
     if missing.any():

@@ -99,7 +99,7 @@ def gather(image: Tensor, visibility: Visibility, mask: Tensor | None = None) ->
     """
     height, width = image.shape[-2:]
     if mask is not None and mask.shape[-2:] != image.shape[-2:]:
-        raise ValueError(f"mask is {tuple(mask.shape[-2:])} but the image is {(height, width)}; make them equal.")
+        raise ValueError(f"mask is {tuple(mask.shape[-2:])}, image is {(height, width)}; make them equal.")
     pixel = visibility.pixel.to(image.dtype)
     with torch.no_grad():
         inside = _footprint_inside(pixel, height, width, mask)

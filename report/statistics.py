@@ -1,0 +1,169 @@
+"""Means, paired differences and tests over (mesh, prompt) samples.
+
+One sample is one (mesh, prompt) pair: views are averaged inside a seed, then seeds inside the pair, before
+anything else, because views and seeds of one pair are not independent observations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+EXACT_SIGN_FLIP_LIMIT = 16
+"""Largest n for which all 2^n sign patterns are enumerated (65,536 of them)."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """mean and standard error (sample standard deviation / sqrt(n); nan for n < 2) of n samples."""
+
+    mean: float
+    standard_error: float
+    n: int
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean of a - b over the pairs that both have.
+
+    low, high: bootstrap interval of the mean at `confidence` (nan for n < 2). p: two-sided sign-flip test
+    of "a - b is symmetric about 0" (1.0 for n = 0 or all differences 0). win_rate: share of pairs with a >
+    b, ties counting one half (nan for n = 0). exact: whether p enumerates all sign patterns.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    win_rate: float
+    n: int
+    confidence: float
+    exact: bool
+
+
+def sample_means(scores: pd.DataFrame, value: str = "score") -> pd.Series:
+    """Average views, then seeds, inside each (mesh, prompt) pair.
+
+    scores: columns mesh, prompt_id, seed and `value`, one row per asset and view (and background).
+    Returns a Series named `value` indexed by (mesh, prompt_id), sorted. A seed counts once, however many
+    views it has. Raises ValueError for a missing column or a value that is not finite, naming the row.
+    """
+    for column in ("mesh", "prompt_id", "seed", value):
+        if column not in scores.columns:
+            raise ValueError(f"The scores have no column '{column}'; columns are {list(scores.columns)}.")
+    bad = ~np.isfinite(scores[value].to_numpy(dtype=float))
+    if bad.any():
+        row = scores[bad].iloc[0]
+        raise ValueError(
+            f"Score {row[value]!r} of mesh '{row['mesh']}', prompt '{row['prompt_id']}', seed {row['seed']} is "
+            "not a finite number; delete that score file and run the scoring step again."
+        )
+    per_seed = scores.groupby(["mesh", "prompt_id", "seed"], sort=True)[value].mean()
+    return per_seed.groupby(level=["mesh", "prompt_id"], sort=True).mean()
+
+
+def summarize(samples: np.ndarray | pd.Series) -> Summary:
+    """Mean, standard error and n of independent samples [n]; nan mean for n = 0."""
+    values = np.asarray(samples, dtype=float)
+    if len(values) == 0:
+        return Summary(float("nan"), float("nan"), 0)
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    return Summary(float(values.mean()), error, len(values))
+
+
+def paired_difference(
+    a: pd.Series, b: pd.Series, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> PairedDifference:
+    """Compare two methods over the (mesh, prompt) pairs that both have.
+
+    a, b: results of `sample_means`. resamples, seed: of the bootstrap, and of the Monte Carlo sign-flip
+    test when there are more than 16 pairs. Returns the mean of a - b with its interval, p and win rate.
+    """
+    both = a.index.intersection(b.index).sort_values()
+    difference = a.loc[both].to_numpy(dtype=float) - b.loc[both].to_numpy(dtype=float)
+    if len(difference) == 0:
+        nan = float("nan")
+        return PairedDifference(nan, nan, nan, 1.0, nan, 0, confidence, True)
+    low, high = bootstrap_interval(difference, confidence, resamples, seed)
+    p, exact = sign_flip_test(difference, resamples=max(resamples, 10_000), seed=seed)
+    return PairedDifference(
+        float(difference.mean()), low, high, p, win_rate(difference), len(difference), confidence, exact
+    )
+
+
+def bootstrap_interval(
+    values: np.ndarray, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Bias-corrected and accelerated (BCa) bootstrap interval of the mean of `values` [n].
+
+    (nan, nan) for n < 2; the single point when all values are equal. Deterministic in `seed`.
+    Source: B. Efron, Better Bootstrap Confidence Intervals, 1987.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    generator = np.random.default_rng(seed)
+    result = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, 1_000_000 // len(values)),
+        confidence_level=confidence,
+        method="BCa",
+        rng=generator,
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def sign_flip_test(difference: np.ndarray, resamples: int = 10_000, seed: int = 0) -> tuple[float, bool]:
+    """Two-sided randomisation test of paired differences [n]: flip signs, compare |sum|.
+
+    For n <= 16 all 2^n sign patterns are enumerated and p is exact; its smallest possible value is 2 / 2^n,
+    so fewer than six pairs can never reach 0.05. Above, `resamples` random patterns give
+    p = (1 + at least as extreme) / (1 + resamples). Returns (p, exact).
+    """
+    difference = np.asarray(difference, dtype=float)
+    n = len(difference)
+    observed = abs(difference.sum())
+    # Sums of the same numbers in another order differ by rounding; equal sums must count as extreme.
+    threshold = observed - 1e-9 * np.abs(difference).sum()
+    if n <= EXACT_SIGN_FLIP_LIMIT:
+        sums = np.zeros(1)
+        for value in difference:
+            sums = np.concatenate([sums + value, sums - value])
+        return float(np.mean(np.abs(sums) >= threshold)), True
+    generator = np.random.default_rng(seed)
+    extreme, done = 0, 0
+    while done < resamples:
+        count = min(resamples - done, max(1, 4_000_000 // n))
+        signs = generator.integers(0, 2, size=(count, n)) * 2.0 - 1.0
+        extreme += int((np.abs(signs @ difference) >= threshold).sum())
+        done += count
+    return (1 + extreme) / (1 + resamples), False
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given; reject where adjusted < level.
+
+    Source: S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
+    """
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = float(min(1.0, running))
+    return adjusted
+
+
+def win_rate(difference: np.ndarray) -> float:
+    """Share of positive differences, ties counting one half; nan for none."""
+    difference = np.asarray(difference, dtype=float)
+    if len(difference) == 0:
+        return float("nan")
+    return float(np.mean(difference > 0) + 0.5 * np.mean(difference == 0))
