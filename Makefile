@@ -1,0 +1,55 @@
+# Every target first makes .venv from requirements.lock when it is missing or was made from another lock.
+# Needs only make and Python >= 3.11; `make PYTHON=python3.12 table` chooses the interpreter.
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help env table smoke test lint format
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+# The lock is copied into the environment last: a killed installation is never taken for a finished one.
+env:  ## make or renew the environment
+	@if cmp -s requirements.lock $(VENV)/requirements.lock && cmp -s pyproject.toml $(VENV)/pyproject.toml; then :; \
+	else set -e; \
+	  $(PYTHON) -c 'import sys; sys.exit("texreward needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + "; choose another with make PYTHON=...") if sys.version_info < (3, 11) else None'; \
+	  if ! cmp -s requirements.lock $(VENV)/requirements.lock; then \
+	    echo "Making $(VENV) from requirements.lock (some minutes, once) ..."; \
+	    $(PYTHON) -m venv --clear $(VENV); \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
+	    cp requirements.lock $(VENV)/requirements.lock; \
+	  fi; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	  cp pyproject.toml $(VENV)/pyproject.toml; \
+	fi
+
+table: env  ## the main comparison: results/table.md
+	$(BIN)/snakemake --cores $(CORES) results/table.md
+	@echo; cat results/table.md
+
+smoke: env  ## the same workflow on three meshes in a few minutes: results/smoke/table.md
+	$(BIN)/snakemake --cores $(CORES) --configfile config/smoke.yaml
+	@echo; cat results/smoke/table.md
+
+test: env  ## the whole test suite
+	$(BIN)/python -m pytest -q
+
+lint: env  ## formatting, linters, and a dry run of every configuration
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/python -m workflow.config check config/config.yaml config/smoke.yaml config/paper.yaml
+	@for config in config smoke paper; do \
+	  echo "dry run: config/$$config.yaml"; \
+	  $(BIN)/snakemake --dry-run --quiet all --cores $(CORES) --configfile config/$$config.yaml || exit 1; \
+	done
+
+format: env  ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
