@@ -1,0 +1,1 @@
+"""Fine-tuning of the painter by gradients of a reward of its textures."""
