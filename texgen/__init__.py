@@ -1,0 +1,1 @@
+"""Differentiable text-to-texture core."""

@@ -1,0 +1,25 @@
+"""Random numbers that depend on what is drawn for, never on when or where it is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def stable_seed(*parts: object) -> int:
+    """A seed in [0, 2^63) from the `repr` of the parts, equal in every process, machine and Python version.
+
+    The parts are usually (seed, mesh name, prompt, method name, purpose): anything whose `repr` is its value.
+    """
+    joined = "\x1f".join(repr(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(joined.encode("utf-8")).digest()[:8], "big") >> 1
+
+
+def generator(*parts: object) -> torch.Generator:
+    """A CPU generator seeded by `stable_seed(*parts)`.
+
+    Always on the CPU: a CUDA generator draws other numbers from the same seed, and results should not depend
+    on the device.
+    """
+    return torch.Generator(device="cpu").manual_seed(stable_seed(*parts))
