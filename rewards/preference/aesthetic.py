@@ -37,7 +37,7 @@ class Aesthetic:
         width = clip.model.config.projection_dim
         if weight.shape != (width,):
             raise ValueError(
-                f"The aesthetic head takes {weight.numel()} features, CLIP gives {width}: give a matching pair."
+                f"The aesthetic head takes {weight.numel()} features, CLIP gives {width}: pair them again."
             )
         self.clip = clip
         self.weight = weight.detach().float().to(clip.device)

@@ -100,7 +100,7 @@ Strategy = Exact | LastK
 
 
 def make_strategy(name: str, k: int = 1, checkpointed: bool | None = None) -> Strategy:
-    """The strategy "exact" or "last_k" (with k); checkpointed None = the default of each. ValueError otherwise."""
+    """The strategy "exact" or "last_k" (with k); checkpointed None means the default of each."""
     if name == "exact":
         return Exact() if checkpointed is None else Exact(checkpointed)
     if name == "last_k":

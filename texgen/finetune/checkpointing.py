@@ -1,0 +1,105 @@
+"""Resumable state of a training run in one file: adapter weights, optimiser, random state, step, history."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that belongs to another run."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run continues: steps done and the rows of its history."""
+
+    step: int
+    rows: list[dict[str, Any]]
+
+
+def save_checkpoint(
+    path: str | Path,
+    identity: str,
+    step: int,
+    parameters: Sequence[Parameter],
+    optimizer: torch.optim.Optimizer,
+    rows: list[dict[str, Any]],
+) -> None:
+    """Writes the state after `step` steps, atomically: a kill leaves the earlier checkpoint whole.
+
+    identity: text that is equal for runs whose steps are equal; checked when resuming.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "format": FORMAT,
+        "identity": identity,
+        "step": step,
+        "parameters": [parameter.detach().cpu() for parameter in parameters],
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "history": json.dumps(rows),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        torch.save(state, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def load_checkpoint(
+    path: str | Path, identity: str, parameters: Sequence[Parameter], optimizer: torch.optim.Optimizer
+) -> Resumed | None:
+    """Puts the stored state into parameters, optimiser and random generators; None where there is no
+    checkpoint.
+
+    Raises CheckpointError when the file is damaged or was written by a run with another identity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({error}); delete it to start again."
+        ) from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this version; delete it to start again.")
+    if state["identity"] != identity:
+        changed = _difference(state["identity"], identity)
+        raise CheckpointError(
+            f"{path}: written by a run with another {changed}; restore the setting, or delete it."
+        )
+    stored: list[Tensor] = state["parameters"]
+    if [tuple(tensor.shape) for tensor in stored] != [tuple(parameter.shape) for parameter in parameters]:
+        raise CheckpointError(f"{path}: holds an adapter of another shape; delete it to start again.")
+    with torch.no_grad():
+        for parameter, tensor in zip(parameters, stored, strict=True):
+            parameter.copy_(tensor)
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["rng"])
+    if state["cuda_rng"] and len(state["cuda_rng"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return Resumed(state["step"], json.loads(state["history"]))
+
+
+def _difference(stored: str, current: str) -> str:
+    """Names of the entries in which two identities (JSON objects) differ."""
+    old, new = json.loads(stored), json.loads(current)
+    return ", ".join(key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key))

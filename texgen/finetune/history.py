@@ -1,0 +1,120 @@
+"""The record of a training run: one JSON object per line, and a line of progress for whoever watches."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+FIELDS = (
+    "step",  # 1 .. steps; 0 = before training
+    "reward",  # mean over the step's items, to be maximised; null at step 0
+    "heldout_reward",  # mean over the held-out items after the step; null where not measured
+    "loss",
+    "grad_norm",  # before clipping
+    "seconds",  # of this step, held-out measurement excluded
+    "peak_memory_bytes",  # device memory on CUDA, else resident memory of the process
+    "items",  # what the step trained on, "mesh--prompt"
+    "seeds",  # noise seed of each item
+    "evaluations",  # denoiser calls of the step: forward, recompute, backward
+)
+
+
+class History:
+    """Rows in memory and in a JSONL file; every row is on disk when `append` returns."""
+
+    def __init__(self, path: str | Path, rows: Iterable[dict[str, Any]] = ()) -> None:
+        """Starts the file anew with the given rows (those of a checkpoint when a run is resumed)."""
+        self.path = Path(path)
+        self.rows = list(rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, "".join(_line(row) for row in self.rows))
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds one row; a missing or unknown field is a ValueError."""
+        if set(row) != set(FIELDS):
+            raise ValueError(f"history row: fields {sorted(set(row) ^ set(FIELDS))} are missing or unknown.")
+        self.rows.append(row)
+        with self.path.open("a") as stream:
+            stream.write(_line(row))
+            stream.flush()
+
+
+def read_history(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a history file; ValueError names a line that is not JSON."""
+    rows = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not a JSON object ({error.msg}).") from None
+    return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes to a temporary name in the same folder, then renames."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Largest memory so far: allocated on the device for CUDA, resident in this process otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kibibytes
+
+
+class Progress:
+    """One line that rewrites itself on a terminal, else a plain line at most every `interval` seconds."""
+
+    def __init__(self, steps: int, stream: TextIO | None = None, interval: float = 20.0) -> None:
+        self.steps = steps
+        self.stream = sys.stderr if stream is None else stream
+        self.interval = interval
+        self._live = self.stream.isatty()
+        self._last = -math.inf
+        self._width = 0
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Shows a history row; the last step is always shown."""
+        last = row["step"] >= self.steps
+        if not (self._live or last or time.monotonic() - self._last >= self.interval):
+            return
+        self._last = time.monotonic()
+        text = self.text(row)
+        if self._live:
+            self.stream.write("\r" + text.ljust(self._width) + ("\n" if last else ""))
+            self._width = len(text)
+        else:
+            self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def text(self, row: dict[str, Any]) -> str:
+        """E.g. "step 12/60  reward 0.2131  |grad| 0.031  2.1 s/step  about 1 min 40 s left"."""
+        parts = [f"step {row['step']}/{self.steps}"]
+        if row["reward"] is not None:
+            parts.append(f"reward {row['reward']:.4f}")
+        if row["heldout_reward"] is not None:
+            parts.append(f"held-out {row['heldout_reward']:.4f}")
+        if row["grad_norm"] is not None:
+            parts.append(f"|grad| {row['grad_norm']:.3g}")
+        if row["step"] > 0:
+            left = int((self.steps - row["step"]) * row["seconds"])
+            parts.append(f"{row['seconds']:.1f} s/step")
+            if left:
+                parts.append(f"about {left // 60} min {left % 60} s left")
+        return "  ".join(parts)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
