@@ -14,6 +14,8 @@ from scipy import stats
 
 EXACT_SIGN_FLIP_LIMIT = 16
 """Largest n for which all 2^n sign patterns are enumerated (65,536 of them)."""
+RANDOM_SIGN_PATTERNS = 10_000
+"""How many random sign patterns the sign-flip test draws above that n."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def sample_means(scores: pd.DataFrame, value: str = "score") -> pd.Series:
     if bad.any():
         row = scores[bad].iloc[0]
         raise ValueError(
-            f"Score {row[value]!r} of mesh '{row['mesh']}', prompt '{row['prompt_id']}', seed {row['seed']} is "
-            "not a finite number; delete that score file and run the scoring step again."
+            f"Score {row[value]!r} of mesh '{row['mesh']}', prompt '{row['prompt_id']}', seed {row['seed']} "
+            "is not a finite number; delete that score file and run the scoring step again."
         )
     per_seed = scores.groupby(["mesh", "prompt_id", "seed"], sort=True)[value].mean()
     return per_seed.groupby(level=["mesh", "prompt_id"], sort=True).mean()
@@ -88,7 +90,7 @@ def paired_difference(
         nan = float("nan")
         return PairedDifference(nan, nan, nan, 1.0, nan, 0, confidence, True)
     low, high = bootstrap_interval(difference, confidence, resamples, seed)
-    p, exact = sign_flip_test(difference, resamples=max(resamples, 10_000), seed=seed)
+    p, exact = sign_flip_test(difference, seed=seed)
     return PairedDifference(
         float(difference.mean()), low, high, p, win_rate(difference), len(difference), confidence, exact
     )
@@ -120,7 +122,9 @@ def bootstrap_interval(
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def sign_flip_test(difference: np.ndarray, resamples: int = 10_000, seed: int = 0) -> tuple[float, bool]:
+def sign_flip_test(
+    difference: np.ndarray, resamples: int = RANDOM_SIGN_PATTERNS, seed: int = 0
+) -> tuple[float, bool]:
     """Two-sided randomisation test of paired differences [n]: flip signs, compare |sum|.
 
     For n <= 16 all 2^n sign patterns are enumerated and p is exact; its smallest possible value is 2 / 2^n,
@@ -145,6 +149,11 @@ def sign_flip_test(difference: np.ndarray, resamples: int = 10_000, seed: int = 
         extreme += int((np.abs(signs @ difference) >= threshold).sum())
         done += count
     return (1 + extreme) / (1 + resamples), False
+
+
+def smallest_p(n: int, resamples: int = RANDOM_SIGN_PATTERNS) -> float:
+    """The smallest p value that `sign_flip_test` can give for n pairs."""
+    return min(1.0, 2.0 / 2.0**n) if n <= EXACT_SIGN_FLIP_LIMIT else 1.0 / (1 + resamples)
 
 
 def holm(p_values: list[float]) -> list[float]:

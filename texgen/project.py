@@ -59,6 +59,7 @@ def texel_visibility(
         raise ValueError(f"texel_visibility takes exactly one camera and got {len(camera)}; pass rig[i].")
     height, width = (size, size) if isinstance(size, int) else size
     points = atlas.position.reshape(-1, 3)
+    camera = camera.to(points.device, points.dtype)
     clip = transform(points, clip_from_world(camera, aspect=width / height))[0]
     depth = clip[:, 3]
     # Texels off the charts sit at the origin; a camera there would divide by zero.

@@ -66,8 +66,10 @@ def test_exact_sign_flip_equals_enumeration(n):
     difference = np.random.default_rng(n).normal(0.4, 1.0, size=n)
     observed = abs(sum(difference))
     patterns = list(itertools.product([1, -1], repeat=n))
-    extreme = sum(abs(sum(s * d for s, d in zip(signs, difference, strict=True))) >= observed - 1e-12
-                  for signs in patterns)
+    extreme = sum(
+        abs(sum(s * d for s, d in zip(signs, difference, strict=True))) >= observed - 1e-12
+        for signs in patterns
+    )
     assert sign_flip_test(difference) == (extreme / len(patterns), True)
 
 

@@ -1,0 +1,104 @@
+"""Read scores and runs from the results folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import pandas as pd
+
+SCORE_COLUMNS = (
+    "asset",
+    "mesh",
+    "prompt_id",
+    "prompt",
+    "seed",
+    "view",
+    "azimuth",
+    "elevation",
+    "background",
+    "score",
+)
+RUN_KEYS = ("method", "asset", "mesh", "prompt", "seed", "status")
+
+
+def read_scores(
+    folder: str | Path,
+    metrics: Iterable[str],
+    methods: Iterable[str],
+    assets: Collection[str] | None = None,
+    optional: Collection[tuple[str, str]] = (),
+) -> pd.DataFrame:
+    """All rows of `<folder>/<metric>/<method>.tsv`, with the columns metric and method added in front.
+
+    folder: usually results/scores. assets: keep only these assets (None = all). optional: (metric, method)
+    pairs whose file may be absent. A metric that scores a texture rather than views has one row per asset
+    with view = "texture". Raises FileNotFoundError for a missing file and ValueError for a missing column.
+    """
+    methods = list(methods)
+    tables = []
+    for metric in metrics:
+        for method in methods:
+            path = Path(folder) / metric / f"{method}.tsv"
+            if not path.exists():
+                if (metric, method) in optional:
+                    continue
+                raise FileNotFoundError(f"{path} is missing; score method '{method}' by '{metric}' first.")
+            table = read_score_file(path)
+            table.insert(0, "method", method)
+            table.insert(0, "metric", metric)
+            if assets is not None:
+                table = table[table["asset"].isin(assets)]
+            tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=["metric", "method", *SCORE_COLUMNS])
+    return pd.concat(tables, ignore_index=True)
+
+
+def read_score_file(path: str | Path) -> pd.DataFrame:
+    """One score file: tab-separated, one row per asset, view and background. Raises ValueError for a bad
+    file.
+    """
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    missing = [column for column in SCORE_COLUMNS if column not in table.columns]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}; delete it and score again.")
+    for column in ("seed", "azimuth", "elevation", "score"):
+        numbers = pd.to_numeric(table[column].replace("", "nan"), errors="coerce")
+        unreadable = numbers.isna() & ~table[column].str.lower().isin(["", "nan"])
+        if unreadable.any():
+            line = int(unreadable.to_numpy().argmax()) + 2
+            text = table[column].iloc[line - 2]
+            raise ValueError(f"{path}, line {line}: {column} is {text!r}, not a number; score again.")
+        table[column] = numbers
+    if table["seed"].isna().any():
+        raise ValueError(f"{path} has a row without a seed; delete it and run the scoring step again.")
+    table["seed"] = table["seed"].astype("int64")
+    return table
+
+
+def read_runs(
+    folder: str | Path, methods: Iterable[str], assets: Collection[str] | None = None
+) -> list[dict]:
+    """The run records `<folder>/<method>/<asset>/run.json`, ordered by method as given, then by asset.
+
+    folder: usually results/textures. assets: keep only these (None = all that exist). Raises ValueError for
+    a file that is not JSON or lacks a key.
+    """
+    runs = []
+    for method in methods:
+        for path in sorted((Path(folder) / method).glob("*/run.json")):
+            if assets is not None and path.parent.name not in assets:
+                continue
+            try:
+                run = json.loads(path.read_text(encoding="utf-8"))
+            except json.JSONDecodeError as error:
+                raise ValueError(
+                    f"{path} is not JSON ({error}); delete it and run the asset again."
+                ) from None
+            missing = [key for key in RUN_KEYS if key not in run]
+            if missing:
+                raise ValueError(f"{path} lacks {', '.join(missing)}; delete it and run the asset again.")
+            runs.append(run)
+    return runs
