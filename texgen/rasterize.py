@@ -17,7 +17,7 @@ from torch import Tensor
 from texgen.cameras import Cameras, Size, clip_from_world, image_size, pixel_rays, transform, view_from_world
 from texgen.interpolate import hit_corners, pixel_barycentrics, spread
 
-# Set before the first call: otherwise Warp prints its list of devices, and a warning on a machine without CUDA.
+# Set before the first call, which otherwise prints a list of devices and the kernels it loads.
 wp.config.log_level = wp.LOG_ERROR
 
 
