@@ -1,0 +1,234 @@
+"""CLIP preprocessing against PIL, and the frozen scores built on a tiny random CLIPModel saved to disk."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import pre_tokenizers
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+
+from rewards.base import ImageScore
+from rewards.preference.aesthetic import LAION_LAYERS, Aesthetic, fold_head
+from rewards.preference.clip_model import FrozenClip
+from rewards.preference.clip_score import CLIPScore
+from rewards.preference.preprocess import Preprocessing, parse_preprocessing, preprocess, resize_shortest
+
+SIDE = 32
+MEAN, STD = (0.4, 0.5, 0.6), (0.3, 0.2, 0.25)
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    """A CLIPModel of a few thousand weights in transformers' layout, with its own image settings."""
+    folder = tmp_path_factory.mktemp("clip")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = letters + [letter + "</w>" for letter in letters] + ["<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 24, "pad_token": "<|endoftext|>"})
+    )
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        text = CLIPTextConfig(
+            vocab_size=len(tokens),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=24,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        vision = CLIPVisionConfig(
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=SIDE,
+            patch_size=8,
+            attention_dropout=0.3,
+        )
+        config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=12)
+        CLIPModel(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "size": {"shortest_edge": SIDE},
+                "crop_size": {"height": SIDE, "width": SIDE},
+                "image_mean": MEAN,
+                "image_std": STD,
+            }
+        )
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def head_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("aesthetic")
+    random = torch.Generator().manual_seed(5)
+    save_file(
+        {"weight": torch.randn(1, 12, generator=random), "bias": torch.tensor([5.0])},
+        folder / "head.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps({"typical_range": [3.0, 8.0]}))
+    return folder
+
+
+def random_images(count, height, width, seed=0):
+    return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def striped_image(size):
+    """Hard edges and fine stripes, the hardest content for resampling."""
+    image = torch.ones(3, size, size)
+    image[:, :, ::4] = 0
+    image[0, size // 4 : size // 2] = 0.8
+    return image
+
+
+@pytest.mark.parametrize("size", [(96, 96), (80, 130), (131, 90)])
+def test_preprocessing_matches_the_eight_bit_pil_pipeline(size):
+    settings = Preprocessing(SIDE, MEAN, STD)
+    image = striped_image(max(size))[:, : size[0], : size[1]]
+    image = (0.7 * image + 0.3 * random_images(1, *size)[0]).mul(255).round() / 255
+    pil = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    scale = SIDE / min(size)
+    pil = pil.resize((max(SIDE, int(size[1] * scale)), max(SIDE, int(size[0] * scale))), Image.BICUBIC)
+    left, top = (pil.width - SIDE) // 2, (pil.height - SIDE) // 2
+    plain = torch.from_numpy(np.array(pil.crop((left, top, left + SIDE, top + SIDE))) / 255.0).permute(
+        2, 0, 1
+    )
+    ours = preprocess(image[None], settings, eight_bit=True)[0].double()
+    ours = ours * torch.tensor(STD).double()[:, None, None] + torch.tensor(MEAN).double()[:, None, None]
+    assert (ours - plain).abs().mean() < 0.3 / 255
+    assert (ours - plain).abs().max() < 9 / 255
+
+
+def test_resizing_is_clamped_and_leaves_the_right_size_alone():
+    image = striped_image(128)[None]
+    small = resize_shortest(image, SIDE)
+    assert small.shape == (1, 3, SIDE, SIDE)
+    assert small.min() >= 0 and small.max() <= 1
+    assert resize_shortest(small, SIDE) is small
+
+
+def test_rounding_passes_the_gradient_straight_through():
+    settings = Preprocessing(SIDE, MEAN, STD)
+    image = random_images(1, SIDE, SIDE).requires_grad_()
+    preprocess(image, settings, eight_bit=True).sum().backward()
+    expected = (1 / torch.tensor(STD))[None, :, None, None].expand_as(image)
+    torch.testing.assert_close(image.grad, expected)
+
+
+def test_settings_that_are_missing_are_named():
+    with pytest.raises(ValueError, match="image_mean"):
+        parse_preprocessing({"image_std": STD, "size": 224})
+    with pytest.raises(ValueError, match="size"):
+        parse_preprocessing({"image_mean": MEAN, "image_std": STD})
+    with pytest.raises(ValueError, match=r"\[B, 3, H, W\]"):
+        preprocess(torch.zeros(3, 8, 8), Preprocessing())
+
+
+def plain_embeddings(folder, images, prompts):
+    """The towers called one by one, as transformers documents them, without any of our code."""
+    model = CLIPModel.from_pretrained(folder).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    pixels = torch.nn.functional.interpolate(images, size=(SIDE, SIDE), mode="bicubic", antialias=True)
+    vision = model.visual_projection(model.vision_model((pixels.clamp(0, 1) - mean) / std).pooler_output)
+    tokens = tokenizer(prompts, padding=True, return_tensors="pt")
+    text = model.text_projection(model.text_model(**tokens).pooler_output)
+    return vision / vision.norm(dim=-1, keepdim=True), text / text.norm(dim=-1, keepdim=True)
+
+
+def test_scores_and_gradients_equal_the_plain_computation(clip_folder, head_folder):
+    images = random_images(3, 48, 48, seed=1)
+    prompts = ["a red cow", "a blue bunny", "a red cow"]
+    clip = FrozenClip.load(clip_folder)
+    scores = [CLIPScore(clip), Aesthetic.load(clip_folder, head_folder)]
+    for score in scores:
+        ours, plain = images.clone().requires_grad_(), images.clone().requires_grad_()
+        vision, text = plain_embeddings(clip_folder, plain, prompts)
+        if score.name == "clipscore":
+            expected = (vision * text).sum(-1)
+        else:
+            expected = vision @ score.weight + score.bias
+        values = score(ours, prompts)
+        assert values.shape == (3,) and values.dtype == torch.float32
+        torch.testing.assert_close(values, expected, atol=2e-6, rtol=1e-5)
+        values.sum().backward()
+        expected.sum().backward()
+        assert ours.grad.isfinite().all() and ours.grad.abs().max() > 0
+        torch.testing.assert_close(ours.grad, plain.grad, atol=1e-7, rtol=1e-4)
+
+
+def test_every_image_is_judged_with_its_own_prompt_only(clip_folder):
+    score = CLIPScore.load(clip_folder)
+    images = random_images(3, SIDE, SIDE, seed=2)
+    prompts = ["a golden vase", "a striped cow", "wood"]
+    together = score(images, prompts)
+    alone = torch.cat([score(images[i : i + 1], [prompts[i]]) for i in range(3)])
+    torch.testing.assert_close(together, alone)
+    with pytest.raises(ValueError, match="one prompt per image"):
+        score(images, prompts[:2])
+
+
+def test_models_are_frozen_and_deterministic(clip_folder, head_folder):
+    score = Aesthetic.load(clip_folder, head_folder)
+    assert not score.clip.model.training
+    assert not any(parameter.requires_grad for parameter in score.clip.model.parameters())
+    images = random_images(2, SIDE, SIDE)
+    assert torch.equal(score(images), score(images, ["a", "b"]))
+    assert isinstance(score, ImageScore) and score.typical_range == (3.0, 8.0)
+    assert "@" in score.version
+
+
+def test_text_is_encoded_once_per_prompt(clip_folder):
+    clip = FrozenClip.load(clip_folder)
+    calls = []
+    clip.model.text_model.register_forward_hook(lambda *_: calls.append(1))
+    first = clip.text_features(["a cow", "a cow", "a vase"])
+    again = clip.text_features(["a vase", "a cow"])
+    assert len(calls) == 1
+    assert torch.equal(first[[2, 0]], again) and not first.requires_grad
+
+
+def test_split_batches_give_the_same_scores_and_gradients(clip_folder):
+    whole, split = FrozenClip.load(clip_folder), FrozenClip.load(clip_folder, max_batch=2)
+    gradients = []
+    for clip in (whole, split):
+        images = random_images(5, SIDE, SIDE, seed=4).requires_grad_()
+        clip.image_features(images).square().mul(torch.arange(12.0)).sum().backward()
+        gradients.append(images.grad)
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-7, rtol=1e-4)
+
+
+def test_the_laion_head_folds_to_one_affine_map():
+    random = torch.Generator().manual_seed(0)
+    widths = (12, 20, 10, 8, 6, 1)
+    state = {}
+    for name, inputs, outputs in zip(LAION_LAYERS, widths[:-1], widths[1:], strict=True):
+        state[f"{name}.weight"] = torch.randn(outputs, inputs, generator=random)
+        state[f"{name}.bias"] = torch.randn(outputs, generator=random)
+    weight, bias = fold_head(state)
+    x = torch.randn(4, 12, generator=random).double()
+    plain = x
+    for name in LAION_LAYERS:
+        plain = plain @ state[f"{name}.weight"].double().T + state[f"{name}.bias"].double()
+    torch.testing.assert_close(x @ weight + bias, plain[:, 0])
+    with pytest.raises(ValueError, match="layers.8.weight"):
+        fold_head(state | {"layers.8.weight": torch.zeros(1)})
+
+
+def test_bad_model_folders_are_reported(clip_folder, head_folder, tmp_path):
+    clip = FrozenClip.load(clip_folder)
+    with pytest.raises(ValueError, match="12"):
+        Aesthetic(clip, torch.zeros(7), torch.zeros(1), "x")
+    with pytest.raises(FileNotFoundError, match="no aesthetic head"):
+        Aesthetic.load(clip_folder, tmp_path / "head.safetensors")
