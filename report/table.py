@@ -78,8 +78,8 @@ def _own_note() -> str:
     return (
         "Each tuned model under the reward that it was trained on, over the evaluation's (mesh, prompt) "
         "pairs that were not in its training; both means are over the n pairs that both methods have. The "
-        "interval is a BCa bootstrap of the mean paired difference, p a two-sided sign-flip test; p (Holm) is "
-        "corrected over the rows of this section."
+        "interval is a BCa bootstrap of the mean paired difference, p a two-sided sign-flip test; p (Holm) "
+        "is corrected over the rows of this section."
     )
 
 

@@ -1,0 +1,229 @@
+import csv
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from report.read import SCORE_COLUMNS, read_runs, read_scores
+from report.statistics import holm, paired_difference, sample_means, sign_flip_test
+from report.table import BETTER, TRAINED, WORSE, TableSpec, build_table, markdown, write_csv, write_markdown
+
+MESHES, PROMPTS, SEEDS, VIEWS = ("bunny", "cow"), ("p0", "p1", "p2", "p3"), (0, 1), 2
+SHIFT = {"pretrained": 0.0, "aligned": 0.5, "intex": -0.5}
+SPEC = TableSpec(
+    methods=[("pretrained", "Untuned"), ("aligned", "Tuned: alignment"), ("intex", "InTeX")],
+    metrics=[("aesthetic", "Aesthetic", True, 2), ("seam", "Seam error", False, 3)],
+    trained_on={"aligned": "geometry_alignment"},
+    reward_metrics=[("geometry_alignment", "Alignment", True, 3)],
+    caption={"models": "the miniature backbone", "protocol": "8 azimuths at 2 elevations"},
+    miniature=True,
+)
+
+
+def make_data(skip: tuple[str, str] | None = None):
+    """Scores with a fixed shift per method, and runs; `skip` = (method, asset) fails."""
+    generator = np.random.default_rng(0)
+    rows, runs = [], []
+    for mesh in MESHES:
+        for prompt in PROMPTS:
+            for seed in SEEDS:
+                asset = f"{mesh}--{prompt}--{seed}"
+                place = dict(asset=asset, mesh=mesh, prompt_id=prompt, prompt=f"a {prompt}", seed=seed)
+                base = generator.normal(size=(3, VIEWS))
+                for method, shift in SHIFT.items():
+                    run = dict(
+                        method=method, asset=asset, mesh=mesh, prompt=f"a {prompt}", seed=seed, status="ok"
+                    )
+                    run |= dict(
+                        seconds=2.0 + seed, peak_memory_bytes=1000, calls=dict(unet=60, controlnet=60)
+                    )
+                    run |= dict(device="2 CPU cores")
+                    if (method, asset) == skip:
+                        run |= dict(status="failed", reason="no view\nshows the mesh")
+                        runs.append(run)
+                        continue
+                    runs.append(run)
+                    for k, metric in enumerate(("aesthetic", "seam", "geometry_alignment")):
+                        sign = -1 if metric == "seam" else 1
+                        for view in range(VIEWS if k < 2 else 1):
+                            score = base[k, view] + sign * (shift + 0.05 * generator.normal())
+                            label = view if k < 2 else "texture"
+                            rows.append(
+                                dict(
+                                    method=method,
+                                    metric=metric,
+                                    **place,
+                                    view=label,
+                                    azimuth=0.0,
+                                    elevation=0.0,
+                                )
+                                | dict(background="white", score=score)
+                            )
+    return pd.DataFrame(rows), runs
+
+
+def test_cells_hold_the_statistics_of_the_samples():
+    scores, runs = make_data()
+    table = build_table(scores, runs, SPEC)
+    assert [row.label for row in table.rows] == ["Untuned", "Tuned: alignment", "InTeX"]
+    p_values = {}
+    for row in table.rows:
+        for metric, cell in zip(table.metrics, row.cells, strict=True):
+            own = {}
+            for mesh in MESHES:
+                for prompt in PROMPTS:
+                    chosen = scores[
+                        (scores.method == row.key)
+                        & (scores.metric == metric.key)
+                        & (scores.mesh == mesh)
+                        & (scores.prompt_id == prompt)
+                    ]
+                    own[mesh, prompt] = np.mean([chosen[chosen.seed == s].score.mean() for s in SEEDS])
+            values = np.array(list(own.values()))
+            assert cell.summary.n == 8
+            assert cell.summary.mean == pytest.approx(values.mean())
+            assert cell.summary.standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(8))
+            if row.key == "pretrained":
+                assert cell.versus is None
+                p_values["base", metric.key] = values
+            else:
+                difference = values - p_values["base", metric.key]
+                assert cell.versus.mean == pytest.approx(difference.mean())
+                assert cell.versus.p == sign_flip_test(difference)[0] == 2 / 2**8
+                assert cell.adjusted_p == pytest.approx(holm([2 / 2**8] * 4)[0])
+
+
+def test_best_is_bold_and_differences_are_marked_by_direction():
+    scores, runs = make_data()
+    text = markdown(build_table(scores, runs, SPEC))
+    line = {
+        label: next(t for t in text.splitlines() if t.startswith(f"| {label}")) for _, label in SPEC.methods
+    }
+    assert line["Tuned: alignment"].count("**") == 4 and line["Tuned: alignment"].count(BETTER) == 2
+    assert line["InTeX"].count(WORSE) == 2 and "**" not in line["InTeX"]
+    assert BETTER not in line["Untuned"] and WORSE not in line["Untuned"]
+    header = next(t for t in text.splitlines() if t.startswith("| Method"))
+    assert "Aesthetic ↑" in header and "Seam error ↓" in header
+    assert "| 2.5 | 60 / 60 | 8 |" in line["InTeX"]
+    assert "not comparable with published" in text
+    assert "2 meshes (bunny, cow), 4 prompts, 2 seeds (0, 1)." in text
+    assert "- Device: 2 CPU cores." in text and "- Protocol: 8 azimuths at 2 elevations" in text
+
+
+def test_trained_columns_carry_a_dagger():
+    scores, runs = make_data()
+    spec = TableSpec(SPEC.methods, SPEC.metrics, trained_on={"aligned": "aesthetic"})
+    text = markdown(build_table(scores, runs, spec))
+    header = next(t for t in text.splitlines() if t.startswith("| Method"))
+    assert f"Aesthetic{TRAINED} ↑" in header and f"Seam error{TRAINED}" not in header
+    assert next(t for t in text.splitlines() if t.startswith("| Tuned")).count(TRAINED) == 1
+    assert TRAINED not in next(t for t in text.splitlines() if t.startswith("| InTeX"))
+    assert "miniature" not in text
+
+
+def test_own_reward_section_leaves_out_the_pairs_trained_on():
+    scores, runs = make_data()
+    seen = frozenset({("cow", "p0"), ("bunny", "p3")})
+    spec = TableSpec(**{**vars(SPEC), "seen_pairs": {"aligned": seen}})
+    (own,) = build_table(scores, runs, spec).own_rewards
+    samples = {
+        method: sample_means(scores[(scores.method == method) & (scores.metric == "geometry_alignment")])
+        for method in ("aligned", "pretrained")
+    }
+    samples = {
+        method: values[[pair not in seen for pair in values.index]] for method, values in samples.items()
+    }
+    expected = paired_difference(samples["aligned"], samples["pretrained"])
+    assert own.difference == expected and own.difference.n == 6
+    assert own.tuned.mean == pytest.approx(samples["aligned"].mean())
+    assert own.difference.mean == pytest.approx(own.tuned.mean - own.baseline.mean)
+    text = markdown(build_table(scores, runs, spec))
+    assert "## Own held-out reward" in text
+    assert "| Tuned: alignment | Alignment ↑ |" in text and "| 0.0312 | 0.0312 | 6 |" in text
+
+
+def test_failures_are_counted_and_explained():
+    scores, runs = make_data(skip=("intex", "cow--p1--0"))
+    text = markdown(build_table(scores, runs, SPEC))
+    assert "8 (1 failed) |" in text  # the other seed of the pair is still a sample
+    assert "- InTeX, cow--p1--0: no view shows the mesh" in text
+
+
+def test_a_method_without_results_stays_in_the_table():
+    scores, runs = make_data()
+    scores = scores[scores.method != "intex"]
+    runs = [run for run in runs if run["method"] != "intex"]
+    text = markdown(build_table(scores, runs, SPEC))
+    assert "| InTeX | – | – | – | – / – | 0 |" in text
+
+
+def test_too_few_samples_to_mark_anything_is_said():
+    scores, runs = make_data()
+    scores = scores[scores.prompt_id.isin(["p0", "p1"])]
+    runs = [run for run in runs if run["prompt"] in ("a p0", "a p1")]
+    text = markdown(build_table(scores, runs, SPEC))
+    assert "With 4 samples the smallest corrected p that can occur is 0.5000" in text
+    assert not any(t.startswith("|") and (BETTER in t or WORSE in t) for t in text.splitlines())
+
+
+def test_scores_without_a_run_and_unknown_baselines_are_refused():
+    scores, runs = make_data()
+    with pytest.raises(ValueError, match="scores of method 'pretrained', asset 'bunny--p0--0'"):
+        build_table(scores, runs[1:], SPEC)
+    with pytest.raises(ValueError, match="baseline 'none' is not among the methods"):
+        build_table(scores, runs, TableSpec(SPEC.methods, SPEC.metrics, baseline="none"))
+
+
+def write_results(folder, scores, runs):
+    for (metric, method), rows in scores.groupby(["metric", "method"]):
+        path = folder / "scores" / metric / f"{method}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows[list(SCORE_COLUMNS)].to_csv(path, sep="\t", index=False)
+    for run in runs:
+        path = folder / "textures" / run["method"] / run["asset"] / "run.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(run))
+
+
+def test_round_trip_through_the_results_folder(tmp_path):
+    scores, runs = make_data(skip=("intex", "cow--p1--0"))
+    write_results(tmp_path, scores, runs)
+    methods = [key for key, _ in SPEC.methods]
+    read = read_scores(tmp_path / "scores", ["aesthetic", "seam", "geometry_alignment"], methods)
+    table = build_table(read, read_runs(tmp_path / "textures", methods), SPEC)
+    expected = build_table(scores, runs, SPEC)
+    assert markdown(table) == markdown(expected)
+
+    write_markdown(table, tmp_path / "table.md")
+    write_csv(table, tmp_path / "table.csv")
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == markdown(table)
+    records = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
+    assert [record["method"] for record in records] == methods
+    cell = table.rows[1].cells[1]
+    assert float(records[1]["seam_mean"]) == cell.summary.mean
+    assert float(records[1]["seam_p_holm"]) == cell.adjusted_p
+    assert float(records[1]["seam_win_rate"]) == 1.0, "lower seam error wins"
+    assert float(records[1]["own_reward_difference"]) == table.own_rewards[0].difference.mean
+    assert records[0]["seam_p"] == "" and records[2]["failed"] == "1"
+    assert not list(tmp_path.glob(".*.tmp"))
+
+    few = read_runs(tmp_path / "textures", methods, assets={"bunny--p0--0"})
+    assert [run["method"] for run in few] == methods
+
+
+def test_bad_files_are_named(tmp_path):
+    scores, runs = make_data()
+    write_results(tmp_path, scores, runs)
+    with pytest.raises(FileNotFoundError, match="score method 'other' by 'seam' first"):
+        read_scores(tmp_path / "scores", ["seam"], ["other"])
+    assert read_scores(tmp_path / "scores", ["seam"], ["other"], optional=[("seam", "other")]).empty
+    path = tmp_path / "scores" / "seam" / "intex.tsv"
+    path.write_text(path.read_text().replace("\twhite\t", "\twhite\tx", 1))
+    with pytest.raises(ValueError, match="intex.tsv, line 2: score is 'x"):
+        read_scores(tmp_path / "scores", ["seam"], ["intex"])
+    path = tmp_path / "textures" / "intex" / "cow--p0--0" / "run.json"
+    path.write_text("{")
+    with pytest.raises(ValueError, match="run.json is not JSON"):
+        read_runs(tmp_path / "textures", ["intex"])
