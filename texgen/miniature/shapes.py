@@ -15,13 +15,33 @@ from texgen.miniature.shapes_outdoor import OUTDOOR
 from texgen.miniature.shapes_primitives import Part, subdivide
 from texgen.miniature.shapes_random import RANDOM
 from texgen.miniature.shapes_solids import SOLIDS
+from texgen.miniature.shapes_tools import TOOLS
 
 LONGEST_SIDE = 1.6
-HELD_OUT = frozenset({"bunny", "rabbit", "cow", "airplane", "plane", "knot", "trefoil", "spring", "superellipsoid",
-                      "bone", "duck", "head"})
+HELD_OUT = frozenset(
+    {
+        "bunny",
+        "rabbit",
+        "cow",
+        "airplane",
+        "plane",
+        "knot",
+        "trefoil",
+        "spring",
+        "superellipsoid",
+        "bone",
+        "duck",
+        "head",
+    }
+)
 
 SHAPES: dict[str, Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]] = {
-    **SOLIDS, **HOUSEHOLD, **OUTDOOR, **ANIMALS, **RANDOM,
+    **SOLIDS,
+    **HOUSEHOLD,
+    **TOOLS,
+    **OUTDOOR,
+    **ANIMALS,
+    **RANDOM,
 }
 # drawn more often than others by a training set that wants to generalise
 RANDOM_FAMILIES = tuple(RANDOM)
@@ -31,8 +51,8 @@ _RIGID = frozenset(SOLIDS)
 def make_shape(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One random instance of a named shape, facing +z with +y up.
 
-    Returns (vertices [V, 3] float32, faces [F, 3] int64) with 100 to 8000 faces of non-zero area, outward, the
-    bounding box centred at the origin and its longest side 1.6. Unknown names raise ``KeyError``.
+    Returns (vertices [V, 3] float32, faces [F, 3] int64) with 100 to 8000 faces of non-zero area,
+    outward, the bounding box centred at the origin and its longest side 1.6. Unknown names raise ``KeyError``.
     """
     if name not in SHAPES:
         raise KeyError(f"unknown shape {name!r}: choose one of {', '.join(SHAPES)}")
@@ -55,7 +75,9 @@ def _deform(vertices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     t = (vertices[:, 1] - vertices[:, 1].mean()) / span
     scale, angle = 1 + rng.uniform(-0.25, 0.25) * t, np.radians(rng.uniform(-25, 25)) * t
     x, z = vertices[:, 0] * scale, vertices[:, 2] * scale
-    return np.stack([x * np.cos(angle) + z * np.sin(angle), vertices[:, 1], z * np.cos(angle) - x * np.sin(angle)], 1)
+    return np.stack(
+        [x * np.cos(angle) + z * np.sin(angle), vertices[:, 1], z * np.cos(angle) - x * np.sin(angle)], 1
+    )
 
 
 def _without_slivers(vertices: np.ndarray, faces: np.ndarray) -> Part:

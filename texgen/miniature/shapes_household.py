@@ -1,12 +1,23 @@
-"""Furniture, vessels, clothes and tools."""
+"""Furniture and vessels."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from texgen.miniature.shapes_primitives import (
-    Part, ball, box, extrude, frustum, join, lathe, mirrored, move, organic, smooth_profile, stick, stretch, torus,
-    tube, turn,
+    Part,
+    ball,
+    box,
+    frustum,
+    join,
+    lathe,
+    mirrored,
+    move,
+    smooth_profile,
+    stick,
+    torus,
+    tube,
+    turn,
 )
 
 Rng = np.random.Generator
@@ -27,7 +38,10 @@ def chair(rng: Rng) -> Part:
     if rng.random() < 0.5:
         back = [box((w, top, t), (0, h + top / 2, -(d - t) / 2))]
     else:
-        back = [box((t, top, t), (x, h + top / 2, -(d - t) / 2)) for x in np.linspace(-(w - t) / 2, (w - t) / 2, 4)]
+        back = [
+            box((t, top, t), (x, h + top / 2, -(d - t) / 2))
+            for x in np.linspace(-(w - t) / 2, (w - t) / 2, 4)
+        ]
         back.append(box((w, 0.2, t * 1.05), (0, h + top - 0.1, -(d - t) / 2)))
     return join(seat, *back, *_legs(w, d, h, t, rng.random() < 0.4))
 
@@ -46,13 +60,19 @@ def table(rng: Rng) -> Part:
     if rng.random() < 0.35:
         top = frustum(w / 2, w / 2, 0.1, (0, h, 0), 36)
         return join(top, frustum(0.1, 0.07, h, (0, h / 2, 0)), frustum(0.4, 0.15, 0.12, (0, 0.06, 0)))
-    return join(box((w, 0.1, d), (0, h, 0)), *_legs(w * 0.95, d * 0.95, h, rng.uniform(0.07, 0.15), rng.random() < 0.5))
+    return join(
+        box((w, 0.1, d), (0, h, 0)),
+        *_legs(w * 0.95, d * 0.95, h, rng.uniform(0.07, 0.15), rng.random() < 0.5),
+    )
 
 
 def stool(rng: Rng) -> Part:
     h, spread = rng.uniform(0.6, 1.1), rng.uniform(0.3, 0.5)
     seat = lathe(smooth_profile([(0, h - 0.1), (0.4, h - 0.08), (0.42, h), (0.36, h + 0.06), (0, h + 0.04)]))
-    feet = [(spread * np.sin(a), 0, spread * np.cos(a)) for a in np.arange(3 + rng.integers(0, 2)) * 2.1 / 1.05 * 0.785]
+    feet = [
+        (spread * np.sin(a), 0, spread * np.cos(a))
+        for a in np.arange(3 + rng.integers(0, 2)) * 2.1 / 1.05 * 0.785
+    ]
     return join(seat, *[stick(f, (f[0] * 0.6, h, f[2] * 0.6), 0.05, 0.06) for f in feet])
 
 
@@ -60,7 +80,9 @@ def bench(rng: Rng) -> Part:
     w, h = rng.uniform(1.5, 1.9), rng.uniform(0.4, 0.6)
     slats = [box((w, 0.06, 0.15), (0, h, z)) for z in (-0.2, 0, 0.2)]
     back = [box((w, 0.15, 0.06), (0, h + y, -0.32 - y * 0.15)) for y in (0.25, 0.48)]
-    side = join(box((0.1, h, 0.5), (w / 2 - 0.2, h / 2, 0)), box((0.08, 0.65, 0.08), (w / 2 - 0.2, h + 0.25, -0.32)))
+    side = join(
+        box((0.1, h, 0.5), (w / 2 - 0.2, h / 2, 0)), box((0.08, 0.65, 0.08), (w / 2 - 0.2, h + 0.25, -0.32))
+    )
     return join(*slats, *back, mirrored(side))
 
 
@@ -97,19 +119,26 @@ def vase(rng: Rng) -> Part:
 
 def bottle(rng: Rng) -> Part:
     r, neck, s = rng.uniform(0.25, 0.42), rng.uniform(0.08, 0.14), rng.uniform(0, 0.3)
-    profile = smooth_profile([(r * 0.9, -0.8), (r, -0.7), (r, s - 0.2), (r * 0.8, s), (neck, s + 0.25), (neck, 0.75)], 30)
+    profile = smooth_profile(
+        [(r * 0.9, -0.8), (r, -0.7), (r, s - 0.2), (r * 0.8, s), (neck, s + 0.25), (neck, 0.75)], 30
+    )
     return join(lathe([(0, -0.8), *profile, (0, 0.75)]), frustum(neck * 1.25, neck * 1.2, 0.14, (0, 0.74, 0)))
 
 
 def bowl(rng: Rng) -> Part:
     deep = rng.uniform(0.35, 0.7)
-    return join(vessel(rng, [(0.25, 0), (0.6, deep * 0.3), (0.78, deep * 0.7), (0.8, deep)], 0.05),
-                frustum(0.3, 0.25, 0.1, (0, -0.03, 0)))
+    return join(
+        vessel(rng, [(0.25, 0), (0.6, deep * 0.3), (0.78, deep * 0.7), (0.8, deep)], 0.05),
+        frustum(0.3, 0.25, 0.1, (0, -0.03, 0)),
+    )
 
 
 def teapot(rng: Rng) -> Part:
     squash = rng.uniform(0.75, 1.1)
-    spout = tube(smooth_profile([(0.35, -0.1, 0), (0.65, 0, 0), (0.75, 0.25, 0), (0.95, 0.35, 0)], 14), np.linspace(0.14, 0.06, 14))
+    spout = tube(
+        smooth_profile([(0.35, -0.1, 0), (0.65, 0, 0), (0.75, 0.25, 0), (0.95, 0.35, 0)], 14),
+        np.linspace(0.14, 0.06, 14),
+    )
     a = np.linspace(-1.6, 1.6, 14)
     handle = tube(np.stack([-0.5 - 0.35 * np.cos(a), 0.3 * np.sin(a), 0 * a], axis=1), 0.05)
     lid = join(ball((0.3, 0.12, 0.3), (0, 0.47 * squash, 0)), ball(0.08, (0, 0.6 * squash, 0)))
@@ -129,18 +158,33 @@ def candle(rng: Rng) -> Part:
     h = rng.uniform(0.6, 1.2)
     flame = lathe(smooth_profile([(0, 0), (0.07, 0.1), (0.04, 0.2), (0, 0.3)], 12), 16, (0, h + 0.05, 0))
     dish = vessel(rng, [(0.2, -0.1), (0.4, -0.06), (0.48, 0.05)], 0.03)
-    return join(frustum(0.18, 0.17, h, (0, h / 2, 0)), flame, dish, move(turn(torus(0.12, 0.03), "x", 90), (0.52, 0, 0)))
+    return join(
+        frustum(0.18, 0.17, h, (0, h / 2, 0)),
+        flame,
+        dish,
+        move(turn(torus(0.12, 0.03), "x", 90), (0.52, 0, 0)),
+    )
 
 
 def bell(rng: Rng) -> Part:
     flare = rng.uniform(0.6, 0.8)
-    body = lathe([(0, -0.5), *smooth_profile([(flare, -0.55), (0.45, -0.2), (0.35, 0.2), (0.2, 0.5), (0, 0.55)])])
+    body = lathe(
+        [(0, -0.5), *smooth_profile([(flare, -0.55), (0.45, -0.2), (0.35, 0.2), (0.2, 0.5), (0, 0.55)])]
+    )
     return join(body, ball(0.13, (0, -0.58, 0)), move(turn(torus(0.12, 0.04), "x", 90), (0, 0.62, 0)))
 
 
 def barrel(rng: Rng) -> Part:
     belly = rng.uniform(0.5, 0.62)
-    rim = lathe([(0, -0.65), *smooth_profile([(0.42, -0.7), (belly, 0), (0.42, 0.7)]), (0.38, 0.7), (0.38, 0.64), (0, 0.64)])
+    rim = lathe(
+        [
+            (0, -0.65),
+            *smooth_profile([(0.42, -0.7), (belly, 0), (0.42, 0.7)]),
+            (0.38, 0.7),
+            (0.38, 0.64),
+            (0, 0.64),
+        ]
+    )
     hoops = [torus(r, 0.035, (0, y, 0)) for y, r in ((-0.45, belly * 0.94), (0.45, belly * 0.94))]
     return turn(join(rim, *hoops), "z", rng.choice([0, 0, 90]))
 
@@ -151,74 +195,6 @@ def bucket(rng: Rng) -> Part:
     return join(body, tube(np.stack([0.53 * np.cos(a), 0.45 + 0.5 * np.sin(a), 0 * a], axis=1), 0.03))
 
 
-def hat(rng: Rng) -> Part:
-    crown, top = rng.uniform(0.35, 0.5), rng.uniform(0.1, 1.0)
-    h = rng.uniform(0.4, 1.0)
-    return lathe([(0, 0.01), *smooth_profile([(0.85, -0.02), (0.88, 0), (0.8, 0.04), (crown, 0.06)], 10),
-                  (crown, 0.08), (crown * top, h), (crown * top * 0.95, h + 0.03), (0, h + 0.02)], 36)
-
-
-def crown(rng: Rng) -> Part:
-    points, h = int(rng.integers(5, 9)), rng.uniform(0.3, 0.6)
-    band = lathe([(0.5, -0.2), (0.56, 0.15), (0.5, 0.15), (0.45, -0.2), (0.5, -0.2)], 36)
-    angles = 2 * np.pi * np.arange(points) / points
-    spikes = [move(frustum(0.16, 0.02, h, segments=10), (0.52 * np.sin(a), 0.1 + h / 2, 0.52 * np.cos(a))) for a in angles]
-    gems = [ball(0.07, (0.54 * np.sin(a), 0.14 + h, 0.54 * np.cos(a)), level=1) for a in angles]
-    return join(band, *spikes, *gems)
-
-
-def boot(rng: Rng) -> Part:
-    h, foot = rng.uniform(0.7, 1.1), rng.uniform(0.5, 0.7)
-    shaft = ((0, 0.2, -0.1), (0, h, -0.12), 0.2, 0.23)
-    body = organic([shaft, ((0, 0.15, 0), (0, 0.1, foot), 0.18, 0.16)], 0.05, 3000)
-    sole = stretch(lathe([(0, 0), (0.24, 0), (0.24, 0.1), (0, 0.1)]), (1, 1, 1.9))
-    return join(body, move(sole, (0, -0.13, foot * 0.42)))
-
-
-def spoon(rng: Rng) -> Part:
-    handle = tube(smooth_profile([(0, -0.9, 0), (0, -0.3, 0.1), (0, 0.3, 0)], 16), np.linspace(0.09, 0.05, 16))
-    return turn(join(stretch(handle, (1, 1, 0.8)), ball((rng.uniform(0.2, 0.32), 0.38, 0.1), (0, 0.55, 0))), "z", rng.choice([0, 90, 180]))
-
-
-def hammer(rng: Rng) -> Part:
-    w = rng.uniform(0.3, 0.5)
-    block = box((w * 2, 0.35, 0.35), (0, 0.7, 0)) if rng.random() < 0.5 else move(turn(frustum(0.2, 0.2, 2 * w), "z", 90), (0, 0.7, 0))
-    return join(block, stick((0, -0.8, 0), (0, 0.8, 0), rng.uniform(0.07, 0.1), 0.06))
-
-
-def sword(rng: Rng) -> Part:
-    w, long = rng.uniform(0.08, 0.18), rng.uniform(1.2, 1.8)
-    blade = extrude([(-w, 0), (w, 0), (w * 0.9, long * 0.85), (0, long), (-w * 0.9, long * 0.85)], 0.07)
-    guard = box((rng.uniform(0.5, 0.8), 0.1, 0.14))
-    return turn(join(blade, guard, stick((0, -0.4, 0), (0, 0, 0), 0.06), ball(0.1, (0, -0.42, 0))), "z", rng.choice([0, 180, 30]))
-
-
-def axe(rng: Rng) -> Part:
-    w = rng.uniform(0.4, 0.6)
-    edge = [(0, 0.55), (w * 0.6, 0.3), (w, 0.25), (w * 1.15, 0.6), (w, 0.95), (w * 0.6, 0.85), (0, 0.75)]
-    blade = extrude(edge, 0.12)
-    return join(mirrored(blade) if rng.random() < 0.4 else blade, stick((0, -0.9, 0), (0, 0.9, 0), 0.07))
-
-
-def key(rng: Rng) -> Part:
-    bow = move(turn(torus(rng.uniform(0.22, 0.3), 0.08), "x", 90), (0, 0.65, 0))
-    teeth = [box((rng.uniform(0.15, 0.3), 0.1, 0.1), (0.12, y, 0)) for y in (-0.75, -0.55, -0.38)]
-    return join(bow, stick((0, -0.85, 0), (0, 0.45, 0), 0.07), *teeth)
-
-
-def umbrella(rng: Rng) -> Part:
-    dome = lathe([(0, 0.42), (0.8, 0), (0.82, 0.02), *smooth_profile([(0.7, 0.25), (0.4, 0.45), (0, 0.55)], 8)], int(rng.choice([8, 24])))
-    hook = smooth_profile([(0, 0.6, 0), (0, 0, 0), (0, -0.75, 0), (0.1, -0.9, 0), (0.22, -0.75, 0)], 24)
-    return join(dome, tube(hook, 0.04))
-
-
-def guitar(rng: Rng) -> Part:
-    lower, upper = rng.uniform(0.42, 0.52), rng.uniform(0.3, 0.38)
-    body = join(*[turn(frustum(r, r, 0.25), "x", 90) if y == 0 else move(turn(frustum(r, r, 0.24), "x", 90), (0, y, 0))
-                  for r, y in ((lower, 0), (upper, 0.5))])
-    return join(body, box((0.12, 1.1, 0.1), (0, 1.1, 0.08)), box((0.2, 0.3, 0.1), (0, 1.7, 0.05)))
-
-
 def basket(rng: Rng) -> Part:
     hoops = [torus(0.4 + 0.2 * y, 0.07, (0, y - 0.3, 0)) for y in np.linspace(0, 0.7, 6)]
     a = np.linspace(0, np.pi, 20)
@@ -227,8 +203,21 @@ def basket(rng: Rng) -> Part:
 
 
 HOUSEHOLD = {
-    "chair": chair, "armchair": armchair, "table": table, "stool": stool, "bench": bench, "bed": bed, "mug": mug,
-    "vase": vase, "bottle": bottle, "bowl": bowl, "teapot": teapot, "lamp": lamp, "candle": candle, "bell": bell,
-    "barrel": barrel, "bucket": bucket, "hat": hat, "crown": crown, "boot": boot, "spoon": spoon, "hammer": hammer,
-    "sword": sword, "axe": axe, "key": key, "umbrella": umbrella, "guitar": guitar, "basket": basket,
+    "chair": chair,
+    "armchair": armchair,
+    "table": table,
+    "stool": stool,
+    "bench": bench,
+    "bed": bed,
+    "mug": mug,
+    "vase": vase,
+    "bottle": bottle,
+    "bowl": bowl,
+    "teapot": teapot,
+    "lamp": lamp,
+    "candle": candle,
+    "bell": bell,
+    "barrel": barrel,
+    "bucket": bucket,
+    "basket": basket,
 }

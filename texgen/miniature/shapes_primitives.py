@@ -88,7 +88,7 @@ def ball(radii: float | Vector, centre: Vector = (0, 0, 0), level: int = 2) -> P
 
 
 def _ring_faces(rings: int, segments: int, wrap: bool) -> np.ndarray:
-    """Faces of a grid of ``rings`` loops of ``segments`` vertices; ``wrap`` joins the last loop to the first."""
+    """Faces between ``rings`` loops of ``segments`` vertices; ``wrap`` joins the last loop to the first."""
     i, j = np.meshgrid(np.arange(rings if wrap else rings - 1), np.arange(segments), indexing="ij")
     up, right = (i + 1) % rings, (j + 1) % segments
     a, b, c, d = i * segments + j, i * segments + right, up * segments + right, up * segments + j
@@ -122,7 +122,9 @@ def smooth_profile(points: Sequence[Vector], count: int = 24) -> np.ndarray:
 def frustum(bottom: float, top: float, height: float, centre: Vector = (0, 0, 0), segments: int = 28) -> Part:
     """Upright solid of two end radii: a cylinder when equal, a cone when ``top`` is 0; centred in height."""
     half = height / 2
-    return lathe([(0, -half), (bottom, -half), (bottom, -half), (top, half), (top, half), (0, half)], segments, centre)
+    return lathe(
+        [(0, -half), (bottom, -half), (bottom, -half), (top, half), (top, half), (0, half)], segments, centre
+    )
 
 
 def tube(points: Sequence[Vector], radius: float | Vector, segments: int = 12, closed: bool = False) -> Part:
@@ -148,7 +150,9 @@ def tube(points: Sequence[Vector], radius: float | Vector, segments: int = 12, c
     return np.concatenate(rings), _ring_faces(len(rings), segments, wrap=closed)
 
 
-def stick(start: Vector, end: Vector, radius: float, end_radius: float | None = None, segments: int = 12) -> Part:
+def stick(
+    start: Vector, end: Vector, radius: float, end_radius: float | None = None, segments: int = 12
+) -> Part:
     """Straight tube from ``start`` to ``end``, tapered when ``end_radius`` is given."""
     return tube([start, end], [radius, radius if end_radius is None else end_radius], segments)
 
@@ -188,7 +192,9 @@ def _ear_clip(shape: np.ndarray) -> list[tuple[int, int, int]]:
     """Triangulate a simple counter-clockwise polygon [N, 2] by cutting ears (Meisters 1975)."""
 
     def turn_of(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
-        return (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])
+        return (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (
+            r[..., 0] - p[..., 0]
+        )
 
     left = list(range(len(shape)))
     triangles = []
@@ -197,7 +203,9 @@ def _ear_clip(shape: np.ndarray) -> list[tuple[int, int, int]]:
             a, b, c = left[k - 1], left[k], left[(k + 1) % len(left)]
             others = shape[[i for i in left if i not in (a, b, c)]]
             p, q, r = shape[a], shape[b], shape[c]
-            inside = (turn_of(p, q, others) >= 0) & (turn_of(q, r, others) >= 0) & (turn_of(r, p, others) >= 0)
+            inside = (
+                (turn_of(p, q, others) >= 0) & (turn_of(q, r, others) >= 0) & (turn_of(r, p, others) >= 0)
+            )
             if turn_of(p, q, r) > 0 and not inside.any():
                 break
         else:
@@ -207,7 +215,9 @@ def _ear_clip(shape: np.ndarray) -> list[tuple[int, int, int]]:
     return [*triangles, tuple(left)]
 
 
-def isosurface(field: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray, cells: int) -> Part:
+def isosurface(
+    field: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray, cells: int
+) -> Part:
     """Zero surface of ``field`` (points [M, 3] -> [M], negative inside) by naive surface nets (Gibson 1998).
 
     ``low`` and ``high`` bound a box that contains the surface with a margin; ``cells`` counts cells along its

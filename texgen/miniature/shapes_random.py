@@ -5,8 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from texgen.miniature.shapes_primitives import (
-    Bone, Part, ball, box, capsule, frustum, isosurface, join, lathe, mirrored, move, organic, smooth_profile, torus,
-    tube, turn,
+    Bone,
+    Part,
+    ball,
+    box,
+    capsule,
+    frustum,
+    isosurface,
+    join,
+    lathe,
+    mirrored,
+    move,
+    organic,
+    smooth_profile,
+    torus,
+    tube,
+    turn,
 )
 
 Rng = np.random.Generator
@@ -41,21 +55,33 @@ def rock(rng: Rng) -> Part:
 
 def creature(rng: Rng) -> Part:
     """Random animal: a bent trunk with bulges and mirrored limbs of arbitrary number and direction."""
-    spine = smooth_profile(np.stack([np.zeros(4), rng.uniform(0, 0.7, 4), np.linspace(-0.7, 0.7, 4)], axis=1), 6)
+    spine = smooth_profile(
+        np.stack([np.zeros(4), rng.uniform(0, 0.7, 4), np.linspace(-0.7, 0.7, 4)], axis=1), 6
+    )
     girth = rng.uniform(0.12, 0.4, 6)
     bones: list[Bone] = [(spine[k], spine[k + 1], girth[k], girth[k + 1]) for k in range(5)]
     if rng.random() < 0.8:
         up = spine[-1] + [0, rng.uniform(0, 0.5), rng.uniform(0.1, 0.4)]
         size = rng.uniform(0.15, 0.35)
-        bones += [(spine[-1], up, girth[-1] * 0.8, size * 0.7), (up, up + [0, 0, rng.uniform(0, 0.3)], size, size * 0.6)]
-        bones += _both(up + [size * 0.5, size * 0.6, 0], [rng.uniform(0, 0.25), rng.uniform(0, 0.5), rng.normal(0, 0.15)], 0.09, 0.06)
+        bones += [
+            (spine[-1], up, girth[-1] * 0.8, size * 0.7),
+            (up, up + [0, 0, rng.uniform(0, 0.3)], size, size * 0.6),
+        ]
+        bones += _both(
+            up + [size * 0.5, size * 0.6, 0],
+            [rng.uniform(0, 0.25), rng.uniform(0, 0.5), rng.normal(0, 0.15)],
+            0.09,
+            0.06,
+        )
     for _ in range(int(rng.integers(1, 5))):
         at = spine[rng.integers(0, 6)]
         root = at + [rng.uniform(0.05, 0.25), rng.uniform(-0.15, 0.1), 0]
         reach = [rng.uniform(0, 0.5), rng.uniform(-0.7, 0.3), rng.normal(0, 0.2)]
         bones += _both(root, reach, rng.uniform(0.08, 0.18), rng.uniform(0.05, 0.14))
     if rng.random() < 0.6:
-        bones.append((spine[0], spine[0] + [0, rng.uniform(-0.3, 0.6), -rng.uniform(0.1, 0.6)], girth[0] * 0.6, 0.05))
+        bones.append(
+            (spine[0], spine[0] + [0, rng.uniform(-0.3, 0.6), -rng.uniform(0.1, 0.6)], girth[0] * 0.6, 0.05)
+        )
     return turn(organic(bones, rng.uniform(0.02, 0.07)), "y", rng.choice([0, 0, 90, -90]))
 
 
@@ -161,13 +187,19 @@ def heap(rng: Rng) -> Part:
 
 def contraption(rng: Rng) -> Part:
     """A long body with mirrored plates, rods and balls: the plan of many machines."""
-    body = turn(capsule(rng.uniform(0.12, 0.4), rng.uniform(1, 1.9)), "x", 90) if rng.random() < 0.6 else box(rng.uniform(0.3, 1, 3) * [1, 1, 2])
+    body = (
+        turn(capsule(rng.uniform(0.12, 0.4), rng.uniform(1, 1.9)), "x", 90)
+        if rng.random() < 0.6
+        else box(rng.uniform(0.3, 1, 3) * [1, 1, 2])
+    )
     parts = [body]
     for _ in range(int(rng.integers(1, 4))):
         plate = box((rng.uniform(0.2, 1), rng.uniform(0.04, 0.2), rng.uniform(0.1, 0.5)))
         plate = turn(plate, "y", rng.uniform(-40, 40)) if rng.random() < 0.6 else _random_piece(rng)
         plate = turn(plate, "z", rng.choice([0, 0, 90, rng.uniform(-60, 60)]))
-        parts.append(mirrored(move(plate, (rng.uniform(0.2, 0.7), rng.uniform(-0.3, 0.3), rng.uniform(-0.7, 0.7)))))
+        parts.append(
+            mirrored(move(plate, (rng.uniform(0.2, 0.7), rng.uniform(-0.3, 0.3), rng.uniform(-0.7, 0.7))))
+        )
     for _ in range(int(rng.integers(0, 3))):
         parts.append(move(_random_piece(rng), (0, rng.uniform(-0.2, 0.5), rng.uniform(-0.8, 0.8))))
     return turn(join(*parts), "y", rng.choice([0, 0, 90]))
@@ -176,8 +208,12 @@ def contraption(rng: Rng) -> Part:
 def bust(rng: Rng) -> Part:
     """A lumpy standing figure: shoulders, neck-like narrowing and a rounded top with bumps."""
     r = rng.uniform(0.3, 0.42)
-    bones: list[Bone] = [((-0.3, 0, 0), (0.3, 0, 0), rng.uniform(0.2, 0.3), 0.25), ((0, 0.1, 0), (0, 0.45, 0.02), 0.18, 0.17),
-                         ((0, 0.75, 0), (0, 0.9, 0), r * 0.9, r), ((0, 0.7, r * 0.8), (0, 0.85, r), 0.07, 0.05)]
+    bones: list[Bone] = [
+        ((-0.3, 0, 0), (0.3, 0, 0), rng.uniform(0.2, 0.3), 0.25),
+        ((0, 0.1, 0), (0, 0.45, 0.02), 0.18, 0.17),
+        ((0, 0.75, 0), (0, 0.9, 0), r * 0.9, r),
+        ((0, 0.7, r * 0.8), (0, 0.85, r), 0.07, 0.05),
+    ]
     bones += _both(np.array([r, 0.75, 0]), [0.03, 0.1, 0], 0.07, 0.07)
     for _ in range(int(rng.integers(0, 5))):
         way = rng.normal(size=3) + [0, 0.5, -0.5]
@@ -187,6 +223,15 @@ def bust(rng: Rng) -> Part:
 
 
 RANDOM = {
-    "blob": blob, "rock": rock, "creature": creature, "metaballs": metaballs, "coral": coral, "sponge": sponge,
-    "terrain": terrain, "ornament": ornament, "heap": heap, "contraption": contraption, "bust": bust,
+    "blob": blob,
+    "rock": rock,
+    "creature": creature,
+    "metaballs": metaballs,
+    "coral": coral,
+    "sponge": sponge,
+    "terrain": terrain,
+    "ornament": ornament,
+    "heap": heap,
+    "contraption": contraption,
+    "bust": bust,
 }

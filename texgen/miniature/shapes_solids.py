@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from texgen.miniature.shapes_primitives import (
-    Part, ball, box, capsule, extrude, frustum, join, lathe, move, smooth_profile, stick, torus, turn,
+    Part,
+    ball,
+    box,
+    capsule,
+    extrude,
+    frustum,
+    join,
+    lathe,
+    move,
+    smooth_profile,
+    stick,
+    torus,
+    turn,
 )
 
 Rng = np.random.Generator
@@ -103,7 +115,9 @@ def gear(rng: Rng) -> Part:
 
 
 def disc(rng: Rng) -> Part:
-    part = lathe(smooth_profile([(0, -0.1), (0.5, -0.1), (0.8, 0), (0.5, 0.1), (0, rng.uniform(0.1, 0.4))]), 40)
+    part = lathe(
+        smooth_profile([(0, -0.1), (0.5, -0.1), (0.8, 0), (0.5, 0.1), (0, rng.uniform(0.1, 0.4))]), 40
+    )
     return turn(part, "x", rng.uniform(0, 90))
 
 
@@ -122,13 +136,30 @@ def hourglass(rng: Rng) -> Part:
     neck = rng.uniform(0.06, 0.15)
     glass = lathe(smooth_profile([(0.35, -0.7), (0.42, -0.4), (neck, 0), (0.42, 0.4), (0.35, 0.7)], 30))
     ends = [frustum(0.5, 0.5, 0.12, (0, y, 0)) for y in (-0.74, 0.74)]
-    posts = [stick((0.44 * np.sin(a), -0.7, 0.44 * np.cos(a)), (0.44 * np.sin(a), 0.7, 0.44 * np.cos(a)), 0.035)
-             for a in (1.0, 3.1, 5.2)]
+    posts = [
+        stick((0.44 * np.sin(a), -0.7, 0.44 * np.cos(a)), (0.44 * np.sin(a), 0.7, 0.44 * np.cos(a)), 0.035)
+        for a in (1.0, 3.1, 5.2)
+    ]
     return join(glass, *ends, *posts)
 
 
 SOLIDS = {
-    "cube": cube, "sphere": sphere, "cylinder": cylinder, "cone": cone, "pyramid": pyramid, "torus": ring,
-    "capsule": pill, "prism": prism, "egg": egg, "star": star, "heart": heart, "moon": moon, "arrow": arrow,
-    "cross": cross, "gear": gear, "disc": disc, "dumbbell": dumbbell, "hourglass": hourglass,
+    "cube": cube,
+    "sphere": sphere,
+    "cylinder": cylinder,
+    "cone": cone,
+    "pyramid": pyramid,
+    "torus": ring,
+    "capsule": pill,
+    "prism": prism,
+    "egg": egg,
+    "star": star,
+    "heart": heart,
+    "moon": moon,
+    "arrow": arrow,
+    "cross": cross,
+    "gear": gear,
+    "disc": disc,
+    "dumbbell": dumbbell,
+    "hourglass": hourglass,
 }

@@ -1,0 +1,188 @@
+"""Train the miniature's diffusion model: text encoder, UNet and depth-aware inpainting ControlNet together.
+
+The control image has six channels like InTeX's: rgb in [0, 1] with -1 where unknown, then depth three times.
+Velocity prediction with zero terminal SNR; captions are dropped one time in ten, so that classifier-free
+guidance works.
+
+    python -m texgen.miniature.pretrain_backbone --data DATA --out FOLDER --scale full
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from texgen.miniature.dataset import Samples, draw_known_masks
+from texgen.miniature.scale import CAPTION_LENGTH, SCALES
+from texgen.miniature.tokenizer import make_tokenizer
+from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
+
+BATCH = 16
+TEXT_WIDTH = 160
+CHANNELS = (48, 96, 160)
+EMA_DECAY = 0.996
+PEAK_LEARNING_RATE = 8e-4
+
+
+class Denoiser(nn.Module):
+    """The three networks that are trained together."""
+
+    def __init__(self, vocabulary: int, end_token: int) -> None:
+        super().__init__()
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=vocabulary,
+                hidden_size=TEXT_WIDTH,
+                intermediate_size=3 * TEXT_WIDTH,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                max_position_embeddings=CAPTION_LENGTH,
+                bos_token_id=0,
+                eos_token_id=end_token,
+                pad_token_id=end_token,
+            )
+        )
+        self.unet = UNet2DConditionModel(
+            sample_size=32,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=CHANNELS,
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=TEXT_WIDTH,
+            attention_head_dim=4,
+            norm_num_groups=8,
+        )
+        self.controlnet = ControlNetModel.from_unet(
+            self.unet, conditioning_channels=6, conditioning_embedding_out_channels=(8, 16, 32)
+        )
+
+    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, control: Tensor) -> Tensor:
+        """Predicted velocity ``[B, 4, 32, 32]`` from noisy latents, tokens ``[B, L]`` and control ``[B, 6, H, W]``."""
+        text = self.text_encoder(tokens).last_hidden_state
+        down, middle = self.controlnet(
+            latents, timesteps, encoder_hidden_states=text, controlnet_cond=control, return_dict=False
+        )
+        return self.unet(
+            latents,
+            timesteps,
+            encoder_hidden_states=text,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+        ).sample
+
+
+def make_scheduler() -> DDIMScheduler:
+    """The noise schedule: Stable Diffusion's betas rescaled to zero terminal SNR, velocity, trailing steps."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+@torch.no_grad()
+def encode_samples(vae: AutoencoderTiny, samples: Samples, batch: int = 64) -> Tensor:
+    """Latents ``[N, 4, 32, 32]`` of all samples, float16."""
+    parts = []
+    for i in range(0, len(samples), batch):
+        images = samples.images[i : i + batch].float() / 255 * 2 - 1
+        parts.append(vae.encode(images).latents.half())
+    return torch.cat(parts)
+
+
+def control_images(samples: Samples, index: Tensor, generator: torch.Generator) -> Tensor:
+    """Control ``[B, 6, H, W]``: rgb where a random known mask allows, -1 elsewhere, and depth."""
+    images = samples.images[index].float() / 255
+    alpha = samples.alpha[index].float() / 255
+    known = draw_known_masks(alpha, samples.positions[index].float(), generator)
+    depth = (samples.depth[index].float() / 255)[:, None].expand(-1, 3, -1, -1)
+    return torch.cat([torch.where(known > 0, images, -1.0), depth], 1)
+
+
+def tokenize(tokenizer, texts: list[str]) -> Tensor:
+    """Token ids ``[B, CAPTION_LENGTH]``."""
+    return tokenizer(
+        texts, padding="max_length", truncation=True, max_length=CAPTION_LENGTH, return_tensors="pt"
+    ).input_ids
+
+
+def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -> None:
+    """Write the diffusers folder layout that `texgen.backbone` loads."""
+    model.unet.save_pretrained(out / "unet")
+    model.controlnet.save_pretrained(out / "controlnet_depth_inpaint")
+    model.text_encoder.save_pretrained(out / "text_encoder")
+    tokenizer.save_pretrained(out / "tokenizer")
+    vae.save_pretrained(out / "vae")
+    make_scheduler().save_pretrained(out / "scheduler")
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(__doc__, argv)
+    scale = SCALES[args.scale]
+    samples = load_samples(args.data)
+    vae = AutoencoderTiny.from_pretrained(args.out / "vae").eval()
+    tokenizer = make_tokenizer(samples.captions)
+    tokens = tokenize(tokenizer, samples.captions)
+    empty = tokenize(tokenizer, [""])
+    latents_file = args.out / "latents.pt"
+    if not latents_file.exists():
+        torch.save(encode_samples(vae, samples), latents_file)
+    latents = torch.load(latents_file, weights_only=True)
+
+    torch.manual_seed(0)
+    model = Denoiser(len(tokenizer), tokenizer.eos_token_id).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
+    both = nn.ModuleDict({"model": model, "average": average})
+    resume_file = args.out / "backbone.resume.pt"
+    start = resume(resume_file, both, optimizer)
+    alphas = make_scheduler().alphas_cumprod
+    log = Log(args.out / "backbone.jsonl", scale.backbone_steps)
+    limit = time.monotonic() + 60 * args.minutes if args.minutes else None
+    for step in range(start, scale.backbone_steps):
+        generator = torch.Generator().manual_seed(step)
+        index = torch.randint(0, len(samples), (BATCH,), generator=generator)
+        clean = latents[index].float()
+        noise = torch.randn(clean.shape, generator=generator)
+        timesteps = torch.randint(0, 1000, (BATCH,), generator=generator)
+        a = alphas[timesteps].view(-1, 1, 1, 1)
+        noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
+        velocity = a.sqrt() * noise - (1 - a).sqrt() * clean
+        ids = tokens[index].clone()
+        ids[torch.rand(BATCH, generator=generator) < 0.1] = empty[0]
+        control = control_images(samples, index, generator)
+        predicted = model(noisy, timesteps, ids, control)
+        loss = (predicted - velocity).square().mean()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, scale.backbone_steps, PEAK_LEARNING_RATE)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        decay = min(EMA_DECAY, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+        log.write(step, loss=float(loss.detach()), grad_norm=float(norm))
+        if step % 200 == 199:
+            save_resume(resume_file, step + 1, both, optimizer)
+            save_backbone(args.out / "backbone", average, vae, tokenizer)
+        if limit and time.monotonic() > limit:
+            break
+    save_resume(resume_file, step + 1, both, optimizer)
+    save_backbone(args.out / "backbone", average, vae, tokenizer)
+
+
+if __name__ == "__main__":
+    main()

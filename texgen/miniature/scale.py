@@ -1,0 +1,25 @@
+"""How much the miniature is trained: a `test` scale that checks the code and the `full` scale that was shipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IMAGE_SIZE = 128
+CAPTION_LENGTH = 24
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of one training run; every stage reads its own fields."""
+
+    views: int  # rasterised views of random shapes
+    samples: int  # painted images that the diffusion model sees
+    vae_steps: int
+    backbone_steps: int
+    clip_steps: int
+
+
+SCALES: dict[str, Scale] = {
+    "test": Scale(views=24, samples=32, vae_steps=3, backbone_steps=3, clip_steps=3),
+    "full": Scale(views=3000, samples=12000, vae_steps=4500, backbone_steps=4000, clip_steps=2400),
+}
