@@ -24,8 +24,6 @@ MATERIALS: dict[str, tuple[int, int]] = {
 # the colours that a fixed palette shows anyway; sometimes said aloud
 NATURAL: dict[str, tuple[str, ...]] = {
     "zebra": ("black", "white"),
-    "leopard": ("yellow", "black"),
-    "giraffe": ("brown",),
     "brick": ("red",),
     "wooden": ("brown",),
     "marble": ("white",),

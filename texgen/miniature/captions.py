@@ -39,10 +39,11 @@ def article(phrase: str) -> str:
 
 
 def caption(material: str, colours: Sequence[str], shape: str, rng: np.random.Generator) -> str:
-    """Describe an object of ``shape``, a key of ``SHAPES``, in ``material`` with ``colours`` (see ``MATERIALS``).
+    """Describe an object of ``shape`` (a key of ``SHAPES``) in ``material`` (of ``MATERIALS``) with ``colours``.
 
     A fixed-palette material takes no colours and sometimes names its natural one ("red brick"). Equal
-    generators give equal captions. Raises ``ValueError`` for an unknown material or shape, or the wrong number of colours.
+    generators give equal captions. Raises ``ValueError`` for an unknown material or shape, or the wrong
+    number of colours.
     """
     if material not in MATERIALS:
         raise ValueError(f"unknown material {material!r}: choose one of {', '.join(MATERIALS)}")

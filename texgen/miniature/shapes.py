@@ -52,7 +52,8 @@ def make_shape(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     """One random instance of a named shape, facing +z with +y up.
 
     Returns (vertices [V, 3] float32, faces [F, 3] int64) with 100 to 8000 faces of non-zero area,
-    outward, the bounding box centred at the origin and its longest side 1.6. Unknown names raise ``KeyError``.
+    outward, the bounding box centred at the origin and its longest side 1.6. Unknown names raise
+    ``KeyError``.
     """
     if name not in SHAPES:
         raise KeyError(f"unknown shape {name!r}: choose one of {', '.join(SHAPES)}")

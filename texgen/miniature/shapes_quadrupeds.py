@@ -26,7 +26,7 @@ def _quadruped(
     tail: tuple,
     leg_radius: float = 0.07,
 ) -> Part:
-    """Four-legged body: ``neck`` is (forward, up), ``tail`` is (back, up, radius), a negative ``ear`` hangs."""
+    """Four-legged body: ``neck`` is (forward, up), ``tail`` (back, up, radius), a negative ``ear`` hangs."""
     leg, long, fat, skull, muzzle, ear = rng.uniform(0.85, 1.18, 6) * (leg, long, fat, skull, muzzle, ear)
     front, rear, y = long / 2, -long / 2, leg + fat * 0.6
     bones: list[Bone] = [((0, y, rear), (0, y, front), fat * rng.uniform(0.9, 1.1), fat)]
