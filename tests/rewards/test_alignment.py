@@ -1,4 +1,4 @@
-"""Alignment on shapes whose right answer is known: a tube that is painted with rings or with lengthwise stripes."""
+"""Alignment on shapes whose right answer is known: a tube painted with rings or with lengthwise stripes."""
 
 import math
 
@@ -100,7 +100,7 @@ def test_a_spiral_scores_the_squared_cosine_of_its_angle(straight):
 
 def test_flat_and_nearly_flat_textures_score_near_zero(straight):
     mesh, geometry = straight
-    assert judge(mesh, geometry, torch.full((3, SIZE, SIZE), 0.3)) == 0
+    assert judge(mesh, geometry, torch.full((3, SIZE, SIZE), 0.3)) < 1e-9
     assert judge(mesh, geometry, paint(geometry, along=4, contrast=0.002)) < 0.02
     faint, strong = (judge(mesh, geometry, paint(geometry, along=4, contrast=c)) for c in (0.02, 0.5))
     assert faint < strong and strong > 0.95
@@ -183,7 +183,7 @@ def test_value_and_gradient_equal_a_plain_loop_over_texels():
     ours, plain = texture.float().requires_grad_(), texture.clone().requires_grad_()
     value = judge(mesh, geometry, ours, reward)
     expected = plain_alignment(mesh, geometry, plain, reward.floor)
-    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+    assert float(value.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     value.backward()
     expected.backward()
     torch.testing.assert_close(ours.grad.double(), plain.grad, atol=1e-7, rtol=1e-3)
