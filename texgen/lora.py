@@ -1,0 +1,180 @@
+"""Low-rank adapters (LoRA) on a UNet, by peft, stored in the format that diffusers reads.
+
+One adapter named "default". The second factor starts at zero, so an untouched adapter changes nothing; the
+first factor is seeded. Adapter weights are float32 at least, whatever precision the frozen base has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from texgen import seeds
+
+ADAPTER = "default"
+FILE_NAME = "pytorch_lora_weights.safetensors"
+ATTENTION_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+def lora_layers(unet: nn.Module) -> list[tuple[str, LoraLayer]]:
+    """All (name, layer) of the UNet that carry the adapter; empty when there is none."""
+    return [(name, module) for name, module in unet.named_modules()
+            if isinstance(module, LoraLayer) and ADAPTER in module.lora_A]
+
+
+def _require(unet: nn.Module) -> list[tuple[str, LoraLayer]]:
+    layers = lora_layers(unet)
+    if not layers:
+        raise ValueError("The UNet has no LoRA adapter; call add_lora or load_lora first.")
+    return layers
+
+
+def add(unet: UNet2DConditionModel, rank: int, alpha: float | None = None,
+        targets: tuple[str, ...] = ATTENTION_TARGETS, seed: int = 0) -> None:
+    """Inject an adapter of `rank` into the layers whose names end in `targets`.
+
+    The adapter's output is scaled by alpha / rank; alpha = None means alpha = rank (scale 1). Initial values:
+    first factor Kaiming-uniform from `seed`, second factor zero. Raises ValueError when there is one already,
+    when the rank is not positive or when no layer has such a name.
+    """
+    if lora_layers(unet):
+        raise ValueError("The UNet already has a LoRA adapter; load a fresh backbone to add another.")
+    if rank < 1:
+        raise ValueError(f"LoRA rank is {rank}; it must be at least 1.")
+    config = LoraConfig(r=rank, lora_alpha=rank if alpha is None else alpha, target_modules=list(targets),
+                        init_lora_weights=True)
+    with torch.random.fork_rng(devices=[]):  # peft draws from the global generator; leave it as it was
+        unet.add_adapter(config, adapter_name=ADAPTER)
+    for name, layer in _require(unet):
+        first = layer.lora_A[ADAPTER].weight
+        drawn = torch.empty(first.shape, dtype=torch.float32)
+        nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=seeds.generator("lora", seed, name))
+        with torch.no_grad():
+            first.copy_(drawn)
+    _promote(unet)
+
+
+def _promote(unet: nn.Module) -> None:
+    """Half-precision adapter weights become float32: their updates are too small for 16 bits."""
+    for _, layer in lora_layers(unet):
+        for factor in (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]):
+            if factor.weight.dtype in (torch.float16, torch.bfloat16):
+                factor.to(torch.float32)
+
+
+def parameters(unet: nn.Module) -> list[nn.Parameter]:
+    """The adapter's parameters in a fixed order (layer by layer, first factor then second)."""
+    return [factor[ADAPTER].weight for _, layer in _require(unet) for factor in (layer.lora_A, layer.lora_B)]
+
+
+def save(unet: UNet2DConditionModel, folder: str | Path) -> Path:
+    """Write `folder/pytorch_lora_weights.safetensors`; returns its path.
+
+    Keys and metadata are diffusers' own: the file loads in plain diffusers by
+    `pipeline.load_lora_weights(folder)` and by `unet.load_lora_adapter(folder, prefix="unet")`.
+    """
+    _require(unet)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet, adapter_name=ADAPTER))
+    state = {f"unet.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
+    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: _metadata(unet)}
+    path = folder / FILE_NAME
+    temporary = path.with_name(path.name + ".part")
+    save_file(state, temporary, metadata=metadata)
+    os.replace(temporary, path)
+    return path
+
+
+def _metadata(unet: UNet2DConditionModel) -> str:
+    """The adapter's configuration as diffusers stores it: one JSON object, keys prefixed by "unet."."""
+    config = unet.peft_config[ADAPTER].to_dict()
+    return json.dumps({f"unet.{key}": sorted(value) if isinstance(value, set) else value
+                       for key, value in config.items()}, sort_keys=True)
+
+
+def load(unet: UNet2DConditionModel, folder: str | Path) -> None:
+    """Read an adapter written by `save` (or by diffusers) from a folder or a .safetensors file.
+
+    Replaces the values of the present adapter when its shapes agree, or injects the stored one into a UNet
+    that has none. Raises FileNotFoundError when there is no file, ValueError when names or shapes differ.
+    """
+    path = Path(folder)
+    path = path if path.suffix == ".safetensors" else path / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no LoRA file {path}; give the folder that save_lora wrote.")
+    if lora_layers(unet):
+        _overwrite(unet, path)
+        return
+    with safe_open(path, "pt") as file:
+        has_prefix = all(key.startswith("unet.") for key in file.keys())  # noqa: SIM118 (no iterator)
+    with torch.random.fork_rng(devices=[]):
+        unet.load_lora_adapter(str(path.parent), weight_name=path.name, prefix="unet" if has_prefix else None,
+                               adapter_name=ADAPTER, local_files_only=True)
+    if not lora_layers(unet):
+        raise ValueError(f"{path} holds no LoRA weights that fit this UNet.")
+    _promote(unet)
+
+
+def _overwrite(unet: UNet2DConditionModel, path: Path) -> None:
+    wanted = {}
+    for name, layer in _require(unet):
+        wanted[f"{name}.lora_A.weight"] = layer.lora_A[ADAPTER].weight
+        wanted[f"{name}.lora_B.weight"] = layer.lora_B[ADAPTER].weight
+    given: dict[str, Tensor] = {_peft_key(key): value for key, value in load_file(path).items()}
+    if set(given) != set(wanted):
+        odd = sorted(set(given) ^ set(wanted))
+        raise ValueError(f"{path} and the UNet's adapter differ in {len(odd)} tensors, first {odd[0]!r}; "
+                         "load it into a backbone without adapter.")
+    for key, parameter in wanted.items():
+        if given[key].shape != parameter.shape:
+            raise ValueError(f"{path}: {key} has shape {tuple(given[key].shape)}, the UNet's adapter "
+                             f"{tuple(parameter.shape)} (another rank?); load it into a fresh backbone.")
+    with torch.no_grad():
+        for key, parameter in wanted.items():
+            parameter.copy_(given[key])
+
+
+def _peft_key(key: str) -> str:
+    """A stored key ("unet.x.lora.down.weight" or "x.lora_A.weight") as peft names it inside the UNet."""
+    key = key.removeprefix("unet.")
+    return key.replace(".lora.down.", ".lora_A.").replace(".lora.up.", ".lora_B.")
+
+
+@contextmanager
+def disabled(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Inside the context the UNet computes without its adapter; without one the context does nothing.
+
+    peft changes `requires_grad` when it switches adapters; the flags are put back on leaving.
+    """
+    if not lora_layers(unet):
+        yield
+        return
+    flags = [(parameter, parameter.requires_grad) for parameter in parameters(unet)]
+    unet.disable_adapters()
+    try:
+        yield
+    finally:
+        unet.enable_adapters()
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+def set_scale(unet: nn.Module, scale: float) -> None:
+    """Multiply the adapter's output by `scale` (on top of alpha / rank): 0 = base model, 1 = as trained."""
+    for _, layer in _require(unet):
+        layer.set_scale(ADAPTER, scale)
