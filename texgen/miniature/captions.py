@@ -39,7 +39,7 @@ def article(phrase: str) -> str:
 
 
 def caption(material: str, colours: Sequence[str], shape: str, rng: np.random.Generator) -> str:
-    """Describe an object of ``shape`` (a key of ``SHAPES``) in ``material`` (of ``MATERIALS``) with ``colours``.
+    """Describe an object of ``shape`` (key of ``SHAPES``) in ``material`` (of ``MATERIALS``) and ``colours``.
 
     A fixed-palette material takes no colours and sometimes names its natural one ("red brick"). Equal
     generators give equal captions. Raises ``ValueError`` for an unknown material or shape, or the wrong
