@@ -26,18 +26,17 @@ def is_closed(part: primitives.Part) -> bool:
 
 @pytest.mark.parametrize("name", list(SHAPES))
 def test_shape_is_valid(name):
-    for seed in range(2):
-        vertices, faces = make_shape(name, np.random.default_rng(seed))
-        assert vertices.dtype == np.float32 and faces.dtype == np.int64
-        assert np.isfinite(vertices).all()
-        assert 100 <= len(faces) <= 8000
-        assert faces.min() == 0 and faces.max() == len(vertices) - 1
-        a, b, c = (vertices[faces[:, k]].astype(float) for k in range(3))
-        assert np.linalg.norm(np.cross(b - a, c - a), axis=1).min() > 0
-        low, high = vertices.min(0), vertices.max(0)
-        assert np.allclose(low + high, 0, atol=1e-5)
-        assert np.isclose((high - low).max(), LONGEST_SIDE, atol=1e-5)
-        assert volume((vertices, faces)) > 0
+    vertices, faces = make_shape(name, np.random.default_rng(0))
+    assert vertices.dtype == np.float32 and faces.dtype == np.int64
+    assert np.isfinite(vertices).all()
+    assert 100 <= len(faces) <= 8000
+    assert faces.min() == 0 and faces.max() == len(vertices) - 1
+    a, b, c = (vertices[faces[:, k]].astype(float) for k in range(3))
+    assert np.linalg.norm(np.cross(b - a, c - a), axis=1).min() > 0
+    low, high = vertices.min(0), vertices.max(0)
+    assert np.allclose(low + high, 0, atol=1e-5)
+    assert np.isclose((high - low).max(), LONGEST_SIDE, atol=1e-5)
+    assert volume((vertices, faces)) > 0
 
 
 @pytest.mark.parametrize("name", ["chair", "creature", "star"])
