@@ -2,8 +2,8 @@
 
 The answers are not differentiable; `interpolate.barycentrics` makes a differentiable function of them.
 
-Warp intersects by Woop's watertight test (float32 with a float64 retry when an edge function is exactly 0),
-so a ray through a shared edge or vertex of a closed mesh hits one of the faces around it.
+Warp intersects faces by Woop's watertight test (float32 with a float64 retry when an edge function is exactly
+0), so a ray through a shared edge or vertex of a closed mesh hits one of the faces around it.
 """
 
 import math
@@ -52,6 +52,23 @@ def _first_hit_kernel(
         weights[i] = wp.vec3(query.u, query.v, 1.0 - query.u - query.v)
 
 
+def _padded_mesh(corners: Tensor) -> wp.Mesh:
+    """A Warp mesh of the faces [F, 3, 3] whose tree has slightly larger boxes than the faces need.
+
+    Warp's box test rounds, and alone would lose rays that touch a box at its border: those through a vertex
+    that is extreme in every box around it. The tree is therefore built from stand-ins that span the padded
+    boxes, and the true corners are written in their place afterwards, without refitting.
+    """
+    low, high = corners.amin(dim=1), corners.amax(dim=1)
+    # Far above the rounding for eyes up to tens of mesh sizes away, far below anything that costs time.
+    pad = 1e-5 * float(corners.abs().max())
+    points = torch.stack([low - pad, high + pad, low - pad], dim=1).reshape(-1, 3).contiguous()
+    indices = torch.arange(points.shape[0], dtype=torch.int32, device=points.device)
+    mesh = wp.Mesh(points=wp.from_torch(points, dtype=wp.vec3), indices=wp.from_torch(indices))
+    points.copy_(corners.reshape(-1, 3))
+    return mesh
+
+
 _MESHES_KEPT = 8
 _meshes: OrderedDict[int, tuple[Tensor, Tensor, wp.Mesh]] = OrderedDict()
 
@@ -77,9 +94,8 @@ def _warp_mesh(vertices: Tensor, faces: Tensor) -> wp.Mesh:
         )
     if not bool(torch.isfinite(vertices).all()):
         raise ValueError("The mesh has vertices that are not finite.")
-    vertices, faces = vertices.clone().contiguous(), faces.detach().clone()
-    indices = faces.to(torch.int32).reshape(-1).contiguous()
-    mesh = wp.Mesh(points=wp.from_torch(vertices, dtype=wp.vec3), indices=wp.from_torch(indices))
+    vertices, faces = vertices.clone(), faces.detach().clone()
+    mesh = _padded_mesh(vertices[faces])
     _meshes[id(mesh)] = (vertices, faces, mesh)
     if len(_meshes) > _MESHES_KEPT:
         _meshes.popitem(last=False)

@@ -133,8 +133,8 @@ def render(
     """Images [N, C, H, W] of a textured mesh, and their alpha [N, 1, H, W] in [0, 1].
 
     texture [C, H', W']. size: image side, or (height, width). supersample s: everything is computed at s
-    times the size and averaged, which antialiases silhouettes and seams; s = 1 leaves them hard. buffer: the geometry buffer
-    of the same mesh and cameras at s times the size, when it is already there.
+    times the size and averaged, which antialiases silhouettes and seams; s = 1 leaves them hard. buffer: the
+    geometry buffer of the same mesh and cameras at s times the size, when it is already there.
     Raises ValueError when the buffer has another shape.
     """
     height, width = image_size(size)
