@@ -1,0 +1,122 @@
+import pytest
+import torch
+
+from texgen.atlas import Atlas
+from texgen.fill import dilate_nearest, fill_index, fill_uncovered, padding_index
+
+
+def random_texture(channels=3, size=12, seed=0):
+    return torch.rand(channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def random_mask(share, size=12, seed=1):
+    return (torch.rand(1, size, size, generator=torch.Generator().manual_seed(seed)) < share).float()
+
+
+def folded_atlas(size=12) -> Atlas:
+    """Two charts, left and right, with an empty column strip between: the surface is a plane z = 0 cut at x
+    = 0, but the right chart is laid down mirrored, so that its far texture edge is next to the left chart
+    in space."""
+    face = torch.full((size, size), -1)
+    position = torch.zeros(size, size, 3)
+    half = size // 2 - 1
+    rows = torch.arange(size).float() / size
+    for j in range(half):
+        position[:, j] = torch.stack([torch.full((size,), (j - half + 0.5) / size), rows, rows * 0], dim=-1)
+        right = size - 1 - j  # x grows from the texture's right border inwards
+        position[:, right] = torch.stack([torch.full((size,), (j + 0.5) / size), rows, rows * 0], dim=-1)
+        face[:, j], face[:, right] = 0, 1
+    mask = (face >= 0)[None].float()
+    normal = torch.tensor([0.0, 0.0, 1.0]).expand(size, size, 3) * mask[0, ..., None]
+    return Atlas(face=face, position=position, normal=normal, mask=mask)
+
+
+def test_dilation_copies_a_nearest_texel():
+    texture, mask = random_texture(), random_mask(0.1)
+    filled = dilate_nearest(texture, mask)
+    inside = torch.nonzero(mask[0]).tolist()
+    for i in range(12):
+        for j in range(12):
+            distance = {(r, c): (r - i) ** 2 + (c - j) ** 2 for r, c in inside}
+            nearest = [at for at, d in distance.items() if d == min(distance.values())]
+            assert any(torch.equal(filled[:, i, j], texture[:, r, c]) for r, c in nearest)
+
+
+def test_dilation_stops_at_the_distance():
+    texture, mask = random_texture(), torch.zeros(1, 12, 12)
+    mask[0, 4, 5] = 1
+    filled = dilate_nearest(texture, mask, max_distance=3.0)
+    for i in range(12):
+        for j in range(12):
+            source = (4, 5) if (i - 4) ** 2 + (j - 5) ** 2 <= 9 else (i, j)
+            assert torch.equal(filled[:, i, j], texture[:, source[0], source[1]])
+
+
+def test_painted_texels_never_change():
+    texture, atlas = random_texture(), folded_atlas()
+    painted = random_mask(0.3) * atlas.mask
+    filled = fill_uncovered(texture, painted, atlas)
+    assert torch.equal(filled[:, painted[0] > 0], texture[:, painted[0] > 0])
+
+
+def test_unpainted_chart_texels_copy_the_nearest_surface_point():
+    texture, atlas, painted = random_texture(), folded_atlas(), random_mask(0.15) * folded_atlas().mask
+    index = fill_index(painted, atlas)
+    filled = fill_uncovered(texture, painted, atlas)
+    known = torch.nonzero(painted[0]).tolist()
+    for i, j in torch.nonzero(atlas.mask[0]).tolist():
+        distance = {(r, c): float((atlas.position[r, c] - atlas.position[i, j]).norm()) for r, c in known}
+        r, c = divmod(int(index[i, j]), 12)
+        assert distance[r, c] == pytest.approx(min(distance.values()), abs=1e-6)
+        assert torch.equal(filled[:, i, j], texture[:, r, c])
+
+
+def test_colour_crosses_a_seam_rather_than_the_texture():
+    """The left chart is unpainted; its texels next to the cut take the colour from the right chart's texels
+    beyond the cut, which lie at the other border of the texture."""
+    atlas = folded_atlas()
+    painted = atlas.mask.clone()
+    painted[..., :6] = 0
+    texture = torch.zeros(1, 12, 12)
+    texture[..., -1] = 1.0  # the painted column that touches the cut in space
+    filled = fill_uncovered(texture, painted, atlas)
+    assert (filled[0, :, :5] == 1).all()
+
+
+def test_padding_takes_its_colour_from_the_filled_chart():
+    texture, atlas = random_texture(), folded_atlas()
+    painted = random_mask(0.2) * atlas.mask
+    painted[0, :, 5] = 1  # paint off the charts is not trusted
+    filled = fill_uncovered(texture, painted, atlas)
+    nearest = padding_index(atlas.mask)
+    off = torch.nonzero(atlas.mask[0] == 0).tolist()
+    assert len(off) == 24
+    for i, j in off:
+        r, c = divmod(int(nearest[i, j]), 12)
+        assert atlas.mask[0, r, c] == 1
+        assert torch.equal(filled[:, i, j], filled[:, r, c])
+
+
+def test_gradients_go_to_the_copied_texels():
+    texture, atlas = random_texture().requires_grad_(), folded_atlas()
+    painted = random_mask(0.2) * atlas.mask
+    factor = random_texture(seed=5)
+    (gradient,) = torch.autograd.grad((fill_uncovered(texture, painted, atlas) * factor).sum(), texture)
+    expected = torch.zeros(3, 144)
+    for target, source in enumerate(fill_index(painted, atlas).reshape(-1).tolist()):
+        expected[:, source] += factor.reshape(3, -1)[:, target]
+    torch.testing.assert_close(gradient.reshape(3, -1), expected)
+    assert (gradient[:, (painted[0] == 0)] == 0).all()
+    assert torch.autograd.gradcheck(
+        lambda t: dilate_nearest(t, random_mask(0.1)), random_texture(1).double().requires_grad_()
+    )
+
+
+def test_nothing_to_copy_is_an_error():
+    texture, atlas = random_texture(), folded_atlas()
+    with pytest.raises(ValueError, match="mask has no texel above 0.5"):
+        dilate_nearest(texture, torch.zeros(1, 12, 12))
+    with pytest.raises(ValueError, match="No texel on the mesh's charts is painted"):
+        fill_uncovered(texture, 1 - atlas.mask, atlas)
+    with pytest.raises(ValueError, match="build the atlas at the texture's size"):
+        fill_uncovered(random_texture(size=8), torch.ones(1, 8, 8), atlas)
