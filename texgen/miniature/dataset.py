@@ -29,14 +29,16 @@ class View:
 
     Attributes:
         shape: name of the shape, for the caption.
-        pixels: ``[P]`` flat indices of the supersampled pixels that see the surface.
-        positions: ``[P, 3]`` float16 surface positions under them.
+        pixels: ``[P]`` flat indices of the pixels that see the surface.
+        positions: ``[P, 3]`` float16 mean surface position under each of them.
+        coverage: ``[P]`` uint8 share of the pixel's subsamples that see the surface, 255 = all.
         depth: ``[size, size]`` uint8 control image, 1/depth scaled over all vertices (near 255, background 0).
     """
 
     shape: str
     pixels: Tensor
     positions: Tensor
+    coverage: Tensor
     depth: Tensor
 
 
@@ -67,7 +69,18 @@ def view_shape(name: str, vertices: Tensor, faces: Tensor, camera: Cameras, size
     depth = torch.zeros(fine * fine)
     depth[pixels] = disparity
     depth = depth.view(fine, fine)[::SUPERSAMPLE, ::SUPERSAMPLE]
-    return View(name, pixels.to(torch.int32), positions.half(), (depth * 255).round().to(torch.uint8))
+    return View(name, *pool_hits(pixels, positions, size), (depth * 255).round().to(torch.uint8))
+
+
+def pool_hits(pixels: Tensor, positions: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """From subsamples ``[S]`` with positions ``[S, 3]`` to pixels: index, mean position and coverage."""
+    fine = size * SUPERSAMPLE
+    rows = torch.div(pixels, fine, rounding_mode="floor") // SUPERSAMPLE
+    owner = rows * size + pixels % fine // SUPERSAMPLE
+    index, group, count = owner.unique(return_inverse=True, return_counts=True)
+    mean = torch.zeros(len(index), 3).index_add(0, group, positions) / count[:, None]
+    coverage = (count.float() / SUPERSAMPLE**2 * 255).round().to(torch.uint8)
+    return index.to(torch.int32), mean.half(), coverage
 
 
 def build_views(count: int, seed: int, size: int = 128, views_per_shape: int = 6) -> Iterator[View]:
@@ -91,14 +104,12 @@ def paint_view(view: View, albedo: Tensor, size: int, background: Tensor) -> tup
     Returns:
         image ``[3, size, size]`` in [0, 1] and alpha ``[1, size, size]``.
     """
-    fine = size * SUPERSAMPLE
-    canvas = torch.zeros(4, fine * fine)
-    canvas[:3] = background[:, None]
-    index = view.pixels.long()
-    canvas[:3, index] = albedo.T
-    canvas[3, index] = 1.0
-    canvas = torch.nn.functional.avg_pool2d(canvas.view(1, 4, fine, fine), SUPERSAMPLE)[0]
-    return canvas[:3], canvas[3:]
+    index, cover = view.pixels.long(), view.coverage.float()[:, None] / 255
+    image = background.expand(size * size, 3).clone()
+    image[index] = albedo * cover + background * (1 - cover)
+    alpha = torch.zeros(size * size, 1)
+    alpha[index] = cover
+    return image.T.view(3, size, size), alpha.T.view(1, size, size)
 
 
 @dataclass
@@ -155,11 +166,10 @@ def paint_views(views: list[View], count: int, seed: int, size: int = 128) -> Sa
 
 
 def pixel_positions(view: View, size: int) -> Tensor:
-    """Surface positions ``[3, size, size]`` float16 at every pixel's first subsample, 0 off the object."""
-    fine = size * SUPERSAMPLE
-    canvas = torch.zeros(fine * fine, 3, dtype=torch.float16)
+    """Surface positions ``[3, size, size]`` float16 at every pixel, 0 off the object."""
+    canvas = torch.zeros(size * size, 3, dtype=torch.float16)
     canvas[view.pixels.long()] = view.positions
-    return canvas.view(fine, fine, 3)[::SUPERSAMPLE, ::SUPERSAMPLE].permute(2, 0, 1)
+    return canvas.T.view(3, size, size)
 
 
 def draw_known_masks(alpha: Tensor, positions: Tensor, generator: torch.Generator) -> Tensor:
