@@ -20,6 +20,9 @@ from texgen.rasterize import first_hits
 from texgen.render import GeometryBuffer
 
 
+FULLY_COVERED = 0.99
+
+
 @dataclass(frozen=True)
 class Visibility:
     """Where one camera sees the texels of one mesh.
@@ -92,7 +95,8 @@ def gather(image: Tensor, visibility: Visibility, mask: Tensor | None = None) ->
     """Sample an image at every texel that sees it.
 
     image: [C, H, W]. visibility: of the same camera, made with this image's (H, W).
-    mask: [1, H, W], pixels above 0.5 show the object; None = all pixels of the image do.
+    mask: [1, H, W] in [0, 1], how much of a pixel the object covers; a pixel counts as inside from 0.99 on,
+    since less means that background is mixed into it. None = the whole image is inside.
     Returns values [C, T, T] (bilinear sample, 0 where the weight is 0) and weight [1, T, T] in {0, 1}: 1
     where the texel is visible and none of the pixels its bilinear sample reads is outside the mask or the
     image, so that no background colour bleeds into the texture. Differentiable in `image` (and in
@@ -127,7 +131,7 @@ def _footprint_inside(pixel: Tensor, height: int, width: int, mask: Tensor | Non
             if mask is not None:
                 column = at[..., 0].clamp(0, width - 1).long()
                 row = at[..., 1].clamp(0, height - 1).long()
-                ok &= mask[0, row, column] > 0.5
+                ok &= mask[0, row, column] >= FULLY_COVERED
             unread = (exact & (step > 0)).any(-1)
             inside &= ok | unread
     return inside
