@@ -53,9 +53,15 @@ class Backbone:
     `device`, `dtype` (of the networks; images and latents may be wider and are cast on the way in and out).
     """
 
-    def __init__(self, unet: UNet2DConditionModel, controlnets: Mapping[str, ControlNetModel],
-                 vae: AutoencoderKL | AutoencoderTiny, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
-                 scheduler_config: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        controlnets: Mapping[str, ControlNetModel],
+        vae: AutoencoderKL | AutoencoderTiny,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        scheduler_config: Mapping[str, object],
+    ) -> None:
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
         self.controlnets = dict(controlnets)
         self.scheduler_config = dict(scheduler_config)
@@ -65,9 +71,15 @@ class Backbone:
             module.requires_grad_(False).eval()
 
     @classmethod
-    def load(cls, source: str | Path, controlnets: Mapping[str, str | Path] | None = None,
-             device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32,
-             revision: str | None = None, local_files_only: bool = False) -> Backbone:
+    def load(
+        cls,
+        source: str | Path,
+        controlnets: Mapping[str, str | Path] | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> Backbone:
         """Open a model in the diffusers layout (unet/, vae/, text_encoder/, tokenizer/, scheduler/).
 
         source: a folder, or a hub id "owner/name" (ids that have moved are replaced, see `HUB_ALIASES`).
@@ -79,8 +91,14 @@ class Backbone:
         if local:
             _check_layout(Path(where))
         if controlnets is None:
-            controlnets = {path.name.removeprefix("controlnet_"): path
-                           for path in sorted(Path(where).glob("controlnet_*"))} if local else {}
+            controlnets = (
+                {
+                    path.name.removeprefix("controlnet_"): path
+                    for path in sorted(Path(where).glob("controlnet_*"))
+                }
+                if local
+                else {}
+            )
         options = {"local_files_only": local_files_only or local}
         if revision is not None and not local:
             options["revision"] = revision
@@ -89,7 +107,8 @@ class Backbone:
         for role, place in controlnets.items():
             place, place_is_local = resolve_source(place)
             nets[role] = ControlNetModel.from_pretrained(
-                place, torch_dtype=dtype, local_files_only=local_files_only or place_is_local)
+                place, torch_dtype=dtype, local_files_only=local_files_only or place_is_local
+            )
         backbone = cls(
             UNet2DConditionModel.from_pretrained(where, subfolder="unet", torch_dtype=dtype, **options),
             nets,
@@ -140,10 +159,13 @@ class Backbone:
             limit = self.tokenizer.model_max_length
             for prompt, ids in zip(missing, self.tokenizer(missing).input_ids, strict=True):
                 if len(ids) > limit:
-                    warnings.warn(f"The prompt {prompt!r} has {len(ids)} tokens; only the first {limit} count.",
-                                  stacklevel=2)
-            tokens = self.tokenizer(missing, padding="max_length", max_length=limit, truncation=True,
-                                    return_tensors="pt")
+                    warnings.warn(
+                        f"The prompt {prompt!r} has {len(ids)} tokens; only the first {limit} count.",
+                        stacklevel=2,
+                    )
+            tokens = self.tokenizer(
+                missing, padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
+            )
             with torch.no_grad():
                 encoded = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
             self._text_cache.update(zip(missing, encoded, strict=True))
@@ -157,8 +179,10 @@ class Backbone:
         image's sides are not multiples of `latent_scale`.
         """
         if images.shape[-1] % self.latent_scale or images.shape[-2] % self.latent_scale:
-            raise ValueError(f"Images are {tuple(images.shape[-2:])}; both sides must be multiples of "
-                             f"{self.latent_scale} for this autoencoder.")
+            raise ValueError(
+                f"Images are {tuple(images.shape[-2:])}; both sides must be multiples of "
+                f"{self.latent_scale} for this autoencoder."
+            )
         encoded = self.vae.encode((images * 2 - 1).to(self.dtype))
         if isinstance(self.vae, AutoencoderTiny):
             latents = encoded.latents
@@ -177,8 +201,16 @@ class Backbone:
     def _shift(self) -> float:
         return self.vae.config.get("shift_factor") or 0.0
 
-    def predict(self, latents: Tensor, t: int | Tensor, text: Tensor, control: Tensor | None, role: str | None,
-                guidance_scale: float, control_scale: float = 1.0) -> Tensor:
+    def predict(
+        self,
+        latents: Tensor,
+        t: int | Tensor,
+        text: Tensor,
+        control: Tensor | None,
+        role: str | None,
+        guidance_scale: float,
+        control_scale: float = 1.0,
+    ) -> Tensor:
         """The UNet's output after classifier-free guidance, uncond + g (cond - uncond).
 
         latents: [B, 4, h, w]. t: time step. text: [2B, L, D], the B unconditional embeddings, then the B
@@ -201,8 +233,13 @@ class Backbone:
             control = control.to(self.dtype).expand(batch, -1, -1, -1)
             control = torch.cat([control, control]) if guided else control
             down, middle = self._controlnet(role, control)(
-                x, t, encoder_hidden_states=text, controlnet_cond=control, conditioning_scale=control_scale,
-                return_dict=False)
+                x,
+                t,
+                encoder_hidden_states=text,
+                controlnet_cond=control,
+                conditioning_scale=control_scale,
+                return_dict=False,
+            )
             self.calls.controlnet += 1
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
         out = self.unet(x, t, encoder_hidden_states=text, return_dict=False, **residuals)[0].to(latents.dtype)
@@ -218,12 +255,19 @@ class Backbone:
             raise ValueError(f"The backbone has no ControlNet for the role {role!r} (it has: {known}).")
         net = self.controlnets[role]
         if net.config.conditioning_channels != control.shape[1]:
-            raise ValueError(f"The ControlNet {role!r} takes {net.config.conditioning_channels} channels, "
-                             f"but the control image has {control.shape[1]}.")
+            raise ValueError(
+                f"The ControlNet {role!r} takes {net.config.conditioning_channels} channels, "
+                f"but the control image has {control.shape[1]}."
+            )
         return net
 
-    def add_lora(self, rank: int, alpha: float | None = None,
-                 targets: tuple[str, ...] = lora.ATTENTION_TARGETS, seed: int = 0) -> None:
+    def add_lora(
+        self,
+        rank: int,
+        alpha: float | None = None,
+        targets: tuple[str, ...] = lora.ATTENTION_TARGETS,
+        seed: int = 0,
+    ) -> None:
         """Add a trainable LoRA adapter to the UNet's attention; see `texgen.lora.add`."""
         lora.add(self.unet, rank, alpha, targets, seed)
 
@@ -260,21 +304,25 @@ def resolve_source(source: str | Path) -> tuple[str, bool]:
     text = str(source)
     looks_like_path = isinstance(source, Path) or path.is_absolute() or text.startswith(".")
     if looks_like_path or text.count("/") != 1:
-        raise FileNotFoundError(f"There is no model folder {text}; give an existing folder or a hub id "
-                                'like "owner/name".')
+        raise FileNotFoundError(
+            f'There is no model folder {text}; give an existing folder or a hub id like "owner/name".'
+        )
     return HUB_ALIASES.get(text, text), False
 
 
 def _check_layout(folder: Path) -> None:
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         if not (folder / part).is_dir():
-            raise FileNotFoundError(f"The model folder {folder} has no {part}/; it must be in the diffusers "
-                                    "layout (unet, vae, text_encoder, tokenizer, scheduler).")
+            raise FileNotFoundError(
+                f"The model folder {folder} has no {part}/; it must be in the diffusers "
+                "layout (unet, vae, text_encoder, tokenizer, scheduler)."
+            )
 
 
 def _autoencoder_class(where: str, options: dict) -> type[AutoencoderKL] | type[AutoencoderTiny]:
     name = AutoencoderKL.load_config(where, subfolder="vae", **options).get("_class_name", "AutoencoderKL")
     if name not in _AUTOENCODERS:
-        raise ValueError(f"The autoencoder of {where} is a {name}; supported are "
-                         f"{' and '.join(_AUTOENCODERS)}.")
+        raise ValueError(
+            f"The autoencoder of {where} is a {name}; supported are {' and '.join(_AUTOENCODERS)}."
+        )
     return _AUTOENCODERS[name]

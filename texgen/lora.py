@@ -32,8 +32,11 @@ ATTENTION_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 def lora_layers(unet: nn.Module) -> list[tuple[str, LoraLayer]]:
     """All (name, layer) of the UNet that carry the adapter; empty when there is none."""
-    return [(name, module) for name, module in unet.named_modules()
-            if isinstance(module, LoraLayer) and ADAPTER in module.lora_A]
+    return [
+        (name, module)
+        for name, module in unet.named_modules()
+        if isinstance(module, LoraLayer) and ADAPTER in module.lora_A
+    ]
 
 
 def _require(unet: nn.Module) -> list[tuple[str, LoraLayer]]:
@@ -43,8 +46,13 @@ def _require(unet: nn.Module) -> list[tuple[str, LoraLayer]]:
     return layers
 
 
-def add(unet: UNet2DConditionModel, rank: int, alpha: float | None = None,
-        targets: tuple[str, ...] = ATTENTION_TARGETS, seed: int = 0) -> None:
+def add(
+    unet: UNet2DConditionModel,
+    rank: int,
+    alpha: float | None = None,
+    targets: tuple[str, ...] = ATTENTION_TARGETS,
+    seed: int = 0,
+) -> None:
     """Inject an adapter of `rank` into the layers whose names end in `targets`.
 
     The adapter's output is scaled by alpha / rank; alpha = None means alpha = rank (scale 1). Initial values:
@@ -55,8 +63,12 @@ def add(unet: UNet2DConditionModel, rank: int, alpha: float | None = None,
         raise ValueError("The UNet already has a LoRA adapter; load a fresh backbone to add another.")
     if rank < 1:
         raise ValueError(f"LoRA rank is {rank}; it must be at least 1.")
-    config = LoraConfig(r=rank, lora_alpha=rank if alpha is None else alpha, target_modules=list(targets),
-                        init_lora_weights=True)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank if alpha is None else alpha,
+        target_modules=list(targets),
+        init_lora_weights=True,
+    )
     with torch.random.fork_rng(devices=[]):  # peft draws from the global generator; leave it as it was
         unet.add_adapter(config, adapter_name=ADAPTER)
     for name, layer in _require(unet):
@@ -103,8 +115,10 @@ def save(unet: UNet2DConditionModel, folder: str | Path) -> Path:
 def _metadata(unet: UNet2DConditionModel) -> str:
     """The adapter's configuration as diffusers stores it: one JSON object, keys prefixed by "unet."."""
     config = unet.peft_config[ADAPTER].to_dict()
-    return json.dumps({f"unet.{key}": sorted(value) if isinstance(value, set) else value
-                       for key, value in config.items()}, sort_keys=True)
+    return json.dumps(
+        {f"unet.{key}": sorted(value) if isinstance(value, set) else value for key, value in config.items()},
+        sort_keys=True,
+    )
 
 
 def load(unet: UNet2DConditionModel, folder: str | Path) -> None:
@@ -123,8 +137,13 @@ def load(unet: UNet2DConditionModel, folder: str | Path) -> None:
     with safe_open(path, "pt") as file:
         has_prefix = all(key.startswith("unet.") for key in file.keys())  # noqa: SIM118 (no iterator)
     with torch.random.fork_rng(devices=[]):
-        unet.load_lora_adapter(str(path.parent), weight_name=path.name, prefix="unet" if has_prefix else None,
-                               adapter_name=ADAPTER, local_files_only=True)
+        unet.load_lora_adapter(
+            str(path.parent),
+            weight_name=path.name,
+            prefix="unet" if has_prefix else None,
+            adapter_name=ADAPTER,
+            local_files_only=True,
+        )
     if not lora_layers(unet):
         raise ValueError(f"{path} holds no LoRA weights that fit this UNet.")
     _promote(unet)
@@ -138,12 +157,16 @@ def _overwrite(unet: UNet2DConditionModel, path: Path) -> None:
     given: dict[str, Tensor] = {_peft_key(key): value for key, value in load_file(path).items()}
     if set(given) != set(wanted):
         odd = sorted(set(given) ^ set(wanted))
-        raise ValueError(f"{path} and the UNet's adapter differ in {len(odd)} tensors, first {odd[0]!r}; "
-                         "load it into a backbone without adapter.")
+        raise ValueError(
+            f"{path} and the UNet's adapter differ in {len(odd)} tensors, first {odd[0]!r}; "
+            "load it into a backbone without adapter."
+        )
     for key, parameter in wanted.items():
         if given[key].shape != parameter.shape:
-            raise ValueError(f"{path}: {key} has shape {tuple(given[key].shape)}, the UNet's adapter "
-                             f"{tuple(parameter.shape)} (another rank?); load it into a fresh backbone.")
+            raise ValueError(
+                f"{path}: {key} has shape {tuple(given[key].shape)}, the UNet's adapter "
+                f"{tuple(parameter.shape)} (another rank?); load it into a fresh backbone."
+            )
     with torch.no_grad():
         for key, parameter in wanted.items():
             parameter.copy_(given[key])

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from diffusers import DDIMScheduler, SchedulerMixin, UniPCMultistepScheduler
 from torch import Tensor
 
@@ -59,8 +58,10 @@ def make_scheduler(config: Mapping[str, object], name: str, steps: int) -> Sched
         config.setdefault("clip_sample", False)
     scheduler = SCHEDULERS[name].from_config(config)
     if config.get("rescale_betas_zero_snr") and scheduler.config.prediction_type == "epsilon":
-        raise ValueError("The scheduler file has zero terminal signal together with noise prediction, which "
-                         'cannot be inverted at the first step; its prediction_type should be "v_prediction".')
+        raise ValueError(
+            "The scheduler file has zero terminal signal together with noise prediction, which "
+            'cannot be inverted at the first step; its prediction_type should be "v_prediction".'
+        )
     scheduler.set_timesteps(steps)
     return scheduler
 
@@ -70,8 +71,9 @@ def is_pure(scheduler: SchedulerMixin) -> bool:
     return isinstance(scheduler, DDIMScheduler)
 
 
-def ddim_step(scheduler: DDIMScheduler, prediction: Tensor, i: int, latents: Tensor, eta: float,
-              noise: Tensor) -> Tensor:
+def ddim_step(
+    scheduler: DDIMScheduler, prediction: Tensor, i: int, latents: Tensor, eta: float, noise: Tensor
+) -> Tensor:
     """One DDIM update from time step i to i + 1 of the scheduler's list (Song et al. 2021, eq. 12 and 16).
 
     Written out rather than left to `scheduler.step` for two reasons. With zero terminal signal and eta = 1
@@ -118,16 +120,18 @@ def blend(scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor, i: i
     return latents * (1 - pin) + known * pin
 
 
-def denoise_step(backbone: Backbone, scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor,
-                 i: int) -> Tensor:
+def denoise_step(
+    backbone: Backbone, scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor, i: int
+) -> Tensor:
     """Latents [B, 4, h, w] at time step i of the scheduler -> at step i + 1.
 
     Blend, predict, update. Pure for DDIM; UniPC advances its own state.
     """
     t = scheduler.timesteps[i]
     latents = blend(scheduler, chain, latents, i)
-    prediction = backbone.predict(latents, t, chain.text, chain.control, chain.role, chain.guidance_scale,
-                                  chain.control_scale)
+    prediction = backbone.predict(
+        latents, t, chain.text, chain.control, chain.role, chain.guidance_scale, chain.control_scale
+    )
     if is_pure(scheduler):
         return ddim_step(scheduler, prediction, i, latents, chain.eta, chain.variance_noise[i])
     return scheduler.step(prediction, t, latents).prev_sample
@@ -136,8 +140,13 @@ def denoise_step(backbone: Backbone, scheduler: SchedulerMixin, chain: ViewDenoi
 Step = Callable[[Backbone, SchedulerMixin, ViewDenoising, Tensor, int], Tensor]
 
 
-def denoise(backbone: Backbone, scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor,
-            step: Step = denoise_step) -> Tensor:
+def denoise(
+    backbone: Backbone,
+    scheduler: SchedulerMixin,
+    chain: ViewDenoising,
+    latents: Tensor,
+    step: Step = denoise_step,
+) -> Tensor:
     """Run all steps from pure noise [B, 4, h, w]; `step` has the signature of `denoise_step`.
 
     The result is not blended once more: pinned regions are as the last step left them, near the known latents.

@@ -43,18 +43,30 @@ def write_tokenizer(folder: Path, max_length: int = 77) -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": max_length,
-                    "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>",
-                    "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"})
+        json.dumps(
+            {
+                "tokenizer_class": "CLIPTokenizer",
+                "model_max_length": max_length,
+                "bos_token": "<|startoftext|>",
+                "eos_token": "<|endoftext|>",
+                "unk_token": "<|endoftext|>",
+                "pad_token": "<|endoftext|>",
+            }
+        )
     )
     return CLIPTokenizer.from_pretrained(folder)
 
 
 def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     config = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=_TEXT_WIDTH, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, max_position_embeddings=tokenizer.model_max_length,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=_TEXT_WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.eos_token_id,
     )
     return CLIPTextModel(config)
@@ -62,18 +74,29 @@ def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def _unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16),
-        norm_num_groups=4, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=_TEXT_WIDTH,
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        layers_per_block=1,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=_TEXT_WIDTH,
         attention_head_dim=2,
     )
 
 
 def _controlnet(embedding_channels: tuple[int, ...]) -> ControlNetModel:
     net = ControlNetModel(
-        in_channels=4, conditioning_channels=6, layers_per_block=1, block_out_channels=(8, 16),
-        norm_num_groups=4, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        cross_attention_dim=_TEXT_WIDTH, attention_head_dim=2,
+        in_channels=4,
+        conditioning_channels=6,
+        layers_per_block=1,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        cross_attention_dim=_TEXT_WIDTH,
+        attention_head_dim=2,
         conditioning_embedding_out_channels=embedding_channels,
     )
     with torch.no_grad():
@@ -85,10 +108,15 @@ def _controlnet(embedding_channels: tuple[int, ...]) -> ControlNetModel:
 
 def _write_index(folder: Path, scheduler: str, vae: str) -> None:
     index = {
-        "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1",
-        "feature_extractor": [None, None], "safety_checker": [None, None], "requires_safety_checker": False,
-        "scheduler": ["diffusers", scheduler], "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"], "unet": ["diffusers", "UNet2DConditionModel"],
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.42.1",
+        "feature_extractor": [None, None],
+        "safety_checker": [None, None],
+        "requires_safety_checker": False,
+        "scheduler": ["diffusers", scheduler],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", vae],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
@@ -111,14 +139,24 @@ def write_sd15(root: Path, seed: int = 0) -> tuple[Path, Path]:
     """Write the Stable Diffusion 1.5 layout; returns (base folder, ControlNet folder)."""
     base, controlnet = Path(root) / "sd15", Path(root) / "control_sd15_depth_aware_inpaint"
     scheduler = PNDMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1, prediction_type="epsilon",
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
     )
 
     def vae() -> AutoencoderKL:
         return AutoencoderKL(
-            block_out_channels=(8, 8, 8, 8), norm_num_groups=4, layers_per_block=1, latent_channels=4,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(8, 8, 8, 8),
+            norm_num_groups=4,
+            layers_per_block=1,
+            latent_channels=4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
             scaling_factor=0.18215,
         )
 
@@ -131,16 +169,26 @@ def write_miniature(root: Path, seed: int = 1) -> tuple[Path, Path]:
     base = Path(root) / "miniature"
     controlnet = base / f"controlnet_{ROLE}"
     scheduler = DDIMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        clip_sample=False, set_alpha_to_one=True, prediction_type="v_prediction",
-        rescale_betas_zero_snr=True, timestep_spacing="trailing",
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
     )
 
     def vae() -> AutoencoderTiny:
         return AutoencoderTiny(
-            encoder_block_out_channels=(8, 8, 8), decoder_block_out_channels=(8, 8, 8),
-            num_encoder_blocks=(1, 1, 1), num_decoder_blocks=(1, 1, 1), latent_channels=4,
-            scaling_factor=0.7, shift_factor=0.1,
+            encoder_block_out_channels=(8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8),
+            num_encoder_blocks=(1, 1, 1),
+            num_decoder_blocks=(1, 1, 1),
+            latent_channels=4,
+            scaling_factor=0.7,
+            shift_factor=0.1,
         )
 
     _write(base, controlnet, vae, scheduler, (4, 8, 8), seed)

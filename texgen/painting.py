@@ -1,0 +1,280 @@
+"""Painting one view: render what there is, decide what to generate, denoise, project back.
+
+The texture state goes in and comes out; nothing is stored. The steps follow InTeX (arXiv 2403.11878) and the
+differentiable generator of paper 2506.18331; a `Preset` says what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from texgen import seeds
+from texgen.backbone import Backbone
+from texgen.conditioning import Crop, control_image, fill_unknown, resize, unzoom, zoom
+from texgen.presets import Preset
+from texgen.project import Visibility, gather, scatter_mip
+from texgen.render import GeometryBuffer, shade
+from texgen.sampler import Step, ViewDenoising, denoise, denoise_step, make_scheduler
+from texgen.trimap import Trimap, hard_trimap, soft_trimap
+
+Progress = Callable[[int, int, int, int], None]
+"""progress(view, views, step, steps): called after each denoising step; counts start at 1."""
+
+
+class Gradient(Protocol):
+    """How a differentiable painting keeps or rebuilds its graph (see `texgen.finetune.gradients`)."""
+
+    def wrap(self, step: Step, i: int, steps: int) -> Step: ...
+
+    def checkpoint(self, fn: Callable, *args: Any) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class TextureState:
+    """What has been painted so far, as textures of side T.
+
+    colour_sum: [3, T, T], weighted sum of colours. weight: [1, T, T] >= 0, the colour is colour_sum / weight.
+    best_cosine: [1, T, T], the best cosine any view had at the texel, -1 where none had.
+    """
+
+    colour_sum: Tensor
+    weight: Tensor
+    best_cosine: Tensor
+
+    @staticmethod
+    def empty(size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None):
+        """Nothing painted."""
+        blank = torch.zeros(5, size, size, device=device, dtype=dtype)
+        return TextureState(blank[:3], blank[3:4], blank[4:] - 1)
+
+    def colour(self) -> Tensor:
+        """[3, T, T], 0 where nothing is painted."""
+        return self.colour_sum / torch.where(self.weight > 0, self.weight, torch.ones_like(self.weight))
+
+    def detach(self) -> TextureState:
+        """The same values without their history."""
+        return TextureState(self.colour_sum.detach(), self.weight.detach(), self.best_cosine.detach())
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One camera's geometry, all at the preset's render size.
+
+    index: position in the rig. word: direction word of the prompt. buffer: N = 1. depth: [1, 1, R, R] in
+    [0, 1]. visibility: of the texels, None when the projection does not need it.
+    """
+
+    index: int
+    azimuth: float
+    elevation: float
+    word: str
+    buffer: GeometryBuffer
+    depth: Tensor
+    visibility: Visibility | None
+    crop: Crop
+
+
+def render_state(
+    view: View, state: TextureState, background: tuple[float, float, float], pin_background: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The painted texture as seen in a view: rgb [1, 3, R, R], count and best cosine [1, 1, R, R].
+
+    One texture of six channels serves all. Colour and best cosine are averaged over the painted part of a
+    pixel's footprint only, so that mip-mapping does not mix unpainted black into the border of what is
+    painted. Unpainted surface is black with best cosine -1. The background counts as painted (count 1); its
+    best cosine is 1 when it is pinned, else -1 in the first view and 0 afterwards, which reproduces the
+    released behaviour.
+    """
+    painted = (state.weight > 0).to(state.weight.dtype)
+    channels = [state.colour() * painted, painted, state.weight, state.best_cosine * painted]
+    behind = 1.0 if pin_background else (-1.0 if view.index == 0 else 0.0)
+    seen = shade(view.buffer, torch.cat(channels), (*background, 1.0, 1.0, behind))
+    share = seen[:, 3:4]
+    known = share > 1e-6
+    divisor = torch.where(known, share, torch.ones_like(share))
+    rgb = torch.where(known, seen[:, :3] / divisor, torch.zeros_like(seen[:, :3]))
+    best = torch.where(known, seen[:, 5:6] / divisor, torch.full_like(share, -1.0))
+    return rgb, seen[:, 4:5], best
+
+
+def accumulate(preset: Preset, view: View, state: TextureState, image: Tensor, keep: Tensor) -> TextureState:
+    """Project a finished image [1, 3, R, R] into the texture. keep: [1, 1, R, R], the trimap's.
+
+    See `Preset.accumulate` for the rules and `Preset.projection` for the operators. Differentiable in all
+    tensors; which texels are visible is a constant.
+    """
+    if preset.projection == "gather":
+        values, weight, cosine = _gathered(preset, view, state, image, keep)
+    else:
+        values, weight, cosine = _scattered(preset, view, image, keep)
+    best = torch.maximum(state.best_cosine, cosine)
+    if preset.accumulate == "replace":
+        share = weight.clamp(max=1.0)
+        rest = 1 - share
+        return TextureState(state.colour_sum * rest + values * share, state.weight * rest + share, best)
+    return TextureState(state.colour_sum + values * weight, state.weight + weight, best)
+
+
+def _gathered(
+    preset: Preset, view: View, state: TextureState, image: Tensor, keep: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(colours, weights, cosines or -1) per texel by sampling the image at every visible texel."""
+    assert view.visibility is not None
+    layers = torch.cat([image[0], 1 - keep[0]])
+    values, weight = gather(layers, view.visibility, view.buffer.mask[0])
+    values, fresh = values[:3], values[3:]
+    cosine = view.visibility.cosine.to(image.dtype)
+    weight = weight * (cosine.detach() > preset.min_cosine)
+    seen = torch.where(weight > 0, cosine, torch.full_like(cosine, -1.0))
+    if preset.accumulate != "mean":
+        # An unpainted texel under a pixel that is kept for its neighbours' sake would stay empty for ever.
+        weight = weight * torch.maximum(fresh, (state.weight <= 0).to(fresh.dtype))
+    if preset.accumulate == "cosine":
+        weight = weight * cosine**preset.cosine_power
+    return values, weight, seen
+
+
+def _scattered(preset: Preset, view: View, image: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same by splatting pixels; weights are splat counts. The levels are 1, 1/2 and 1/4 of the texture's
+    side for colours and 1, 1/2 for the cosine, as published."""
+    size = preset.texture_size
+    cosine = view.buffer.cosine[0]
+    mask = view.buffer.mask[0] * (cosine.detach() > preset.min_cosine)
+    factor = mask if preset.accumulate == "mean" else mask * (1 - keep[0])
+    if preset.accumulate == "cosine":
+        factor = factor * cosine**preset.cosine_power
+    total, weight = scatter_mip(image[0], view.buffer, size, factor, min_level=size // 8)
+    cosine_total, cosine_weight = scatter_mip(cosine, view.buffer, size, mask, min_level=size // 4)
+    return _divide(total, weight, 0.0), weight, _divide(cosine_total, cosine_weight, -1.0)
+
+
+def _divide(total: Tensor, weight: Tensor, empty: float) -> Tensor:
+    quotient = total / torch.where(weight > 0, weight, torch.ones_like(weight))
+    return torch.where(weight > 0, quotient, torch.full_like(quotient, empty))
+
+
+def paint_view(
+    backbone: Backbone,
+    preset: Preset,
+    view: View,
+    state: TextureState,
+    text: Tensor,
+    seed: tuple[object, ...],
+    soft: bool = False,
+    detach_conditioning: bool = True,
+    gradient: Gradient | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[TextureState, dict[str, float | bool]]:
+    """Paint one view: texture state in, texture state out, and the fractions of the trimap.
+
+    text: [2, L, D], unconditional first. seed: everything that the noise depends on besides the view and its
+    purpose; the same arguments give the same result, also when the view is computed again for a checkpointed
+    gradient. soft: the soft trimap, for training.
+
+    detach_conditioning: True cuts the derivative of this view with respect to earlier colours where they
+    enter the diffusion model: the rgb channels of the control image and the encoded known latents. Attached
+    stay: the colours that are pasted into kept pixels, the accumulated sums, counts and cosines (the
+    trimap), and all dependence on the cameras. False keeps the whole derivative. Constants in either case:
+    which pixels are shown as known, which face and texel is visible, the crop, the direction word, whether
+    the view is skipped.
+
+    A view without a pixel to generate returns its state as it came.
+    """
+    rgb, count, best = render_state(view, state, preset.background, preset.pin_background)
+    cosine = view.buffer.cosine
+    if soft:
+        trimap = soft_trimap(count, best, cosine, preset.soft_sharpness)
+    else:
+        trimap = hard_trimap(count, best, cosine)
+    report = _fractions(trimap, view.buffer.mask)
+    report["skipped"] = not bool((trimap.generate > 0.5).any())
+    if report["skipped"]:
+        return state, report
+
+    shown = rgb
+    if detach_conditioning and state.colour_sum.requires_grad:
+        shown = render_state(view, state.detach(), preset.background, preset.pin_background)[0]
+    drawn = (*seed, view.index)
+    chain = view_denoising(backbone, preset, view, shown, trimap, text, drawn)
+    scheduler = make_scheduler(backbone.scheduler_config, preset.scheduler, preset.steps)
+    latents = draw(chain.known_latents.shape, rgb, *drawn, "start") * float(scheduler.init_noise_sigma)
+
+    def step(backbone, scheduler, chain, latents, i):
+        run = denoise_step if gradient is None else gradient.wrap(denoise_step, i, preset.steps)
+        latents = run(backbone, scheduler, chain, latents, i)
+        if on_step is not None:
+            on_step(i + 1, preset.steps)
+        return latents
+
+    latents = denoise(backbone, scheduler, chain, latents, step)
+
+    def finish(latents, rgb, keep, colour_sum, weight, best_cosine):
+        image = unzoom(backbone.decode_latents(latents).clamp(0, 1), view.crop)
+        image = image * (1 - keep) + rgb * keep
+        painted = accumulate(preset, view, TextureState(colour_sum, weight, best_cosine), image, keep)
+        return painted.colour_sum, painted.weight, painted.best_cosine
+
+    arguments = (latents, rgb, trimap.keep, state.colour_sum, state.weight, state.best_cosine)
+    parts = finish(*arguments) if gradient is None else gradient.checkpoint(finish, *arguments)
+    return TextureState(*parts), report
+
+
+def view_denoising(
+    backbone: Backbone,
+    preset: Preset,
+    view: View,
+    rgb: Tensor,
+    trimap: Trimap,
+    text: Tensor,
+    seed: tuple[object, ...],
+) -> ViewDenoising:
+    """Everything the sampler needs for one view, from its rendered state rgb [1, 3, R, R] and its trimap.
+
+    Known pixels are decided after resizing (share of "keep" above the preset's threshold), so that the
+    control image holds either a colour or -1 and never a mixture.
+    """
+    size = preset.image_size
+    if preset.fill_before_encoding:
+        rgb = fill_unknown(rgb, (trimap.generate.detach() <= 0.5).to(rgb.dtype))
+    rgb = zoom(rgb, view.crop, size)
+    keep, generate = (zoom(mask, view.crop, size) for mask in (trimap.keep, trimap.generate))
+    known = (keep.detach() > preset.known_threshold).to(rgb.dtype)
+    control = control_image(rgb, known, zoom(view.depth, view.crop, size))
+
+    posterior = seeds.generator(*seed, "posterior") if preset.sample_posterior else None
+    latents = backbone.encode_images(rgb, posterior)
+    small = latents.shape[-1]
+    noise_shape = (preset.steps, *latents.shape)
+    return ViewDenoising(
+        text=text,
+        control=control,
+        role=preset.control_role,
+        known_latents=latents,
+        pin_early=resize(1 - generate, small),
+        pin_late=resize(keep, small),
+        switch_step=round(preset.steps * preset.refine_strength),
+        blend_noise=draw(noise_shape, rgb, *seed, "blend"),
+        variance_noise=draw(noise_shape, rgb, *seed, "variance"),
+        guidance_scale=preset.guidance_scale,
+        eta=preset.eta,
+        control_scale=preset.control_scale,
+    )
+
+
+def draw(shape: tuple[int, ...], like: Tensor, *seed: object) -> Tensor:
+    """Standard normal numbers that depend on the seed alone: drawn on the CPU in float32, then moved."""
+    values = torch.randn(shape, generator=seeds.generator(*seed), dtype=torch.float32)
+    return values.to(like.device, like.dtype)
+
+
+def _fractions(trimap: Trimap, mask: Tensor) -> dict[str, float | bool]:
+    """Shares of the visible surface that are generated, refined and kept."""
+    area = mask.sum().clamp(min=1)
+    return {
+        name: float((getattr(trimap, name) * mask).sum() / area) for name in ("generate", "refine", "keep")
+    }
