@@ -120,6 +120,17 @@ def _differentiable(step: Step, evaluations: Evaluations, checkpointed: bool) ->
     def run(*args: Any, **kwargs: Any) -> Tensor:
         counters = _counters(args)
         before = evaluations.forward
+        cost = 0  # known when the step has run; both closures below run later
+
+        @contextmanager
+        def repeated():
+            evaluations.recompute += cost
+            with _uncounted(counters):
+                yield
+
+        def count_backward(gradient: Tensor) -> None:
+            evaluations.backward += cost
+
         with _counted(counters, evaluations):
             if checkpointed and torch.is_grad_enabled():
                 latents = torch_checkpoint(
@@ -127,16 +138,12 @@ def _differentiable(step: Step, evaluations: Evaluations, checkpointed: bool) ->
                     *args,
                     use_reentrant=False,
                     preserve_rng_state=False,  # noise is an argument, nothing is drawn inside
-                    context_fn=lambda: (nullcontext(), _repeated(counters, evaluations)),
+                    context_fn=lambda: (nullcontext(), repeated()),
                     **kwargs,
                 )
             else:
                 latents = step(*args, **kwargs)
         cost = evaluations.forward - before
-
-        def count_backward(gradient: Tensor) -> None:
-            evaluations.backward += cost
-
         if latents.requires_grad:
             latents.register_hook(count_backward)
         return latents
@@ -170,8 +177,12 @@ def _counted(counters: Any, evaluations: Evaluations):
 
 
 @contextmanager
-def _repeated(counters: Any, evaluations: Evaluations):
-    """Around a recomputation: what it adds to the backbone's counter is booked as a repetition instead."""
+def _uncounted(counters: Any):
+    """Puts the backbone's counter back afterwards.
+
+    It could not serve to count recomputations anyway: torch ends one by an exception as soon as the last
+    tensor is there, usually inside the network, before the counter has moved.
+    """
     if counters is None:
         yield
         return
@@ -179,6 +190,5 @@ def _repeated(counters: Any, evaluations: Evaluations):
     try:
         yield
     finally:
-        evaluations.recompute += counters.unet - before["unet"]
         for name, value in before.items():
             setattr(counters, name, value)
