@@ -1,0 +1,119 @@
+"""Write results: GLB with the texture inside, textures and images as PNG. Files appear under their name only
+when they are complete."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pygltflib as gltf
+import torch
+from PIL import Image
+from torch import Tensor
+
+from texgen.mesh import Mesh, atomic_path
+
+
+def _to_pixels(image: Tensor) -> np.ndarray:
+    """[3, H, W] in [0, 1] -> [H, W, 3] uint8, clamped."""
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"An image must be [3, H, W]; this one is {list(image.shape)}.")
+    if not bool(torch.isfinite(image).all()):
+        raise ValueError("The image has values that are not finite, so it is not written.")
+    pixels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.permute(1, 2, 0).cpu().numpy()
+
+
+def save_image(path: Path | str, image: Tensor) -> None:
+    """Write an image [3, H, W] in [0, 1], row 0 at the top."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(_to_pixels(image)).save(temporary)
+
+
+def save_texture_png(path: Path | str, texture: Tensor) -> None:
+    """Write a texture [3, H, W] in [0, 1] (row 0 at v = 0), so that the PNG's bottom row is v = 0."""
+    save_image(path, texture.flip(1))
+
+
+def load_texture_png(path: Path | str) -> Tensor:
+    """Read a texture as [3, H, W] float32 in [0, 1], row 0 at v = 0: the inverse of `save_texture_png`."""
+    with Image.open(path) as image:
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).flip(1).float() / 255
+
+
+def split_corners(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices as glTF wants them, one per distinct (vertex, uv) pair.
+
+    Returns vertex index [K], uv index [K], faces [F, 3] into the pairs, and the pairs' normals in the
+    input's orientation [K, 3].
+    """
+    corners = np.stack((mesh.faces.cpu().numpy().ravel(), mesh.uv_faces.cpu().numpy().ravel()), axis=1)
+    pairs, index = np.unique(corners, axis=0, return_inverse=True)
+    normals = (mesh.vertex_normals.double() @ mesh.rotation.double()).cpu().numpy()
+    return pairs[:, 0], pairs[:, 1], index.reshape(-1, 3), normals[pairs[:, 0]]
+
+
+def write_glb(path: Path | str, mesh: Mesh, texture: Tensor) -> None:
+    """Write the mesh in the input's coordinates with its texture [3, H, W] in [0, 1] embedded as PNG.
+
+    The material is diffuse (metallic 0, roughness 1). glTF's v points down, so v is written as 1 - v.
+    """
+    vertex, uv, faces, normals = split_corners(mesh)
+    positions = mesh.input_vertices().cpu().numpy()[vertex].astype(np.float32)
+    texcoords = mesh.uvs.detach().cpu().numpy()[uv] * np.float32([1, -1]) + np.float32([0, 1])
+    png = BytesIO()
+    Image.fromarray(_to_pixels(texture.flip(1))).save(png, format="PNG")
+
+    document = gltf.GLTF2(asset=gltf.Asset(generator="texreward", version="2.0"))
+    blob = bytearray()
+
+    def add_view(data: bytes, target: int | None) -> int:
+        document.bufferViews.append(
+            gltf.BufferView(buffer=0, byteOffset=len(blob), byteLength=len(data), target=target)
+        )
+        blob.extend(data)
+        blob.extend(b"\0" * (-len(blob) % 4))  # views of floats must start at multiples of four bytes
+        return len(document.bufferViews) - 1
+
+    def add_accessor(array: np.ndarray, kind: str, component: int, target: int, bounds: bool = False) -> int:
+        view = add_view(np.ascontiguousarray(array).tobytes(), target)
+        limits = {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()} if bounds else {}
+        count = array.size if kind == gltf.SCALAR else len(array)
+        document.accessors.append(
+            gltf.Accessor(bufferView=view, componentType=component, count=count, type=kind, **limits)
+        )
+        return len(document.accessors) - 1
+
+    attributes = gltf.Attributes(
+        POSITION=add_accessor(positions, gltf.VEC3, gltf.FLOAT, gltf.ARRAY_BUFFER, bounds=True),
+        NORMAL=add_accessor(normals.astype(np.float32), gltf.VEC3, gltf.FLOAT, gltf.ARRAY_BUFFER),
+        TEXCOORD_0=add_accessor(texcoords.astype(np.float32), gltf.VEC2, gltf.FLOAT, gltf.ARRAY_BUFFER),
+    )
+    indices = add_accessor(
+        faces.ravel().astype(np.uint32), gltf.SCALAR, gltf.UNSIGNED_INT, gltf.ELEMENT_ARRAY_BUFFER
+    )
+    document.images = [gltf.Image(bufferView=add_view(png.getvalue(), None), mimeType="image/png")]
+    document.samplers = [
+        gltf.Sampler(
+            magFilter=gltf.LINEAR,
+            minFilter=gltf.LINEAR_MIPMAP_LINEAR,
+            wrapS=gltf.CLAMP_TO_EDGE,
+            wrapT=gltf.CLAMP_TO_EDGE,
+        )
+    ]
+    document.textures = [gltf.Texture(source=0, sampler=0)]
+    surface = gltf.PbrMetallicRoughness(
+        baseColorTexture=gltf.TextureInfo(index=0), metallicFactor=0.0, roughnessFactor=1.0
+    )
+    document.materials = [gltf.Material(name=mesh.name, pbrMetallicRoughness=surface, doubleSided=True)]
+    primitive = gltf.Primitive(attributes=attributes, indices=indices, material=0)
+    document.meshes = [gltf.Mesh(name=mesh.name, primitives=[primitive])]
+    document.nodes = [gltf.Node(name=mesh.name, mesh=0)]
+    document.scenes = [gltf.Scene(nodes=[0])]
+    document.scene = 0
+    document.buffers = [gltf.Buffer(byteLength=len(blob))]
+    document.set_binary_blob(bytes(blob))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"".join(document.save_to_bytes()))
