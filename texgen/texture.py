@@ -60,20 +60,20 @@ def sample(texture: Tensor, uv: Tensor, uv_dx: Tensor | None = None, uv_dy: Tens
     """
     if (uv_dx is None) != (uv_dy is None):
         raise ValueError("Give both uv_dx and uv_dy for mip-mapping, or neither for a bilinear lookup.")
-    shape = uv.shape[:-1]
+    channels, shape = texture.shape[0], uv.shape[:-1]
     uv = uv.reshape(-1, 2)
     if uv_dx is None or uv_dy is None or uv.shape[0] == 0:
-        return _bilinear(texture, uv).reshape(*shape, -1)
+        return _bilinear(texture, uv).reshape(*shape, channels)
 
     level = mip_level((texture.shape[1], texture.shape[2]), uv_dx.reshape(-1, 2), uv_dy.reshape(-1, 2))
     first, last = int(level.detach().min().floor()), int(level.detach().max().ceil())
     mips = build_mips(texture, last + 1)
     if first == last:
-        return _bilinear(mips[first], uv).reshape(*shape, -1)
-    result = texture.new_zeros(uv.shape[0], texture.shape[0])
+        return _bilinear(mips[first], uv).reshape(*shape, channels)
+    result = texture.new_zeros(uv.shape[0], channels)
     for k in range(first, last + 1):
         weight = (1 - (level - k).abs()).clamp(min=0)  # linear between levels: a tent around each
         chosen = torch.nonzero(weight > 0).squeeze(1)
         if chosen.numel():
             result = result.index_add(0, chosen, _bilinear(mips[k], uv[chosen]) * weight[chosen, None])
-    return result.reshape(*shape, -1)
+    return result.reshape(*shape, channels)

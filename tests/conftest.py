@@ -1,0 +1,38 @@
+"""What every test shares: the readable twins on the path, two threads, no network."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+# Appended, not inserted: tests/report and its siblings must not hide the packages they test.
+sys.path.append(str(Path(__file__).parent))
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # inherited by the processes that tests start
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+torch.set_num_threads(2)
+
+_LOCAL = ("localhost", "127.0.0.1", "::1", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network():
+    """Connecting to another machine raises; unix sockets and this machine stay usable."""
+    real = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
+
+    def guarded(name):
+        def connect(self, address):
+            if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in _LOCAL:
+                raise RuntimeError(f"A test tried to reach {address[0]}: tests must not use the network.")
+            return real[name](self, address)
+
+        return connect
+
+    for name in real:
+        setattr(socket.socket, name, guarded(name))
+    yield
+    for name, function in real.items():
+        setattr(socket.socket, name, function)
