@@ -1,0 +1,31 @@
+rule finetune:
+    """Train one LoRA adapter by the gradient of its reward; a killed run continues from its checkpoint."""
+    input:
+        settings=model_settings,
+        meshes=model_meshes,
+        weights=backbone_weights,
+        scorers=reward_weights,
+    output:
+        adapter="<results>/models/{model}/pytorch_lora_weights.safetensors",
+        history="<results>/models/{model}/history.jsonl",
+        config="<results>/models/{model}/config.json",
+    log:
+        "<logs>/finetune/{model}.log",
+    benchmark:
+        "<benchmarks>/finetune/{model}.tsv"
+    # Training decides how long the whole run takes: start it first.
+    priority: 10
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=24 * 60,
+    params:
+        code=model_code,
+        results=subpath(output.adapter, ancestor=3),
+    # Checkpoints lie outside the declared outputs, which are deleted when a job is killed.
+    shell:
+        "python -m workflow.steps.finetune --settings {input.settings:q}"
+        " --meshes {params.results:q}/meshes --work {params.results:q}/training/{wildcards.model}"
+        " --out {params.results:q}/models/{wildcards.model} --code {params.code} --threads {threads}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,30 @@
+rule prepare_mesh:
+    """Read, clean, normalise and unwrap one mesh, and compute its curvature fields."""
+    input:
+        settings=mesh_settings,
+        source=mesh_source,
+    output:
+        mesh="<results>/meshes/{mesh}/mesh.npz",
+        geometry="<results>/meshes/{mesh}/geometry.npz",
+        preview=report(
+            "<results>/meshes/{mesh}/preview.png",
+            caption="../report/mesh.rst",
+            category="Meshes",
+            labels={"mesh": "{mesh}"},
+        ),
+    log:
+        "<logs>/prepare_mesh/{mesh}.log",
+    benchmark:
+        "<benchmarks>/prepare_mesh/{mesh}.tsv"
+    # Downloads fail now and then.
+    retries: 1
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=mesh_code,
+        folder=subpath(output.mesh, parent=True),
+    shell:
+        "python -m workflow.steps.prepare_mesh --settings {input.settings:q}"
+        " --out {params.folder:q} > {log:q} 2>&1"

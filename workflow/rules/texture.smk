@@ -1,0 +1,27 @@
+rule texture:
+    """Texture one shard of the assets by one method; assets that are finished and current are kept."""
+    input:
+        settings=texture_settings,
+        meshes=shard_meshes,
+        adapter=adapter,
+        weights=backbone_weights,
+    output:
+        # The textures themselves are not declared: they would be deleted when the job is killed.
+        manifest="<results>/textures/{method}/shard-{shard}.json",
+    log:
+        "<logs>/texture/{method}.{shard}.log",
+    benchmark:
+        "<benchmarks>/texture/{method}.{shard}.tsv"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=12 * 60,
+    params:
+        code=texture_code,
+        results=subpath(output.manifest, ancestor=3),
+    shell:
+        "python -m workflow.steps.texture --settings {input.settings:q}"
+        " --meshes {params.results:q}/meshes --models {params.results:q}/models"
+        " --out {params.results:q}/textures/{wildcards.method} --manifest {output.manifest:q}"
+        " --code {params.code} --threads {threads} > {log:q} 2>&1"

@@ -1,0 +1,152 @@
+"""Texture the assets of one shard by one method.
+
+Each asset has a folder with texture.png, painted.png, mesh.glb and, written last, run.json. An asset whose
+run.json carries the hash of everything it depends on is kept, so a killed job continues where it was. An
+asset that fails leaves a run.json with the reason and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from workflow import provenance
+from workflow.devices import claim_gpu, device_name, pick_device
+
+
+def asset_hash(settings: dict[str, Any], asset: dict[str, Any], code: str, files: dict[str, str]) -> str:
+    """Hash of all that one asset depends on: method, preset, weights, mesh, prompt, seed, code."""
+    fields = ("method", "kind", "model", "preset", "backbone")
+    return provenance.content_hash(
+        {"settings": {key: settings[key] for key in fields}, "asset": asset, "code": code, "files": files}
+    )
+
+
+def finished_run(folder: Path, digest: str) -> dict[str, Any] | None:
+    """The record of an asset that is done and current, else None."""
+    try:
+        run = provenance.read_json(folder / "run.json")
+    except (OSError, ValueError):
+        return None
+    return run if run.get("hash") == digest and run.get("status") == "ok" else None
+
+
+def texture_asset(method: Callable, mesh, asset: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run the method on one asset and write its files; returns the measured part of run.json."""
+    from texgen.export import save_texture_png, write_glb
+
+    result = method(mesh, asset["prompt"], asset["seed"])
+    texture = result.texture.cpu()
+    save_texture_png(folder / "texture.png", texture)
+    # Stored like the texture, so that both are read back by one convention.
+    save_texture_png(folder / "painted.png", result.painted.cpu().expand(3, -1, -1))
+    write_glb(folder / "mesh.glb", mesh.to("cpu"), texture)
+    return {
+        "seconds": result.seconds,
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "calls": result.calls,
+        "views": result.views,
+    }
+
+
+def run_shard(
+    settings: dict[str, Any], meshes: Path, models: Path, out: Path, code: str, threads: int
+) -> list[dict[str, Any]]:
+    """Texture every asset that is not finished; returns one record per asset, in order."""
+    import torch
+
+    from texgen.mesh import load_mesh
+    from workflow.steps.loading import build_method, load_backbone, weight_hashes
+
+    adapter = None if settings["model"] is None else models / settings["model"]
+    weights = weight_hashes(settings["backbone"], adapter)
+    device, method, mesh = None, None, None
+    records = []
+    for index, asset in enumerate(settings["assets"]):
+        label = f"[{index + 1}/{len(settings['assets'])}] {asset['asset']}"
+        folder = out / asset["asset"]
+        mesh_path = meshes / asset["mesh"] / "mesh.npz"
+        digest = asset_hash(settings, asset, code, {**weights, "mesh": provenance.file_hash(mesh_path)})
+        run = finished_run(folder, digest)
+        if run is not None:
+            print(f"{label}: kept", flush=True)
+            records.append(run)
+            continue
+        (folder / "run.json").unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if mesh is None or mesh.name != asset["mesh"]:
+            mesh = load_mesh(mesh_path)
+        if method is None:
+            torch.set_num_threads(threads)
+            device = pick_device()
+            backbone = load_backbone(settings["backbone"], device)
+            if adapter is not None:
+                backbone.load_lora(adapter)
+            method = build_method(settings["kind"], backbone, settings["preset"])
+            # One denoising step, so that compilation and caches are not part of any time.
+            short = build_method(settings["kind"], backbone, {**settings["preset"], "steps": 1})
+            warm_up(short, mesh, asset)
+        run = {
+            "method": settings["method"],
+            "kind": settings["kind"],
+            "model": settings["model"],
+            **asset,
+            "status": "ok",
+            "device": device_name(device),
+            "preset": settings["preset"],
+            "versions": provenance.package_versions(),
+            "git": provenance.git_revision(),
+            "hash": digest,
+        }
+        try:
+            run |= texture_asset(method, mesh, asset, folder)
+            print(f"{label}: {run['seconds']:.1f} s", flush=True)
+        # Whatever a method stumbles over is part of its result: the table shows it, the others go on.
+        except Exception as error:
+            traceback.print_exc()
+            run |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+            print(f"{label}: failed, {run['reason']}", flush=True)
+        provenance.write_json(folder / "run.json", run)
+        records.append(run)
+    return records
+
+
+def warm_up(method: Callable, mesh, asset: dict[str, Any]) -> None:
+    """Run a method once and forget the result; what it stumbles over is met again, and recorded, later."""
+    try:
+        method(mesh, asset["prompt"], asset["seed"])
+    except Exception:
+        traceback.print_exc()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--settings", type=Path, required=True, help="settings file of the job")
+    parser.add_argument("--meshes", type=Path, required=True, help="folder of prepared meshes")
+    parser.add_argument("--models", type=Path, required=True, help="folder of tuned models")
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets one folder per asset")
+    parser.add_argument("--manifest", type=Path, required=True, help="list of the shard's runs to write")
+    parser.add_argument("--code", required=True, help="hash of the code of this stage")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    options = parser.parse_args(arguments)
+    claim = claim_gpu()
+    started = time.perf_counter()
+    settings = provenance.read_json(options.settings)
+    records = run_shard(settings, options.meshes, options.models, options.out, options.code, options.threads)
+    manifest = [{key: run[key] for key in ("asset", "status", "hash")} for run in records]
+    provenance.write_json(options.manifest, {"method": settings["method"], "runs": manifest})
+    done = sum(run["status"] == "ok" for run in records)
+    seconds = time.perf_counter() - started
+    print(f"{settings['method']}: {done} of {len(records)} assets textured, {seconds:.0f} s")
+    if claim is not None:
+        claim.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
