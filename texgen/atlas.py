@@ -17,9 +17,9 @@ from texgen.rasterize import first_hits
 class Atlas:
     """The surface under the texels of one mesh at one texture size T.
 
-    face: [T, T] int64, -1 where no chart covers the texel's centre. position: [T, T, 3] surface point in working
-    coordinates. normal: [T, T, 3] unit, interpolated vertex normal. mask: [1, T, T] float, 1 where a chart
-    covers the centre. Row 0 is at v = 0. Position and normal are 0 outside charts.
+    face: [T, T] int64, -1 where no chart covers the texel's centre. position: [T, T, 3] surface point in
+    working coordinates. normal: [T, T, 3] unit, interpolated vertex normal. mask: [1, T, T] float, 1 where a
+    chart covers the centre. Row 0 is at v = 0. Position and normal are 0 outside charts.
     """
 
     face: Tensor

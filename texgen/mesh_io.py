@@ -1,0 +1,238 @@
+"""From a mesh file to the working mesh: cleaning, texture coordinates, normalisation.
+
+What cannot be used is refused in one sentence; what was changed or deserves a look comes back as warnings.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from texgen.atlas import overlapping_share
+from texgen.mesh import Mesh, MeshError, area_weighted_normals
+from texgen.mesh_readers import RawMesh, read_raw
+from texgen.unwrap import areas, chart_labels, unwrap, uv_problem
+
+UV_POLICIES = ("keep", "unwrap")
+# Relative to the longest side. Files in float32 repeat a position to about 1e-7 of it.
+WELD_DISTANCE = 1e-6
+DEGENERATE_AREA = 1e-12
+TINY_CHART = 16 / 1024**2  # of the unit square: 16 texels at texture size 1024, one at 256
+OVERLAP_NOTED = 0.005
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A working mesh with what was found on the way. charts: number of uv charts. unwrap_seconds: 0 when the
+    file's uvs were kept. kept_uvs: whether they were."""
+
+    mesh: Mesh
+    warnings: list[str]
+    charts: int
+    unwrap_seconds: float
+    kept_uvs: bool
+
+
+def read_mesh(
+    path: Path | str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """A cleaned mesh in the file's coordinates: triangles, welded, materials merged, faces without area gone.
+
+    Returns vertices [V, 3] float64, faces [F, 3] int64, uvs [T, 2] float64 or None, uv_faces [F, 3] int64 or
+    None (-1 where a corner has no uv). Raises MeshError with one sentence when the mesh cannot be used.
+    """
+    raw, _ = clean(read_raw(path), path)
+    return raw.vertices, raw.faces, raw.uvs, raw.uv_faces
+
+
+def prepare_mesh(
+    path: Path | str,
+    name: str,
+    uv_policy: str = "keep",
+    longest_side: float = 1.6,
+    rotate: str = "",
+) -> tuple[Mesh, list[str]]:
+    """The working mesh of a file, and warnings. See `prepare` for the arguments."""
+    prepared = prepare(path, name, uv_policy, longest_side, rotate)
+    return prepared.mesh, prepared.warnings
+
+
+def prepare(
+    path: Path | str,
+    name: str,
+    uv_policy: str = "keep",
+    longest_side: float = 1.6,
+    rotate: str = "",
+) -> Preparation:
+    """Read, clean, rotate, normalise (box centre to the origin, longest side as given) and map a mesh.
+
+    uv_policy: "keep" uses the file's uvs when they are complete and unwraps otherwise; "unwrap" always
+    unwraps.
+    rotate: see `rotation_matrix`. Raises MeshError with one sentence when the mesh cannot be used.
+    """
+    if uv_policy not in UV_POLICIES:
+        raise ValueError(f"There is no uv policy {uv_policy!r}; choose keep or unwrap.")
+    rotation = rotation_matrix(rotate)
+    raw, warnings = clean(read_raw(path), path)
+    turned = raw.vertices @ rotation.T
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    centre, scale = (low + high) / 2, longest_side / float((high - low).max())
+    vertices = (turned - centre) * scale
+
+    problem = uv_problem(raw.uvs, raw.uv_faces, areas(raw.vertices, raw.faces))
+    kept = uv_policy == "keep" and problem is None
+    if kept:
+        uvs, uv_faces, seconds = np.clip(raw.uvs, 0, 1), raw.uv_faces, 0.0
+    else:
+        if uv_policy == "keep" and raw.uvs is not None:
+            warnings.append(f"The uvs {problem}, so the mesh was unwrapped anew.")
+        unwrapping = unwrap(vertices, raw.faces)
+        uvs, uv_faces, seconds = unwrapping.uvs, unwrapping.uv_faces, unwrapping.seconds
+
+    working = torch.from_numpy(vertices).float()
+    faces = torch.from_numpy(raw.faces)
+    mesh = Mesh(
+        name=name,
+        vertices=working,
+        faces=faces,
+        uvs=torch.from_numpy(np.ascontiguousarray(uvs)).float(),
+        uv_faces=torch.from_numpy(np.ascontiguousarray(uv_faces)),
+        vertex_normals=area_weighted_normals(working, faces),
+        centre=torch.from_numpy(centre),
+        scale=scale,
+        rotation=torch.from_numpy(rotation),
+    )
+    labels = chart_labels(mesh.uv_faces.numpy())
+    warnings += _uv_warnings(mesh, labels, kept)
+    return Preparation(mesh, warnings, int(labels.max()) + 1, seconds, kept)
+
+
+def rotation_matrix(text: str) -> np.ndarray:
+    """Turns such as "x:-90" or "x:-90,y:180" (degrees, applied from left to right) -> [3, 3] float64.
+
+    Empty text is the identity; "x:-90" makes a file whose up axis is z one whose up axis is y.
+    """
+    total = np.eye(3)
+    for step in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([xyz]):([+-]?\d+(?:\.\d*)?)", step)
+        if not match:
+            raise MeshError(f"rotate: '{step}' is not a turn; write an axis and degrees, such as x:-90.")
+        axis, angle = "xyz".index(match[1]), np.deg2rad(float(match[2]))
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[j, i] = np.sin(angle)
+        turn[i, j] = -turn[j, i]
+        total = turn @ total
+    return total
+
+
+def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:
+    """Weld positions, drop faces without area and repeated faces, turn an inside-out solid; with warnings.
+
+    uvs keep their corners, so seams survive the welding. Raises MeshError (naming `path`) when no surface is
+    left or a coordinate is not finite.
+    """
+    used = np.unique(raw.faces)
+    if not np.isfinite(raw.vertices[used]).all():
+        raise MeshError(
+            f"{path} has vertices that are not finite numbers; mend or delete them and export again."
+        )
+    faces = np.searchsorted(used, raw.faces)
+    vertices, index = _weld(raw.vertices[used])
+    faces = index[faces]
+    side = float(np.ptp(vertices, axis=0).max())
+    repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
+    flat = repeated | (areas(vertices, faces) <= DEGENERATE_AREA * side**2)
+    if flat.all():
+        raise MeshError(f"{path} has no face with an area; export a surface with an extent.")
+    _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    fresh = np.zeros(len(faces), dtype=bool)
+    fresh[first] = True
+    # A flat face has the vertices of no face with an area, so "first of its kind" never loses one of those.
+    kept = ~flat & fresh
+    warnings = []
+    if flat.any():
+        warnings.append(f"{int(flat.sum())} faces without area were dropped.")
+    if (~flat & ~fresh).any():
+        warnings.append(f"{int((~flat & ~fresh).sum())} repeated faces were dropped.")
+    uv_faces = None if raw.uv_faces is None else raw.uv_faces[kept]
+    faces = faces[kept]
+    if _inside_out(vertices, faces):
+        warnings.append("The faces pointed inwards and were turned.")
+        faces = faces[:, ::-1]
+        uv_faces = None if uv_faces is None else uv_faces[:, ::-1]
+    used, corners = np.unique(faces, return_inverse=True)
+    result = RawMesh(vertices[used], corners.reshape(-1, 3), raw.uvs, uv_faces)
+    if uv_faces is not None:
+        result = _without_unused_uvs(result)
+    crowded = _edge_counts(result.faces) > 2
+    if crowded.any():
+        warnings.append(f"{int(crowded.sum())} edges have more than two faces (not manifold).")
+    return result, warnings
+
+
+def _weld(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Merge positions closer than `WELD_DISTANCE` of the longest side: (vertices, index of each old one)."""
+    distinct, index = np.unique(vertices, axis=0, return_inverse=True)
+    index = index.reshape(-1)
+    near = WELD_DISTANCE * float(np.ptp(distinct, axis=0).max())
+    pairs = cKDTree(distinct).query_pairs(near, output_type="ndarray") if near > 0 else np.zeros((0, 2), int)
+    if not len(pairs):
+        return distinct, index
+    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(distinct),) * 2)
+    _, labels = connected_components(graph, directed=False)
+    _, first = np.unique(labels, return_index=True)
+    return distinct[first], labels[index]
+
+
+def _without_unused_uvs(raw: RawMesh) -> RawMesh:
+    named = raw.uv_faces >= 0
+    if not named.any():
+        return replace(raw, uvs=None, uv_faces=None)
+    used, corners = np.unique(raw.uv_faces[named], return_inverse=True)
+    uv_faces = np.full_like(raw.uv_faces, -1)
+    uv_faces[named] = corners
+    return replace(raw, uvs=raw.uvs[used], uv_faces=uv_faces)
+
+
+def _edge_counts(faces: np.ndarray) -> np.ndarray:
+    """How many faces each undirected edge has."""
+    edges = np.sort(np.concatenate((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]])), axis=1)
+    return np.unique(edges, axis=0, return_counts=True)[1]
+
+
+def _inside_out(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether a closed, consistently wound surface encloses a negative volume. False for open surfaces."""
+    directed = np.concatenate((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]))
+    keys = directed @ np.array([len(vertices), 1])
+    reverse = directed @ np.array([1, len(vertices)])
+    if len(np.unique(keys)) != len(keys) or not np.isin(reverse, keys).all():
+        return False
+    a, b, c = ((vertices - vertices.mean(axis=0))[faces[:, k]] for k in range(3))
+    return float((a * np.cross(b, c)).sum()) < 0
+
+
+def _uv_warnings(mesh: Mesh, labels: np.ndarray, kept: bool) -> list[str]:
+    warnings = []
+    chart_areas = np.bincount(labels, weights=areas(mesh.uvs.numpy(), mesh.uv_faces.numpy()))
+    tiny = int((chart_areas < TINY_CHART).sum())
+    if tiny:
+        warnings.append(
+            f"{tiny} of {len(chart_areas)} uv charts are smaller than 16 texels of a 1024 texture."
+        )
+    if kept:
+        share = overlapping_share(mesh)
+        if share > OVERLAP_NOTED:
+            warnings.append(
+                f"At least {share:.0%} of the uv area is used by more than one face, so those faces will "
+                "share their texture; prepare with the uv policy unwrap to mend this."
+            )
+    return warnings
