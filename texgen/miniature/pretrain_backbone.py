@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -24,8 +24,8 @@ from texgen.miniature.tokenizer import make_tokenizer
 from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
 
 BATCH = 16
-TEXT_WIDTH = 160
-CHANNELS = (48, 96, 160)
+TEXT_WIDTH = 128
+CHANNELS = (32, 64, 128)
 EMA_DECAY = 0.996
 PEAK_LEARNING_RATE = 8e-4
 
@@ -94,12 +94,13 @@ def make_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def encode_samples(vae: AutoencoderTiny, samples: Samples, batch: int = 64) -> Tensor:
+def encode_samples(vae: AutoencoderKL, samples: Samples, batch: int = 64) -> Tensor:
     """Latents ``[N, 4, 32, 32]`` of all samples, float16."""
     parts = []
     for i in range(0, len(samples), batch):
         images = samples.images[i : i + batch].float() / 255 * 2 - 1
-        parts.append(vae.encode(images).latents.half())
+        latents = vae.encode(images).latent_dist.mode() * vae.config.scaling_factor
+        parts.append(latents.half())
     return torch.cat(parts)
 
 
@@ -119,7 +120,7 @@ def tokenize(tokenizer, texts: list[str]) -> Tensor:
     ).input_ids
 
 
-def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -> None:
+def save_backbone(out: Path, model: Denoiser, vae: AutoencoderKL, tokenizer) -> None:
     """Write the diffusers folder layout that `texgen.backbone` loads."""
     model.unet.save_pretrained(out / "unet")
     model.controlnet.save_pretrained(out / "controlnet_depth_inpaint")
@@ -133,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv)
     scale = SCALES[args.scale]
     samples = load_samples(args.data)
-    vae = AutoencoderTiny.from_pretrained(args.out / "vae").eval()
+    vae = AutoencoderKL.from_pretrained(args.out / "vae").eval()
     tokenizer = make_tokenizer(samples.captions)
     tokens = tokenize(tokenizer, samples.captions)
     empty = tokenize(tokenizer, [""])
