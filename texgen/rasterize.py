@@ -15,7 +15,7 @@ import warp as wp
 from torch import Tensor
 
 from texgen.cameras import Cameras, Size, clip_from_world, image_size, pixel_rays, transform, view_from_world
-from texgen.interpolate import hit_corners, pixel_barycentrics, spread
+from texgen.interpolate import hit_corners, mix_corners, pixel_barycentrics, spread
 
 # Set before the first call, which otherwise prints a list of devices and the kernels it loads.
 wp.config.log_level = wp.LOG_ERROR
@@ -179,6 +179,17 @@ _BACKENDS = {"warp": _faces_by_warp, "nvdiffrast": _faces_by_nvdiffrast}
 
 
 @torch.no_grad()
+def visible_faces(
+    vertices: Tensor, faces: Tensor, cameras: Cameras, size: Size, backend: str = "warp"
+) -> Tensor:
+    """The face index [N, H, W] of `rasterize` alone, for callers that compute barycentrics with gradients."""
+    if backend not in _BACKENDS:
+        raise ValueError(f"There is no rasterizer backend {backend!r}; choose one of {', '.join(_BACKENDS)}.")
+    cameras = cameras.to(vertices.device, vertices.dtype)
+    return _BACKENDS[backend](vertices, faces, cameras, image_size(size))
+
+
+@torch.no_grad()
 def rasterize(
     vertices: Tensor, faces: Tensor, cameras: Cameras, size: Size, backend: str = "warp"
 ) -> Fragments:
@@ -188,13 +199,10 @@ def rasterize(
     depth are recomputed from the face by `interpolate.barycentrics`, so they are equal for both backends.
     Raises ValueError for an unknown backend, RuntimeError when the backend cannot run here.
     """
-    if backend not in _BACKENDS:
-        raise ValueError(f"There is no rasterizer backend {backend!r}; choose one of {', '.join(_BACKENDS)}.")
-    size = image_size(size)
+    face = visible_faces(vertices, faces, cameras, size, backend)
     cameras = cameras.to(vertices.device, vertices.dtype)
-    face = _BACKENDS[backend](vertices, faces, cameras, size)
     hits = hit_corners(vertices, faces, cameras, face, size)
     bary = pixel_barycentrics(hits)
-    depth = (bary * hits.corners[..., 2]).sum(dim=-1, keepdim=True)
+    depth = mix_corners(hits.corners[..., 2:], bary)
     views = len(cameras)
     return Fragments(face, spread(bary, hits, views), spread(depth, hits, views)[..., 0])

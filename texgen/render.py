@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texgen.cameras import Cameras, Size, clip_from_world, eye, image_size, transform
-from texgen.interpolate import hit_corners, interpolate_hits, pixel_barycentrics, spread
+from texgen.interpolate import hit_corners, interpolate_hits, mix_corners, pixel_barycentrics, spread
 from texgen.mesh import Mesh
-from texgen.rasterize import rasterize
+from texgen.rasterize import visible_faces
 from texgen.texture import sample
 
 DEPTH_CONVENTIONS = ("disparity-global", "disparity-view", "linear-0.5-1")
@@ -57,17 +57,17 @@ def geometry_buffer(mesh: Mesh, cameras: Cameras, size: Size, backend: str = "wa
     """
     cameras = cameras.to(mesh.vertices.device, mesh.vertices.dtype)
     views = len(cameras)
-    face = rasterize(mesh.vertices, mesh.faces, cameras, size, backend).face
+    face = visible_faces(mesh.vertices, mesh.faces, cameras, size, backend)
     hits = hit_corners(mesh.vertices, mesh.faces, cameras, face, size)
     seen = face.reshape(-1)[hits.index]
 
     bary = pixel_barycentrics(hits)
-    depth = (bary * hits.corners[..., 2]).sum(dim=-1, keepdim=True)
+    depth = mix_corners(hits.corners[..., 2:], bary)
     uv_corners = mesh.uvs.index_select(0, mesh.uv_faces.index_select(0, seen).reshape(-1)).reshape(-1, 3, 2)
-    uv = _mix(uv_corners, bary)
+    uv = mix_corners(uv_corners, bary)
     # Barycentrics sum to 1, so mixing their differences gives the uv differences without cancellation.
-    uv_dx = _mix(uv_corners, pixel_barycentrics(hits, (1.0, 0.0)) - bary)
-    uv_dy = _mix(uv_corners, pixel_barycentrics(hits, (0.0, 1.0)) - bary)
+    uv_dx = mix_corners(uv_corners, pixel_barycentrics(hits, (1.0, 0.0)) - bary)
+    uv_dy = mix_corners(uv_corners, pixel_barycentrics(hits, (0.0, 1.0)) - bary)
 
     position = interpolate_hits(mesh.vertices, mesh.faces, seen, bary)
     normal = F.normalize(interpolate_hits(mesh.vertex_normals, mesh.faces, seen, bary), dim=-1)
@@ -87,11 +87,6 @@ def geometry_buffer(mesh: Mesh, cameras: Cameras, size: Size, backend: str = "wa
         normal=spread(normal, hits, views),
         cosine=spread(cosine, hits, views)[..., 0][:, None],
     )
-
-
-def _mix(corners: Tensor, weights: Tensor) -> Tensor:
-    """corners [P, 3, C], weights [P, 3] -> [P, C]."""
-    return (corners * weights[..., None]).sum(dim=1)
 
 
 def _background(background: Tensor | tuple[float, ...], texture: Tensor) -> Tensor:
