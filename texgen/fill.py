@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -32,7 +32,9 @@ def fill_uncovered(texture: Tensor, painted: Tensor, atlas: Atlas) -> Tensor:
 
     "On the surface" means by distance between 3D surface points: a texel beside a chart border takes its
     colour from across the seam when that is nearer, where a fill in the texture plane would take it from a
-    far place of the same chart, or from another chart.
+    far place of the same chart, or from another chart. Only painted texels at the border of what is painted
+    (or of a chart) are sources: a texel amid painted ones can be nearest only through the object or through
+    the air, not along the surface.
 
     texture: [C, T, T]. painted: [1, T, T], painted where > 0. atlas: of the same size; painted texels off
     its charts are overwritten by the padding. Returns [C, T, T]. Differentiable in `texture`.
@@ -75,11 +77,19 @@ def fill_index(painted: Tensor, atlas: Atlas) -> Tensor:
     source = np.arange(chart.size, dtype=np.int64)
     missing = chart & ~known
     if missing.any():
+        border = known & ~_inside_of(known.reshape(atlas.mask.shape[-2:])).reshape(-1)
         points = atlas.position.detach().reshape(-1, 3).cpu().numpy().astype(np.float64)
-        _, nearest = cKDTree(points[known]).query(points[missing])
-        source[missing] = np.flatnonzero(known)[nearest]
+        _, nearest = cKDTree(points[border]).query(points[missing], workers=torch.get_num_threads())
+        source[missing] = np.flatnonzero(border)[nearest]
     source = torch.from_numpy(source).to(painted.device)
     return source[padding_index(atlas.mask.to(painted.device))]
+
+
+def _inside_of(known: np.ndarray) -> np.ndarray:
+    """[T, T] bool: texels all of whose eight neighbours are known; the texture's edge has none beyond
+    it.
+    """
+    return binary_erosion(known, structure=np.ones((3, 3)), border_value=0)
 
 
 def _take(texture: Tensor, index: Tensor) -> Tensor:

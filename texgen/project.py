@@ -19,7 +19,6 @@ from texgen.mesh import Mesh
 from texgen.rasterize import first_hits
 from texgen.render import GeometryBuffer
 
-
 FULLY_COVERED = 0.99
 
 

@@ -59,12 +59,22 @@ def test_painted_texels_never_change():
     assert torch.equal(filled[:, painted[0] > 0], texture[:, painted[0] > 0])
 
 
+def amid_painted(painted, i, j) -> bool:
+    """Whether all eight neighbours exist and are painted."""
+    size = painted.shape[-1]
+    around = [(i + a, j + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    return all(0 <= r < size and 0 <= c < size and painted[0, r, c] > 0 for r, c in around)
+
+
 def test_unpainted_chart_texels_copy_the_nearest_surface_point():
-    texture, atlas, painted = random_texture(), folded_atlas(), random_mask(0.15) * folded_atlas().mask
+    texture, atlas = random_texture(), folded_atlas()
+    painted = random_mask(0.15) * atlas.mask
+    painted[0, 3:7, 0:4] = 1
     index = fill_index(painted, atlas)
     filled = fill_uncovered(texture, painted, atlas)
-    known = torch.nonzero(painted[0]).tolist()
-    for i, j in torch.nonzero(atlas.mask[0]).tolist():
+    known = [at for at in torch.nonzero(painted[0]).tolist() if not amid_painted(painted, *at)]
+    assert len(known) > 5
+    for i, j in torch.nonzero(atlas.mask[0] - painted[0]).tolist():
         distance = {(r, c): float((atlas.position[r, c] - atlas.position[i, j]).norm()) for r, c in known}
         r, c = divmod(int(index[i, j]), 12)
         assert distance[r, c] == pytest.approx(min(distance.values()), abs=1e-6)
@@ -120,3 +130,26 @@ def test_nothing_to_copy_is_an_error():
         fill_uncovered(texture, 1 - atlas.mask, atlas)
     with pytest.raises(ValueError, match="build the atlas at the texture's size"):
         fill_uncovered(random_texture(size=8), torch.ones(1, 8, 8), atlas)
+
+
+def test_a_thin_wall_is_not_filled_through():
+    """Two sheets 0.01 apart, one chart each; the first is painted, of the second only one corner texel is.
+    The second takes its colour from its own corner or from the first sheet's border, never from the first's
+    middle."""
+    size = 12
+    rows, columns = torch.meshgrid(torch.arange(size).float(), torch.arange(6).float(), indexing="ij")
+    sheet = torch.stack([columns / 6, rows / 6, torch.zeros_like(rows)], dim=-1)
+    position = torch.cat([sheet, sheet + torch.tensor([0.0, 0.0, 0.01])], dim=1)
+    atlas = Atlas(
+        face=torch.zeros(size, size, dtype=torch.int64),
+        position=position,
+        normal=torch.zeros(size, size, 3),
+        mask=torch.ones(1, size, size),
+    )
+    painted = torch.zeros(1, size, size)
+    painted[0, :, :6] = 1
+    painted[0, 0, 11] = 1
+    source = fill_index(painted, atlas)[:, 6:]
+    row, column = source // size, source % size
+    middle = (row > 0) & (row < size - 1) & (column > 0) & (column < 5)
+    assert not middle.any()
