@@ -57,7 +57,7 @@ class Scene:
     filled: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def fill(self, texture: Tensor, painted: Tensor) -> Tensor:
-        """`texgen.fill.fill_uncovered` with the index map remembered. texture [3, T, T], painted [1, T, T]."""
+        """`texgen.fill.fill_uncovered` with the index map remembered."""
         if self.filled is None or not torch.equal(self.filled[0], painted):
             self.filled = (painted, fill_index(painted, self.atlas))
         index = self.filled[1].reshape(-1)
@@ -225,7 +225,7 @@ class TexGen:
         return state, reports
 
     def _finish(self, scene: Scene, state: TextureState) -> tuple[Tensor, Tensor]:
-        """(texture [3, T, T] in [0, 1], coverage [1, T, T]) of a finished state, filled as the preset says."""
+        """Texture [3, T, T] in [0, 1], filled as the preset says, and coverage [1, T, T]."""
         texture = state.colour().clamp(0, 1)
         painted = (state.weight > 0).to(texture.dtype) * scene.atlas.mask.to(texture.dtype)
         if not bool(painted.any()):

@@ -149,7 +149,8 @@ def denoise(
 ) -> Tensor:
     """Run all steps from pure noise [B, 4, h, w]; `step` has the signature of `denoise_step`.
 
-    The result is not blended once more: pinned regions are as the last step left them, near the known latents.
+    The result is not blended once more: pinned regions are as the last step left them, near the known
+    latents.
     """
     for i in range(len(scheduler.timesteps)):
         latents = step(backbone, scheduler, chain, latents, i)

@@ -36,7 +36,7 @@ _TEXT_WIDTH = 16
 
 
 def write_tokenizer(folder: Path, max_length: int = 77) -> CLIPTokenizer:
-    """Byte-level CLIP tokenizer without merges (514 tokens), in the classic vocab.json + merges.txt layout."""
+    """Byte-level CLIP tokenizer without merges (514 tokens), as vocab.json and merges.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = letters + [letter + "</w>" for letter in letters] + ["<|startoftext|>", "<|endoftext|>"]
