@@ -113,8 +113,6 @@ class Trainer:
                 "between steps; fine-tuning needs scheduler 'ddim'."
             )
         self.parameters = list(method.backbone.lora_parameters())
-        if not self.parameters:
-            raise TrainingError("The backbone has no LoRA weights; call add_lora before training.")
         self.method = method
         self.reward = reward
         self.items = list(items)

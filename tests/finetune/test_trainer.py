@@ -1,0 +1,286 @@
+"""The training loop on a tiny real painter: against a plain loop, killed and resumed, and its records."""
+
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from texgen.cameras import rig_cameras
+from texgen.finetune.checkpointing import CheckpointError
+from texgen.finetune.direct import direct_loss
+from texgen.finetune.gradients import Exact, LastK
+from texgen.finetune.history import FIELDS, Progress, read_history
+from texgen.finetune.trainer import (
+    Trainer,
+    TrainingError,
+    TrainingItem,
+    TrainSettings,
+    camera_subset,
+    noise_seed,
+)
+from texgen.mesh import Mesh
+from texgen.pipeline import TexGen
+from texgen.presets import PRESETS
+
+PRESET = PRESETS["texgen"].replace(
+    rig="tilted_2view",
+    image_size=32,
+    render_size=32,
+    texture_size=32,
+    steps=2,
+    guidance_scale=2.0,
+    prompt_template="{prompt}",
+    negative_prompt="",
+)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    path = Path(__file__).parents[1] / "reference" / "tiny_models.py"
+    spec = importlib.util.spec_from_file_location("tiny_models", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    root = tmp_path_factory.mktemp("models")
+    return lambda: module.load_miniature(root)
+
+
+@pytest.fixture
+def painter(models):
+    backbone = models()
+    backbone.add_lora(rank=2)
+    return TexGen(backbone, PRESET)
+
+
+def tetrahedron(name="tetra"):
+    vertices = torch.tensor([[0.0, 0.7, 0.0], [-0.8, -0.6, 0.5], [0.8, -0.6, 0.5], [0.0, -0.6, -0.8]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])
+    corner = torch.tensor([[0.05, 0.05], [0.45, 0.05], [0.05, 0.45]])
+    offsets = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
+    uvs = (corner[None] + offsets[:, None]).reshape(-1, 2)
+    normals = torch.nn.functional.normalize(vertices, dim=-1)
+    return Mesh(name, vertices, faces, uvs, torch.arange(12).reshape(4, 3), normals, torch.zeros(3), 1.0)
+
+
+ITEMS = [TrainingItem(tetrahedron(), prompt) for prompt in ("a red cow", "a blue cow", "a vase")]
+HELDOUT = [TrainingItem(tetrahedron("other"), "a red vase")]
+
+
+def redness(texture, painted, item):
+    """Red against green and blue, averaged over what was painted: a reward anybody can check by eye."""
+    surplus = texture[0] - (texture[1] + texture[2]) / 2
+    return (surplus * painted[0]).sum() / painted.sum()
+
+
+def weights(painter):
+    return [parameter.detach().clone() for parameter in painter.backbone.lora_parameters()]
+
+
+def train(painter, folder, reward=redness, items=ITEMS, heldout=(), checkpoint=None, identity="", **settings):
+    settings = TrainSettings(**{"steps": 2, "learning_rate": 1e-2, **settings})
+    silent = Progress(settings.steps, io.StringIO())
+    trainer = Trainer(painter, reward, items, settings, heldout, checkpoint, identity, silent)
+    return trainer.run(folder)
+
+
+def test_training_equals_a_plain_loop(painter, models, tmp_path):
+    result = train(
+        painter, tmp_path, items=ITEMS[:1], steps=2, grad_clip=0.01, weight_decay=0.1, accumulate=2
+    )
+    backbone = models()
+    backbone.add_lora(rank=2)
+    plain = TexGen(backbone, PRESET)
+    parameters = backbone.lora_parameters()
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.1)
+    for step in (1, 2):
+        optimizer.zero_grad()
+        losses = []
+        for part in (0, 1):
+            texture, painted = plain.paint(
+                ITEMS[0].mesh, "a red cow", noise_seed(0, step, part), gradient=LastK(1), soft=True
+            )
+            losses.append(-redness(texture, painted, None))
+        torch.stack(losses).mean().backward()
+        norm = torch.stack([parameter.grad.square().sum() for parameter in parameters]).sum().sqrt()
+        for parameter in parameters:
+            parameter.grad *= min(1.0, 0.01 / (norm + 1e-6))
+        optimizer.step()
+        assert result.rows[step]["reward"] == pytest.approx(
+            -float(torch.stack(losses).mean().detach()), abs=1e-6
+        )
+        assert result.rows[step]["grad_norm"] == pytest.approx(float(norm), rel=1e-3)
+    for ours, theirs in zip(weights(painter), parameters, strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), atol=1e-4, rtol=1e-3)
+
+
+def test_the_reward_rises_and_held_out_items_are_measured(painter, tmp_path):
+    result = train(painter, tmp_path, heldout=HELDOUT, steps=8, holdout_every=4, gradient=LastK(1))
+    heldout = [row["heldout_reward"] for row in result.rows]
+    assert [value is not None for value in heldout] == [True, *[False] * 3, True, *[False] * 3, True]
+    assert heldout[8] > heldout[0]
+
+
+def test_a_killed_run_continues_bit_for_bit(models, tmp_path):
+    def fresh():
+        backbone = models()
+        backbone.add_lora(rank=2)
+        return TexGen(backbone, PRESET)
+
+    options = {"steps": 4, "checkpoint_every": 2, "holdout_every": 2, "views_per_step": 1, "heldout": HELDOUT}
+    whole = fresh()
+    expected = train(whole, tmp_path / "whole", checkpoint=tmp_path / "whole.pt", **options)
+
+    calls = []
+
+    def interrupted(texture, painted, item):
+        calls.append(item)
+        if len(calls) == 6:  # two held-out measurements and three steps are done, the fourth is under way
+            raise KeyboardInterrupt
+        return redness(texture, painted, item)
+
+    interrupted.__name__ = "redness"
+    checkpoint = tmp_path / "state" / "cut.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(), tmp_path / "cut", interrupted, checkpoint=checkpoint, **options)
+    assert len(read_history(tmp_path / "cut" / "history.jsonl")) == 4
+    torch.rand(7)  # another process has another random state
+    resumed = fresh()
+    result = train(resumed, tmp_path / "cut", checkpoint=checkpoint, **options)
+
+    for ours, theirs in zip(weights(resumed), weights(whole), strict=True):
+        assert torch.equal(ours, theirs)
+    changing = ("seconds", "peak_memory_bytes")
+    for ours, theirs in zip(result.rows, expected.rows, strict=True):
+        assert {k: v for k, v in ours.items() if k not in changing} == {
+            k: v for k, v in theirs.items() if k not in changing
+        }
+    assert read_history(tmp_path / "cut" / "history.jsonl") == result.rows
+    states = [torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "whole.pt")]
+    for key, values in states[0]["optimizer"]["state"].items():
+        for name, value in values.items():
+            assert torch.equal(value, states[1]["optimizer"]["state"][key][name])
+    assert not list(checkpoint.parent.glob("*.tmp"))
+
+
+def test_a_finished_run_is_not_trained_again(painter, tmp_path):
+    checkpoint = tmp_path / "state.pt"
+    first = train(painter, tmp_path, checkpoint=checkpoint)
+    before = weights(painter)
+    again = train(painter, tmp_path, checkpoint=checkpoint)
+    assert again.rows == first.rows
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(painter), strict=True))
+    more = train(painter, tmp_path, checkpoint=checkpoint, steps=3)
+    assert [row["step"] for row in more.rows] == [0, 1, 2, 3]
+
+
+def test_the_adapter_can_be_loaded(painter, models, tmp_path):
+    train(painter, tmp_path, steps=1)
+    fresh = models()
+    fresh.load_lora(tmp_path)
+    for ours, theirs in zip(fresh.lora_parameters(), weights(painter), strict=True):
+        assert torch.equal(ours.detach(), theirs)
+
+
+def test_a_checkpoint_of_another_run_is_refused(painter, tmp_path):
+    checkpoint = tmp_path / "state.pt"
+    train(painter, tmp_path, checkpoint=checkpoint, steps=1)
+    with pytest.raises(CheckpointError, match="another learning_rate"):
+        train(painter, tmp_path, checkpoint=checkpoint, steps=1, learning_rate=0.5)
+    with pytest.raises(CheckpointError, match="another gradient, items"):
+        train(painter, tmp_path, checkpoint=checkpoint, steps=1, items=ITEMS[:2], gradient=Exact())
+    with pytest.raises(CheckpointError, match="another identity"):
+        train(painter, tmp_path, checkpoint=checkpoint, steps=1, identity="reward 2")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match="delete it to start again"):
+        train(painter, tmp_path, checkpoint=checkpoint, steps=1)
+
+
+def test_training_stops_at_a_loss_that_is_not_finite(painter, tmp_path):
+    calls = []
+
+    def breaks(texture, painted, item):
+        calls.append(item)
+        return redness(texture, painted, item) * (float("nan") if len(calls) == 2 else 1.0)
+
+    with pytest.raises(TrainingError, match=r"Step 2: the loss is nan for 'tetra--.*lower learning_rate"):
+        train(painter, tmp_path, breaks, steps=3)
+    assert [row["step"] for row in read_history(tmp_path / "history.jsonl")] == [0, 1]
+    assert all(parameter.isfinite().all() for parameter in weights(painter))
+
+
+def test_the_hinge_ends_at_its_target(painter, tmp_path):
+    before = weights(painter)
+    result = train(painter, tmp_path, steps=1, target=-1.0, weight_decay=0.0)
+    assert result.rows[1]["loss"] == 0 and result.rows[1]["grad_norm"] == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(painter), strict=True))
+    reward = torch.tensor(0.3, requires_grad=True)
+    assert float(direct_loss(reward).detach()) == pytest.approx(-0.3)
+    assert float(direct_loss(reward, 0.5).detach()) == pytest.approx(0.2)
+    torch.testing.assert_close(torch.autograd.grad(direct_loss(reward, 0.5), reward)[0], torch.tensor(-1.0))
+
+
+def test_history_has_every_field_and_counts_the_cost(painter, tmp_path):
+    train(painter, tmp_path, steps=2, gradient=LastK(1))
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert all(set(row) == set(FIELDS) for row in rows)
+    # Two views of two steps; one step of each view has a graph.
+    assert rows[1]["evaluations"] == {"forward": 4, "recompute": 0, "backward": 2}
+    assert rows[1]["seeds"] == [noise_seed(0, 1, 0)] and rows[1]["peak_memory_bytes"] > 0
+    assert rows[0]["reward"] is None and rows[1]["heldout_reward"] is None
+    (tmp_path / "history.jsonl").write_text('{"step": 1}\n{"step"')
+    with pytest.raises(ValueError, match="line 2"):
+        read_history(tmp_path / "history.jsonl")
+
+
+def test_every_item_is_seen_once_per_epoch(painter, tmp_path):
+    trainer = Trainer(painter, redness, ITEMS, TrainSettings(seed=4))
+    names = [trainer._item(index).prompt for index in range(30)]
+    epochs = [names[start : start + 3] for start in range(0, 30, 3)]
+    assert all(sorted(epoch) == sorted(item.prompt for item in ITEMS) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_view_subsets_keep_the_order_of_the_rig_and_change():
+    rig = rig_cameras("front_short")
+    places = [float(value) for value in rig.azimuth]
+    drawn = set()
+    for step in range(20):
+        chosen = [places.index(float(value)) for value in camera_subset(rig, 3, 0, step).azimuth]
+        assert chosen == sorted(set(chosen)) and len(chosen) == 3
+        drawn.add(tuple(chosen))
+    assert len(drawn) > 5
+    assert torch.equal(camera_subset(rig, 3, 0, 7).azimuth, camera_subset(rig, 3, 0, 7).azimuth)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_rewrites_a_terminal_line_and_prints_plain_lines_elsewhere():
+    row = {"step": 1, "reward": 0.5, "heldout_reward": None, "grad_norm": 0.1, "seconds": 2.0}
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        progress = Progress(3, stream)
+        for step in (1, 2, 3):
+            progress(row | {"step": step})
+    assert terminal.getvalue().count("\r") == 3 and terminal.getvalue().count("\n") == 1
+    lines = log.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 1/3", "step 3/3"]
+    assert "reward 0.5000" in lines[0] and "about 0 min 4 s left" in lines[0]
+
+
+def test_bad_settings_are_reported(painter, models):
+    with pytest.raises(ValueError, match="accumulate"):
+        TrainSettings(accumulate=0)
+    with pytest.raises(ValueError, match="learning_rate"):
+        TrainSettings(learning_rate=0)
+    with pytest.raises(TrainingError, match="nothing to train on"):
+        Trainer(painter, redness, [], TrainSettings())
+    with pytest.raises(ValueError, match="LoRA"):
+        Trainer(TexGen(models(), PRESET), redness, ITEMS, TrainSettings())
+    stateful = TexGen(painter.backbone, PRESET.replace(scheduler="unipc", eta=0.0))
+    with pytest.raises(TrainingError, match="ddim"):
+        Trainer(stateful, redness, ITEMS, TrainSettings())
