@@ -1,4 +1,4 @@
-"""Plain twins of the rasterizer, the ray query, the cameras and the texture lookup: loops and textbook formulas."""
+"""Plain twins of rasterizer, ray query, cameras and texture lookup: loops and textbook formulas."""
 
 import math
 
@@ -34,8 +34,8 @@ def project(vertices, azimuth, elevation, distance, fov_y, height, width):
 def rasterize_by_triangles(vertices, faces, azimuth, elevation, distance, fov_y, height, width):
     """A z-buffer filled triangle by triangle with edge functions, for one camera, float64.
 
-    Returns face [H, W], barycentrics [H, W, 3], depth [H, W], and margin [H, W]: how far, relative to the answer,
-    the pixel is from seeing another face (small at edges and where surfaces cross), for leaving ties out.
+    Returns face [H, W], barycentrics [H, W, 3], depth [H, W], and margin [H, W]: how far, as a share, the
+    pixel is from seeing another face (small at edges and where surfaces cross), for leaving ties out.
     """
     x, y, w = project(vertices, azimuth, elevation, distance, fov_y, height, width)
     rows, columns = torch.meshgrid(
@@ -72,7 +72,7 @@ def rasterize_by_triangles(vertices, faces, azimuth, elevation, distance, fov_y,
 
 
 def first_hit_by_solving(vertices, faces, origin, direction):
-    """(face, distance, barycentrics) of one ray by solving a 3 x 3 system per triangle, float64; face -1 = none."""
+    """(face, distance, barycentrics) of one ray, a 3 x 3 system per triangle, float64; face -1 = none."""
     best = (-1, math.inf, np.zeros(3))
     vertices = vertices.double().numpy()
     origin, direction = np.asarray(origin, dtype=float), np.asarray(direction, dtype=float)

@@ -29,7 +29,7 @@ def make_mesh(vertices, faces, uvs, uv_faces=None, name="tiny") -> Mesh:
 
 
 def sphere_mesh(rows: int = 12, radius: float = 0.8) -> Mesh:
-    """A closed latitude-longitude sphere with 2 * rows columns, v from the bottom to the top, one uv chart."""
+    """A closed latitude-longitude sphere with 2 * rows columns, v from bottom to top, one uv chart."""
     columns = 2 * rows
     v, u = torch.meshgrid(torch.linspace(0, 1, rows + 1), torch.linspace(0, 1, columns + 1), indexing="ij")
     theta, phi = v * torch.pi, u * 2 * torch.pi
@@ -63,7 +63,7 @@ def square_mesh(half: float = 0.8, z: float = 0.0) -> Mesh:
 
 
 def random_soup(count: int, seed: int, spread: float = 0.4, size: float = 0.6):
-    """vertices [3 * count, 3], faces [count, 3]: unconnected, intersecting triangles within 1.8 of the origin."""
+    """vertices [3 * count, 3], faces [count, 3]: loose, intersecting triangles within 1.8 of the origin."""
     generator = torch.Generator().manual_seed(seed)
     centres = (torch.rand(count, 1, 3, generator=generator) * 2 - 1) * spread
     corners = centres + (torch.rand(count, 3, 3, generator=generator) * 2 - 1) * size

@@ -86,7 +86,7 @@ def test_uv_derivatives_are_the_differences_to_the_next_pixels():
     torch.testing.assert_close(buffer.uv_dy[0][:-1][below], step[below])
 
 
-def test_a_far_fine_pattern_fades_to_its_mean_instead_of_aliasing():
+def test_a_fine_pattern_fades_to_its_mean_instead_of_aliasing():
     checker = (torch.arange(256)[:, None] + torch.arange(256)[None]).remainder(2).float().expand(3, -1, -1)
     image, alpha = render(square_mesh(), checker, Cameras.orbit(0.0, 0.0), 32)
     inside = F.avg_pool2d(alpha, 3, 1, 1)[0, 0] == 1
@@ -138,12 +138,12 @@ def test_a_given_buffer_gives_the_same_image_and_a_wrong_one_is_refused():
 def test_texture_gradient_equals_finite_differences():
     mesh = sphere_mesh(6).to(dtype=torch.float64)
     cameras = Cameras.orbit([0.0, 120.0], 25.0, dtype=torch.float64)
-    buffer = geometry_buffer(mesh, cameras, 16)
+    buffer = geometry_buffer(mesh, cameras, 12)
     generator = torch.Generator().manual_seed(0)
-    texture = torch.rand(1, 8, 8, dtype=torch.float64, generator=generator, requires_grad=True)
+    texture = torch.rand(1, 4, 8, dtype=torch.float64, generator=generator, requires_grad=True)
 
     def image(texture):
-        return render(mesh, texture, cameras, 8, background=(1.0,), supersample=2, buffer=buffer)[0]
+        return render(mesh, texture, cameras, 6, background=(1.0,), supersample=2, buffer=buffer)[0]
 
     assert torch.autograd.gradcheck(image, (texture,))
 
@@ -161,19 +161,20 @@ def test_camera_gradient_equals_finite_differences_at_interior_pixels(angle):
         return shade(buffer, texture), buffer.face
 
     start = {"azimuth": 20.0, "elevation": 35.0}[angle]
-    value = torch.tensor(start, dtype=torch.float64)
+    value = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     step = 1e-4
     (plus, face_plus), (minus, face_minus) = look(start + step), look(start - step)
-    _, face = look(start)
+    image, face = look(value)
     interior = ((face == face_plus) & (face == face_minus))[:, None].expand(-1, 3, -1, -1)
     seen = interior & (face >= 0)[:, None]
     assert seen.sum() > 200
-    numeric = (plus - minus) / (2 * step)
-    forward = torch.autograd.functional.jacobian(lambda a: look(a)[0], value)
-    error = (forward - numeric).abs()[seen]
+    numeric = ((plus - minus) / (2 * step))[seen]
+    chosen = torch.randperm(numeric.shape[0], generator=generator)[:60].tolist()
+    exact = torch.stack([torch.autograd.grad(image[seen][k], value, retain_graph=True)[0] for k in chosen])
+    error = (exact - numeric[chosen]).abs()
     # A pixel that crosses a texel centre within the step has a kink there and no derivative to compare.
-    assert error.median() < 1e-6 and (error < 1e-3).float().mean() > 0.98
-    assert forward[seen].abs().max() > 1e-2
+    assert error.median() < 1e-6 and (error < 1e-3).double().mean() > 0.95
+    assert exact.abs().max() > 1e-2
 
 
 def test_depth_conventions_against_their_definitions():
