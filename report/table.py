@@ -27,7 +27,7 @@ def write_csv(table: Table, path: str | Path) -> None:
     """Write one row per method with every number behind the table, unrounded (atomically). Missing =
     empty.
     """
-    out = io.StringIO()
+    out = io.StringIO()  # a model trained on several metrics has the first in the own_reward columns
     records = [_record(table, row) for row in table.rows]
     writer = csv.DictWriter(out, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()
@@ -158,7 +158,7 @@ def _record(table: Table, row: Row) -> dict:
         record[f"{name}_trained_on"] = int(cell.trained)
     for name in ("seconds", "peak_memory_bytes", "unet_calls", "controlnet_calls"):
         record[name] = _plain(getattr(row, name))
-    own = {own.key: own for own in table.own_rewards}.get(row.key)
+    own = next((own for own in table.own_rewards if own.key == row.key), None)
     record["own_reward"] = own.metric.key if own else ""
     record["own_reward_baseline"] = _plain(own.baseline.mean) if own else ""
     record["own_reward_tuned"] = _plain(own.tuned.mean) if own else ""

@@ -38,7 +38,7 @@ class TableSpec:
 
     methods: (key, label) of the rows, in order. metrics: (key, label, higher_is_better, decimals) of the
     columns.
-    baseline: the method that all others are compared with. trained_on: for each tuned method the metric
+    baseline: the method that all others are compared with. trained_on: for each tuned method the metric(s)
     that is its own reward (a column or not). reward_metrics: label, direction and decimals of own rewards
     that are not columns; one that is not given is shown by its key, larger better, 4 decimals. seen_pairs:
     for each tuned method the (mesh, prompt_id) pairs it was trained on, left out of its own-reward row.
@@ -50,7 +50,7 @@ class TableSpec:
     methods: Sequence[tuple[str, str]]
     metrics: Sequence[tuple[str, str, bool, int]]
     baseline: str = "pretrained"
-    trained_on: Mapping[str, str] = field(default_factory=dict)
+    trained_on: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     reward_metrics: Sequence[tuple[str, str, bool, int]] = ()
     seen_pairs: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
     caption: Mapping[str, str] = field(default_factory=dict)
@@ -157,7 +157,7 @@ def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) 
                     versus=versus.get((method, metric.key)),
                     adjusted_p=adjusted.get((method, metric.key)),
                     best=_is_best(means, method, metric.higher_is_better),
-                    trained=spec.trained_on.get(method) == metric.key,
+                    trained=metric.key in trained_metrics(spec, method),
                 )
             )
         rows.append(_row(method, label, tuple(cells), [run for run in runs if run["method"] == method]))
@@ -170,6 +170,12 @@ def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) 
     )
     ok_runs = tuple(run for run in runs if run["status"] == "ok" and run["method"] in labels)
     return Table(spec, metrics, tuple(rows), own, failures, ok_runs)
+
+
+def trained_metrics(spec: TableSpec, method: str) -> tuple[str, ...]:
+    """The metrics that a method's model was trained on; empty for an untuned one."""
+    named = spec.trained_on.get(method, ())
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def _check_scored_assets_ran(scores: pd.DataFrame, runs: Sequence[Mapping], labels: Mapping) -> None:
@@ -215,16 +221,17 @@ def _own_rewards(
     known = {metric.key: metric for metric in [*(Metric(*m) for m in spec.reward_metrics), *metrics]}
     found = []
     for method in labels:
-        key = spec.trained_on.get(method)
-        if key is None:
-            continue
         seen = set(spec.seen_pairs.get(method, ()))
-        ours, theirs = samples.get((method, key), empty), samples.get((spec.baseline, key), empty)
-        both = [pair for pair in ours.index.intersection(theirs.index) if pair not in seen]
-        ours, theirs = ours.loc[both], theirs.loc[both]
-        found.append((method, known.get(key, Metric(key, key, True, 4)), ours, theirs))
+        for key in trained_metrics(spec, method):
+            ours, theirs = samples.get((method, key), empty), samples.get((spec.baseline, key), empty)
+            both = [pair for pair in ours.index.intersection(theirs.index) if pair not in seen]
+            metric = known.get(key, Metric(key, key, True, 4))
+            found.append((method, metric, ours.loc[both], theirs.loc[both]))
     differences = [paired_difference(ours, theirs) for _, _, ours, theirs in found]
-    adjusted = holm([difference.p for difference in differences])
+    tested = [i for i, difference in enumerate(differences) if difference.n]
+    adjusted = [1.0] * len(differences)
+    for i, p in zip(tested, holm([differences[i].p for i in tested]), strict=True):
+        adjusted[i] = p
     return tuple(
         OwnReward(method, labels[method], metric, summarize(theirs), summarize(ours), difference, p)
         for (method, metric, ours, theirs), difference, p in zip(found, differences, adjusted, strict=True)

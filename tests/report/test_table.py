@@ -123,6 +123,17 @@ def test_trained_columns_carry_a_dagger():
     assert "miniature" not in text
 
 
+def test_a_model_trained_on_several_metrics_is_marked_in_each():
+    scores, runs = make_data()
+    trained = {"aligned": ["seam", "aesthetic", "absent"]}
+    table = build_table(scores, runs, TableSpec(SPEC.methods, SPEC.metrics, trained_on=trained))
+    assert [cell.trained for cell in table.rows[1].cells] == [True, True]
+    assert [own.metric.key for own in table.own_rewards] == ["seam", "aesthetic", "absent"]
+    assert [own.difference.n for own in table.own_rewards] == [8, 8, 0]
+    assert [own.adjusted_p for own in table.own_rewards[:2]] == [2 * 2 / 2**8] * 2, "the empty row is no test"
+    assert "| absent ↑ | – | – | – | – | – | – | 0 |" in markdown(table)
+
+
 def test_own_reward_section_leaves_out_the_pairs_trained_on():
     scores, runs = make_data()
     seen = frozenset({("cow", "p0"), ("bunny", "p3")})
