@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from workflow.config_errors import sentence
+from workflow.config_errors import nested_models, sentence
 from workflow.tables import NAME, ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
 
 SCHEMA_PATH = Path(__file__).parent / "schemas" / "config.schema.json"
@@ -315,21 +315,26 @@ def schema_text() -> str:
 
 
 def defaults_text(model: type[BaseModel] = Config, indent: str = "") -> str:
-    """YAML-like text of every field of a block: its default (or `required`) and what it means."""
+    """YAML-like text of every field of a block and of the blocks in it: its default and what it means."""
     lines = []
     for name, field in model.model_fields.items():
+        blocks = nested_models(field.annotation)
         if field.is_required():
             value = "required"
-        elif field.default_factory is not None:
-            made = field.default_factory()  # type: ignore[call-arg]
-            if isinstance(made, BaseModel):
-                lines.append(f"{indent}{name}:  # {field.description}")
-                lines.append(defaults_text(type(made), indent + "  "))
-                continue
-            value = json.dumps(made)
+        elif model is PresetOverrides:
+            value = "the preset's"
+        elif blocks:
+            value = ""
         else:
-            value = "the preset's" if model is PresetOverrides else json.dumps(field.default)
-        lines.append(f"{indent}{name}: {value}  # {field.description}")
+            value = json.dumps(field.get_default(call_default_factory=True))
+        lines.append(f"{indent}{name}: {value}".rstrip() + f"  # {field.description}")
+        repeated = any(word in str(field.annotation) for word in ("dict[", "list["))
+        for block in blocks:
+            inner = indent + "  "
+            if repeated:
+                lines.append(f"{inner}(each {block.__name__})")
+                inner += "  "
+            lines.append(defaults_text(block, inner))
     return "\n".join(lines)
 
 

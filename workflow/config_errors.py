@@ -68,6 +68,17 @@ def _walk(root: type[BaseModel], location: Iterable[Any]) -> tuple[list[Any], li
     return path, parents
 
 
+def nested_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models in an annotation, in order: members of unions, values of dicts, items of lists."""
+    found = []
+    for part in _parts(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            found.append(part)
+        elif typing.get_args(part) and typing.get_origin(part) is not typing.Literal:
+            found += nested_models(typing.get_args(part)[-1])
+    return found
+
+
 def _tag(kind: type[BaseModel]) -> str | None:
     field = kind.model_fields.get("kind")
     allowed = typing.get_args(field.annotation) if field else ()

@@ -177,20 +177,13 @@ class Plan:
     def backbone_settings(self) -> dict[str, Any]:
         return self.config.backbone.model_dump()
 
-    def preset_settings(self, kind: str, *later: dict[str, Any]) -> dict[str, Any]:
-        """Changes to the preset of one kind of method; later ones win."""
-        changes = dict(self.config.presets[kind].changes()) if kind in self.config.presets else {}
-        for each in later:
-            changes |= each
-        return changes
-
     def texture_settings(self, method: str, shard: int) -> dict[str, Any]:
         block = self.config.methods[method]
         return {
             "method": method,
             "kind": block.kind,
             "model": block.model,
-            "preset": self.preset_settings(block.kind, block.preset.changes()),
+            "preset": preset_changes(self.config, block.kind, block.preset.changes()),
             "backbone": self.backbone_settings(),
             "assets": [asset.record() for asset in self.shard(shard)],
         }
@@ -203,7 +196,7 @@ class Plan:
             "model": model,
             "training": training,
             "metrics": {name: self.config.metrics[name].model_dump(exclude={"label"}) for name in used},
-            "preset": self.preset_settings("texgen", block.preset.changes()),
+            "preset": preset_changes(self.config, "texgen", block.preset.changes()),
             "backbone": self.backbone_settings(),
             "assets": [asset.record() for asset in self.training_assets],
             "validation_assets": [asset.record() for asset in self.validation_assets(model)],
@@ -273,6 +266,12 @@ def pair(meshes: list[MeshRow], prompts: list[PromptRow], split: str, seeds: lis
         for mesh in (names if row.mesh == "*" else [row.mesh])
         for seed in seeds
     ]
+
+
+def preset_changes(config: Config, kind: str, own: dict[str, Any]) -> dict[str, Any]:
+    """Changes to the preset of one kind of method: the configuration's for that kind, then a row's own."""
+    shared = config.presets[kind].changes() if kind in config.presets else {}
+    return {**shared, **own}
 
 
 def weight_files(weights: Weights) -> list[str]:

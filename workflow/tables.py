@@ -14,6 +14,7 @@ from typing import TypeVar
 SPLITS = ("evaluation", "training")
 SOURCES = ("file", "https", "pymeshlab", "procedural")
 NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
+_TURN = r"[xyz]:[+-]?\d+(\.\d*)?"
 _NAME_RULE = "letters, digits and single '_' or '-' between them"
 
 
@@ -118,6 +119,11 @@ def read_meshes(path: str | Path) -> list[MeshRow]:
             )
         if scheme == "https" and not row.sha256:
             raise ConfigError(f"{path}, row {number}, sha256: is empty; an https source needs its SHA-256.")
+        if row.rotate and not re.fullmatch(rf"{_TURN}(,\s*{_TURN})*", row.rotate):
+            raise ConfigError(
+                f"{path}, row {number}, rotate: {row.rotate!r} is no turn; allowed are turns such as "
+                "x:-90, several separated by commas, or nothing."
+            )
         if not row.licence:
             raise ConfigError(
                 f"{path}, row {number}, licence: is empty; write the mesh's licence, or 'none stated'."

@@ -1,0 +1,132 @@
+"""Hashes change with what they stand for, and with nothing else; writes are whole or absent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow import provenance
+from workflow.provenance import atomic_path, code_version, content_hash, file_hash, folder_hash, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch) -> Path:
+    """A little tree of first-party modules in the place of the project."""
+    for name, text in {
+        "texgen/__init__.py": "",
+        "texgen/mesh.py": "import numpy\n",
+        "texgen/render.py": "from texgen.mesh import Mesh\n",
+        "texgen/other.py": "",
+        "texgen/deep/__init__.py": "from . import field\n",
+        "texgen/deep/field.py": "from ..mesh import Mesh\n",
+        "rewards/__init__.py": "",
+        "rewards/score.py": "def f():\n    from texgen import render\n",
+        "workflow/__init__.py": "",
+        "workflow/plan.py": "from texgen import other\n",
+        "workflow/steps/__init__.py": "",
+        "workflow/steps/score.py": "from workflow.plan import x\nimport rewards.score\n",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    provenance._imports.cache_clear()
+    yield tmp_path
+    provenance._imports.cache_clear()
+
+
+def edited(sources: Path, name: str) -> set[str]:
+    """Which stages' hashes change when one module is edited."""
+    stages = {
+        "score": ("workflow.steps.score",),
+        "render": ("texgen.render",),
+        "deep": ("texgen.deep",),
+    }
+    before = {stage: code_version(*modules) for stage, modules in stages.items()}
+    path = sources / name
+    path.write_text(path.read_text() + "\nedited = True\n")
+    provenance._imports.cache_clear()
+    return {stage for stage, modules in stages.items() if code_version(*modules) != before[stage]}
+
+
+def test_an_edit_changes_the_version_of_all_that_import_it_however_they_do(sources):
+    assert edited(sources, "texgen/mesh.py") == {"score", "render", "deep"}
+    assert edited(sources, "texgen/render.py") == {"score", "render"}
+    assert edited(sources, "texgen/deep/field.py") == {"deep"}
+    assert edited(sources, "rewards/score.py") == {"score"}
+    assert edited(sources, "texgen/__init__.py") == {"score", "render", "deep"}
+
+
+def test_an_edit_of_what_only_the_workflow_uses_changes_nothing(sources):
+    assert edited(sources, "texgen/other.py") == set()
+    assert edited(sources, "workflow/plan.py") == set()
+
+
+def test_the_version_does_not_depend_on_the_order_of_modules(sources):
+    assert code_version("texgen.mesh", "rewards.score") == code_version("rewards.score", "texgen.mesh")
+    with pytest.raises(FileNotFoundError, match="texgen.nothing"):
+        code_version("texgen.nothing")
+
+
+def test_stages_of_the_project_depend_on_what_they_should():
+    def depends(module: str) -> set[str]:
+        found, waiting = set(), [module]
+        while waiting:
+            name = waiting.pop()
+            path = provenance._module_path(name)
+            if path is not None and name not in found:
+                found.add(name)
+                names = provenance._imports(path, name)
+                waiting += [other for other in names if other.startswith(provenance.CODE_PREFIXES)]
+        return found
+
+    assert {"texgen.pipeline", "texgen.project", "texgen.sampler"} <= depends("texgen.pipeline")
+    assert "baselines.intex" not in depends("workflow.steps.texture")
+    assert "rewards.preference.aesthetic" not in depends("workflow.steps.texture")
+    assert "texgen.finetune.trainer" in depends("workflow.steps.finetune")
+    assert "texgen.finetune.trainer" not in depends("workflow.steps.score")
+
+
+def test_planning_loads_no_torch():
+    code = "import sys, workflow.plan, workflow.provenance, workflow.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_content_hash_ignores_the_order_of_keys_only():
+    assert content_hash({"a": 1, "b": [1, 2]}) == content_hash({"b": [1, 2], "a": 1})
+    assert content_hash({"b": [2, 1], "a": 1}) != content_hash({"b": [1, 2], "a": 1})
+
+
+def test_folder_hash_sees_names_and_bytes(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a").write_bytes(b"1")
+    first = folder_hash(tmp_path)
+    (tmp_path / ".hidden").write_bytes(b"x")
+    assert folder_hash(tmp_path) == first
+    (tmp_path / "sub" / "a").write_bytes(b"2")
+    second = folder_hash(tmp_path)
+    (tmp_path / "sub" / "a").rename(tmp_path / "sub" / "b")
+    assert len({first, second, folder_hash(tmp_path)}) == 3
+    assert file_hash(tmp_path / "sub" / "b") == file_hash(tmp_path / "sub" / "b")
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "run.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert provenance.read_json(path) == {"a": 1}
+    assert [child.name for child in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_versions_and_revision_are_facts_of_this_environment():
+    assert provenance.package_versions()["torch"].startswith("2.")
+    revision = provenance.git_revision()
+    assert revision is None or len(revision.rstrip("+")) == 40

@@ -1,0 +1,205 @@
+"""The command `texreward`: texture one mesh by any method of a configuration, without the workflow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any, TextIO
+
+from workflow.config import Config, load_config
+from workflow.plan import preset_changes
+from workflow.provenance import ROOT
+from workflow.tables import ConfigError
+
+
+class UsageError(ValueError):
+    """A request that cannot be met, told in one sentence."""
+
+
+class Progress:
+    """Shows how far a method is: one line that is redrawn on a terminal, else one plain line per view."""
+
+    def __init__(self, stream: TextIO | None = None, width: int = 30) -> None:
+        self.stream = sys.stderr if stream is None else stream
+        self.width = width
+        self.live = self.stream.isatty()
+        self.started = time.monotonic()
+        self.drawn = 0
+
+    def __call__(self, view: int, views: int, step: int, steps: int) -> None:
+        """After step `step` of `steps` in view `view` of `views`, all counted from 1."""
+        if self.live:
+            share = ((view - 1) + step / steps) / views
+            filled = round(share * self.width)
+            elapsed = time.monotonic() - self.started
+            left = elapsed / share - elapsed if share > 0 else 0.0
+            bar = "#" * filled + "-" * (self.width - filled)
+            self._redraw(f"[{bar}] view {view}/{views}, step {step}/{steps}, about {left:.0f} s left")
+        elif step == steps:
+            print(f"view {view}/{views} painted", file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal's cursor on a fresh line."""
+        if self.live and self.drawn:
+            self._redraw("")
+            self.stream.write("\r")
+            self.stream.flush()
+
+    def _redraw(self, text: str) -> None:
+        self.stream.write("\r" + text.ljust(self.drawn))
+        self.stream.flush()
+        self.drawn = len(text)
+
+
+def find_adapter(config: Config, model: str) -> Path:
+    """Folder of a tuned model: a path, or the name of a model that the workflow has trained."""
+    for folder in (Path(model), below_root(config.results) / "models" / model):
+        if (folder / "pytorch_lora_weights.safetensors").is_file():
+            return folder
+    if model in config.models:
+        raise UsageError(
+            f"The model {model!r} is not trained yet; run `snakemake --cores all "
+            f"{config.results}/models/{model}/pytorch_lora_weights.safetensors`."
+        )
+    raise UsageError(
+        f"There is no model {model!r}; give a folder with pytorch_lora_weights.safetensors"
+        + (f" or one of {', '.join(config.models)}." if config.models else ".")
+    )
+
+
+def below_root(path: str) -> Path:
+    """A path of a configuration: from the working directory, else from the root of the project."""
+    return Path(path) if Path(path).exists() else ROOT / path
+
+
+def located(weights: dict[str, Any]) -> dict[str, Any]:
+    """Settings of some weights with folders that can be opened from the working directory."""
+    found = dict(weights)
+    if found.get("folder") is not None:
+        found["folder"] = str(below_root(found["folder"]))
+    if "controlnets" in found:
+        found["controlnets"] = {role: located(part) for role, part in found["controlnets"].items()}
+    return found
+
+
+def find_mesh(name: str, cache: Path) -> Path:
+    """File of a mesh given as a path or as a source such as pymeshlab:bunny."""
+    if Path(name).is_file():
+        return Path(name)
+    if name.partition(":")[0] not in ("pymeshlab", "procedural", "file"):
+        raise UsageError(f"There is no mesh file {name!r}.")
+    from texgen.mesh_sources import fetch_source
+
+    return fetch_source(name, "", cache)
+
+
+def texture(options: argparse.Namespace) -> int:
+    """Texture one mesh and write it."""
+    out = Path(options.out)
+    if out.suffix.lower() != ".glb":
+        raise UsageError(f"--out is {options.out!r}; the result is a .glb file.")
+    config = load_config(options.config)
+    if options.method not in config.methods:
+        raise UsageError(
+            f"There is no method {options.method!r} in {options.config}; "
+            f"allowed are {', '.join(config.methods)}."
+        )
+    method = config.methods[options.method]
+    model = options.model or method.model
+    adapter = None if model is None else find_adapter(config, model).resolve()
+    mesh_file = find_mesh(options.mesh, ROOT / "resources")
+    changes = preset_changes(config, method.kind, method.preset.changes())
+    if options.steps is not None:
+        changes["steps"] = options.steps
+
+    say(f"{options.mesh}: reading")
+    import torch
+
+    from texgen.export import save_texture_png, write_glb
+    from texgen.mesh import MeshError
+    from texgen.mesh_io import prepare_mesh
+    from workflow.devices import pick_device
+    from workflow.steps.loading import build_method, load_backbone
+
+    try:
+        mesh, problems = prepare_mesh(
+            mesh_file, mesh_file.stem, uv_policy=config.meshes.uv, longest_side=config.meshes.longest_side
+        )
+    except MeshError as error:
+        raise UsageError(str(error)) from None
+    for problem in problems:
+        say(f"warning: {problem}")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    say(f"loading {config.backbone.source}")
+    try:
+        backbone = load_backbone(located(config.backbone.model_dump()), pick_device())
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+    if adapter is not None:
+        backbone.load_lora(adapter)
+    paint = build_method(method.kind, backbone, changes)
+    progress = Progress()
+    try:
+        result = paint(mesh, options.prompt, options.seed, progress)
+    finally:
+        progress.close()
+    painted = result.texture.cpu()
+    write_glb(out, mesh, painted)
+    if options.texture is not None:
+        save_texture_png(Path(options.texture), painted)
+    calls = ", ".join(f"{count} {name} calls" for name, count in result.calls.items())
+    tuned = f" with {model}" if model else ""
+    say(f"{out}: textured by {options.method}{tuned} in {result.seconds:.1f} s, {calls}")
+    return 0
+
+
+def say(text: str) -> None:
+    """A line for the person who waits; results go to files, so that stdout stays free."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="texreward", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("texture", help="texture one mesh by a prompt and write a GLB")
+    one.add_argument(
+        "mesh", help="mesh file (OBJ, PLY, OFF, STL, GLB, glTF) or a source, e.g. pymeshlab:bunny"
+    )
+    one.add_argument("prompt", help='what the texture shows, e.g. "a red brick bunny"')
+    one.add_argument("--out", required=True, help="GLB file to write")
+    one.add_argument("--texture", help="also write the texture as a PNG file")
+    one.add_argument(
+        "--method", default="pretrained", help="a method of the configuration (default: %(default)s)"
+    )
+    one.add_argument("--model", help="tuned model: a folder, or a name of the configuration")
+    one.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: %(default)s)")
+    one.add_argument("--steps", type=int, help="denoising steps per view, instead of the method's")
+    one.add_argument(
+        "--config",
+        default=str(ROOT / "config" / "config.yaml"),
+        help="configuration with the models and methods",
+    )
+    one.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    one.set_defaults(run=texture)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; a mistake of the user ends in one sentence and status 2."""
+    options = build_parser().parse_args(arguments)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        return options.run(options)
+    except (ConfigError, UsageError) as error:
+        say(str(error))
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
