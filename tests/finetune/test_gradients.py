@@ -1,11 +1,10 @@
 """Gradient strategies against plain autograd through a real (tiny, random, float64) denoising chain."""
 
 import functools
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
+from reference.tiny_models import load_miniature
 
 from texgen.finetune.gradients import Exact, LastK, make_strategy
 from texgen.sampler import ViewDenoising, denoise, denoise_step, make_scheduler
@@ -13,18 +12,9 @@ from texgen.sampler import ViewDenoising, denoise, denoise_step, make_scheduler
 STEPS = 3
 
 
-def tiny_models():
-    """The shared builders of tiny models; tests are no package, so the file is opened by its place."""
-    path = Path(__file__).parents[1] / "reference" / "tiny_models.py"
-    spec = importlib.util.spec_from_file_location("tiny_models", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
-    backbone = tiny_models().load_miniature(tmp_path_factory.mktemp("models"), torch.float64)
+    backbone = load_miniature(tmp_path_factory.mktemp("models"), torch.float64)
     backbone.add_lora(rank=2)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
