@@ -75,15 +75,8 @@ class Textured:
 
         buffer: the geometry buffer of these cameras at `supersample * size`, when the caller keeps one.
         """
-        images, _ = render_mesh(
-            self.mesh,
-            self.texture,
-            cameras,
-            size,
-            background=background,
-            supersample=supersample,
-            buffer=buffer,
-        )
+        mesh = self.mesh.to(self.texture.device, self.texture.dtype)
+        images, _ = render_mesh(mesh, self.texture, cameras, size, background, supersample, buffer)
         return images
 
 

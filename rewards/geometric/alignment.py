@@ -49,8 +49,8 @@ class AlignmentField:
     energy: Tensor
     area: Tensor
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> AlignmentField:
-        return AlignmentField(*(field.to(device, dtype) for field in (self.aligned, self.energy, self.area)))
+    def to(self, device: torch.device) -> AlignmentField:
+        return AlignmentField(self.aligned.to(device), self.energy.to(device), self.area.to(device))
 
 
 class GeometryTextureAlignment:
@@ -88,7 +88,7 @@ class GeometryTextureAlignment:
     def __call__(self, textured: Textured) -> Tensor:
         """Scalar float32 in [0, 1]. Raises ValueError where the geometry is missing or of another size."""
         texture = textured.texture.float()
-        field = self._field(textured).to(texture.device, texture.dtype)
+        field = self._field(textured)
         # Coverage weighs what is judged; it is no way to raise the score, hence no gradient.
         weight = painted_stencil(textured.painted.detach().to(texture.dtype))
         derivative = luma_derivative(texture)
@@ -108,9 +108,11 @@ class GeometryTextureAlignment:
                 f"{geometry.min_direction_tensor.shape[-1]}; prepare the mesh at the texture's size."
             )
         # Both objects stay in the entry, so their ids cannot be reused while it lives.
-        key = (id(mesh), id(geometry))
+        device = textured.texture.device
+        key = (id(mesh), id(geometry), device)
         if key not in self._fields:
-            self._fields[key] = (mesh, geometry, alignment_field(mesh, geometry, self.comparison))
+            field = alignment_field(mesh, geometry, self.comparison).to(device)
+            self._fields[key] = (mesh, geometry, field)
             while len(self._fields) > max(self._cache, 1):
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)

@@ -15,7 +15,7 @@ from rewards.geometric.alignment import (
     luma_derivative,
 )
 from texgen.atlas import build_atlas
-from texgen.geometry.uv_frames import PreparedGeometry
+from texgen.geometry.uv_frames import PreparedGeometry, prepare_geometry
 from texgen.mesh import Mesh
 
 SIZE = 128
@@ -88,6 +88,13 @@ def test_rings_score_one_and_lengthwise_stripes_zero(straight):
     mesh, geometry = straight
     assert judge(mesh, geometry, paint(geometry, along=8)) > 0.98
     assert judge(mesh, geometry, paint(geometry, along=0, around=8)) < 0.02
+
+
+def test_geometry_prepared_from_the_mesh_gives_the_same_answers():
+    mesh, _ = tube(rows=64)
+    geometry = prepare_geometry(mesh, SIZE)
+    assert judge(mesh, geometry, paint(geometry, along=8)) > 0.95
+    assert judge(mesh, geometry, paint(geometry, along=0, around=8)) < 0.05
 
 
 def test_a_spiral_scores_the_squared_cosine_of_its_angle(straight):
