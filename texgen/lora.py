@@ -97,7 +97,8 @@ def save(unet: UNet2DConditionModel, folder: str | Path) -> Path:
     """Write `folder/pytorch_lora_weights.safetensors`; returns its path.
 
     Keys and metadata are diffusers' own: the file loads in plain diffusers by
-    `pipeline.load_lora_weights(folder)` and by `unet.load_lora_adapter(folder, prefix="unet")`.
+    `pipeline.load_lora_weights(folder)` and by
+    `unet.load_lora_adapter(folder, weight_name="pytorch_lora_weights.safetensors", prefix="unet")`.
     """
     _require(unet)
     folder = Path(folder)
