@@ -36,7 +36,7 @@ smoke: env  ## the same workflow on three meshes in a few minutes: results/smoke
 	@echo; cat results/smoke/table.md
 
 test: env  ## the whole test suite
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 lint: env  ## formatting, linters, and a dry run of every configuration
 	$(BIN)/ruff check .

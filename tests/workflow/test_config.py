@@ -109,7 +109,9 @@ def test_broken_yaml_names_file_and_line(tmp_path):
 def test_shipped_configurations_and_their_sheets_are_valid(name, monkeypatch):
     monkeypatch.chdir(CONFIG.parent)
     path = CONFIG / f"{name}.yaml"
-    assert path.read_text().startswith("# yaml-language-server: $schema=../workflow/schemas/config.schema.json\n")
+    assert path.read_text().startswith(
+        "# yaml-language-server: $schema=../workflow/schemas/config.schema.json\n"
+    )
     config = load_config(path)
     meshes, prompts = load_sheets(config)
     assert meshes and prompts

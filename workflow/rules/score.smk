@@ -10,7 +10,7 @@ rule score:
         "<logs>/score/{metric}.{method}.log",
     benchmark:
         "<benchmarks>/score/{metric}.{method}.tsv"
-    threads: 2
+    threads: 1
     resources:
         gpu=1,
         mem_mb=4000,

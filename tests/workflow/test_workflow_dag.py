@@ -1,0 +1,175 @@
+"""The workflow as snakemake sees it: what is planned, what runs again after which change, what is left alone.
+
+The jobs of these tests write their declared files and stop; everything before that (configuration, plan,
+rules, profile, provenance) is the real thing, in a copy of the project.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+STEPS = ("prepare_mesh", "finetune", "texture", "score", "table")
+# Put before the code of each step: write what the rule declares, from what the job was given.
+WRITE_OUTPUTS = """
+if __name__ == "__main__":
+    import pathlib, sys
+
+    options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+    given = pathlib.Path(options["--settings"]).read_text() + options.get("--code", "")
+    out = pathlib.Path(options["--out"]) if "--out" in options else None
+    files = {
+        "prepare_mesh": lambda: [out / name for name in ("mesh.npz", "geometry.npz", "preview.png")],
+        "finetune": lambda: [
+            out / name for name in ("pytorch_lora_weights.safetensors", "history.jsonl", "config.json")
+        ],
+        "texture": lambda: [pathlib.Path(options["--manifest"])],
+        "score": lambda: [out],
+        "table": lambda: [pathlib.Path(options["--markdown"]), pathlib.Path(options["--csv"])],
+    }
+    for path in files[pathlib.Path(__file__).stem]():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(given)
+    sys.exit()
+
+"""
+CONFIG = """
+title: A small run
+backbone:
+  folder: models/miniature/backbone
+  controlnets: {depth_inpaint: {folder: models/miniature/backbone/controlnet_depth_inpaint}}
+metrics:
+  clipscore: {kind: clipscore, clip: {folder: models/miniature/clip}}
+  alignment: {kind: alignment}
+models:
+  tuned: {rewards: [{metric: alignment}], steps: 2}
+methods:
+  pretrained: {kind: texgen}
+  tuned: {kind: texgen, model: tuned}
+  intex: {kind: intex}
+"""
+MESHES = [
+    "mesh\tsource\tsha256\trotate\tlicence\tsplit",
+    "seen\tpymeshlab:cube\t\t\tfree\ttraining",
+    "unseen\tpymeshlab:bone\t\t\tfree\tevaluation",
+]
+PROMPTS = [
+    "prompt_id\tmesh\tprompt\tsplit",
+    'a\t*\ta {red} one\'s "colour"\tevaluation',
+    "b\tseen\ta blue one\ttraining",
+]
+
+
+@pytest.fixture
+def small(project: Path) -> Path:
+    """The copied project with a small configuration and steps that only write their outputs."""
+    (project / "config" / "config.yaml").write_text(CONFIG)
+    (project / "config" / "meshes.tsv").write_text("\n".join(MESHES) + "\n")
+    (project / "config" / "prompts.tsv").write_text("\n".join(PROMPTS) + "\n")
+    for step in STEPS:
+        path = project / "workflow" / "steps" / f"{step}.py"
+        future = "from __future__ import annotations\n"
+        before, after = path.read_text().split(future, 1)
+        path.write_text(before + future + WRITE_OUTPUTS + after)
+    return project
+
+
+def planned(output: str) -> dict[str, int]:
+    """Jobs per rule in the statistics that snakemake prints; empty when there is nothing to do."""
+    table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", output, re.DOTALL)
+    rows = [line.split() for line in table[1].splitlines()] if table else []
+    return {rule: int(count) for rule, count in rows if rule != "default"}
+
+
+def edit(path: Path, old: str = "", new: str = "") -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1) if old else text + "\n# edited\n")
+
+
+@pytest.mark.parametrize("name", ["config", "smoke", "paper"])
+def test_shipped_configurations_dry_run(snakemake, name):
+    jobs = planned(snakemake("--dry-run", "--configfile", f"config/{name}.yaml").stdout)
+    assert jobs["texture"] == 4 and jobs["finetune"] == 2
+    assert jobs["score"] == 12 and jobs["table"] == 1
+    assert jobs["prepare_mesh"] >= 3
+
+
+def test_a_bare_call_makes_the_table_and_a_second_run_has_nothing_to_do(small, snakemake):
+    first = snakemake()
+    assert planned(first.stdout) == {"prepare_mesh": 2, "finetune": 1, "texture": 3, "score": 6, "table": 1}
+    assert (small / "results" / "table.md").is_file()
+    assert "Nothing to be done" in snakemake("results/table.md").stdout
+    # Prompts stay out of shells and of snakemake's own braces.
+    assert '"colour' not in first.stdout
+    logs = {path.name for path in (small / "results" / "logs").rglob("*.log")}
+    assert {"tuned.log", "intex.0.log", "clipscore.tuned.log", "table.log", "unseen.log"} <= logs
+    assert (small / "results" / "benchmarks" / "texture" / "intex.0.tsv").is_file()
+
+    rerun = {
+        "texgen/sampler.py": {"finetune": 1, "texture": 3, "score": 6, "table": 1},
+        "rewards/preference/clip_score.py": {"score": 3, "table": 1},
+        "texgen/finetune/trainer.py": {"finetune": 1, "texture": 1, "score": 2, "table": 1},
+        "workflow/cli.py": {},
+    }
+    for module, expected in rerun.items():
+        path = small / module
+        before = path.read_text()
+        edit(path)
+        assert planned(snakemake("--dry-run").stdout) == expected, module
+        path.write_text(before)
+
+
+def test_a_changed_configuration_reruns_what_it_concerns(small, snakemake):
+    snakemake()
+    config, prompts = small / "config" / "config.yaml", small / "config" / "prompts.tsv"
+    edit(config, "steps: 2", "steps: 3")
+    assert planned(snakemake("--dry-run").stdout) == {"finetune": 1, "texture": 1, "score": 2, "table": 1}
+    edit(config, "steps: 3", "steps: 2")
+    assert "Nothing to be done" in snakemake("--dry-run").stdout
+    edit(prompts, "a blue one", "a green one")
+    assert planned(snakemake("--dry-run").stdout) == {"finetune": 1, "texture": 1, "score": 2, "table": 1}
+    edit(prompts, "a green one", "a blue one")
+    edit(small / "config" / "meshes.tsv", "pymeshlab:bone", "pymeshlab:cow")
+    jobs = planned(snakemake("--dry-run").stdout)
+    assert jobs["prepare_mesh"] == 1 and jobs["texture"] == 3 and jobs["table"] == 1
+    (small / "models" / "miniature" / "clip" / "model.safetensors").write_text("new")
+    assert planned(snakemake("--dry-run").stdout)["score"] == 6
+
+
+def test_a_mistake_in_the_configuration_ends_in_a_plain_sentence(small, snakemake):
+    edit(small / "config" / "config.yaml", "intex}", "intx}")
+    done = snakemake("--dry-run", ok=False)
+    assert done.returncode != 0
+    assert "config/config.yaml: methods.intex.kind is 'intx'" in done.stdout
+    done = snakemake("--dry-run", "--configfile", "config/paper.yaml", "--config", "sed=1", ok=False)
+    assert "sed is not a known field" in done.stdout
+
+
+def test_missing_weights_are_named(small, snakemake):
+    (small / "models" / "miniature" / "clip" / "model.safetensors").unlink()
+    done = snakemake("--dry-run", ok=False)
+    assert "models/miniature/clip/model.safetensors" in done.stdout
+
+
+def test_the_miniature_can_be_retrained_from_the_same_workflow(snakemake):
+    assert planned(snakemake("--dry-run", "miniature").stdout) == {"pretrain_miniature": 3, "miniature": 1}
+
+
+def test_every_rule_that_runs_a_command_has_log_benchmark_threads_resources_and_a_description(project):
+    files = [project / "Snakefile", *sorted((project / "workflow").rglob("*.smk"))]
+    rules = [
+        textwrap.dedent(text)
+        for path in files
+        for text in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]
+    ]
+    assert len(rules) >= 8
+    for text in rules:
+        name = text.split(":", 1)[0]
+        assert '"""' in text, name
+        if "shell:" in text:
+            for word in ("log:", "benchmark:", "threads:", "resources:", "code="):
+                assert word in text, f"{name} lacks {word}"
