@@ -18,7 +18,7 @@ PREVIEW_SIZE = 256
 
 
 def preview(mesh, size: int = PREVIEW_SIZE):
-    """Four views from the front, the right, the back and the upper left, as one image [3, 2 * size, 2 * size].
+    """Four views (front, right, back, upper left) as one image [3, 2 * size, 2 * size].
 
     Grey by the angle to a light near the camera; the darker squares are 1/16 of the texture wide.
     """

@@ -1,0 +1,107 @@
+"""Where meshes come from: a file, an address with a checksum, a sample of pymeshlab, a formula."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import importlib.metadata
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from texgen.mesh import MeshError, atomic_path
+from texgen.mesh_readers import FORMATS
+from texgen.procedural_meshes import write_shape
+
+TIMEOUT_SECONDS = 60
+
+
+def fetch_source(source: str, sha256: str | None, cache_dir: Path | str) -> Path:
+    """The local file of a source, made or downloaded when it is not there yet.
+
+    source: `file:<path>`, `https://<address>` (sha256 required; kept in `cache_dir`), `pymeshlab:<sample>` or
+    `procedural:<shape>` (written to `cache_dir`). sha256: 64 hexadecimal digits, checked for every kind when
+    given. Raises MeshError with one sentence when there is no such file, the address cannot be reached or the
+    checksum differs; nothing is left under the final name then.
+    """
+    scheme, _, rest = source.partition(":")
+    if scheme == "https":
+        return _download(source, sha256, Path(cache_dir))
+    if scheme == "file":
+        path = Path(rest)
+        if not path.is_file():
+            raise MeshError(f"{source}: there is no such file; check the path in the mesh table.")
+    elif scheme == "pymeshlab":
+        path = _pymeshlab_sample(rest)
+    elif scheme == "procedural":
+        path = write_shape(rest, Path(cache_dir) / f"procedural-{rest}.obj")
+    else:
+        raise MeshError(
+            f"'{source}' is not a mesh source; write file:<path>, https://<address>, pymeshlab:<sample> "
+            "or procedural:<shape>."
+        )
+    if sha256:
+        _verify(path, source, sha256)
+    return path
+
+
+def pymeshlab_samples() -> dict[str, Path]:
+    """The sample meshes that the installed pymeshlab carries, by file name without ending.
+
+    The package is only located, never imported, so its native libraries are not needed.
+    """
+    try:
+        root = importlib.metadata.distribution("pymeshlab").locate_file("pymeshlab/tests/sample_meshes")
+    except importlib.metadata.PackageNotFoundError:
+        raise MeshError("pymeshlab is not installed; install it, or use meshes from other sources.") from None
+    files = sorted(path for path in Path(str(root)).rglob("*") if path.suffix.lower() in FORMATS)
+    return {path.stem: path for path in files}
+
+
+def _pymeshlab_sample(name: str) -> Path:
+    samples = pymeshlab_samples()
+    if name not in samples:
+        raise MeshError(f"pymeshlab carries no mesh {name!r}; it has {', '.join(samples) or 'none'}.")
+    return samples[name]
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify(path: Path, source: str, sha256: str) -> None:
+    found = _digest(path)
+    if found != sha256.lower():
+        raise MeshError(
+            f"{source} has the SHA-256 {found}, not {sha256}; check the file, then the mesh table."
+        )
+
+
+def _download(address: str, sha256: str | None, cache: Path) -> Path:
+    if not sha256:
+        raise MeshError(f"{address} has no SHA-256; give one, so that what is downloaded can be checked.")
+    name = Path(unquote(urlsplit(address).path)).name or "download"
+    target = cache / f"{sha256[:16].lower()}-{name}"
+    if target.is_file() and _digest(target) == sha256.lower():
+        return target
+    request = urllib.request.Request(address, headers={"User-Agent": "texreward"})
+    with atomic_path(target) as temporary:
+        try:
+            with (
+                urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer,
+                open(temporary, "wb") as file,
+            ):
+                while block := answer.read(1 << 20):
+                    file.write(block)
+        except urllib.error.HTTPError as error:
+            raise MeshError(f"{address} answers {error.code} {error.reason}; check the address.") from error
+        except (OSError, http.client.HTTPException) as error:  # no route, no name, a connection that broke
+            reason = getattr(error, "reason", None) or error
+            raise MeshError(
+                f"{address} cannot be downloaded ({reason}); connect to the network, or put the file at "
+                f"{target}."
+            ) from error
+        _verify(temporary, address, sha256)
+    return target
