@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from texgen.miniature.dataset import Samples, draw_known_masks
+from texgen.miniature.pretrain_vae import LATENT_CHANNELS
 from texgen.miniature.scale import CAPTION_LENGTH, SCALES
 from texgen.miniature.tokenizer import make_tokenizer
 from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
@@ -50,8 +51,8 @@ class Denoiser(nn.Module):
         )
         self.unet = UNet2DConditionModel(
             sample_size=32,
-            in_channels=4,
-            out_channels=4,
+            in_channels=LATENT_CHANNELS,
+            out_channels=LATENT_CHANNELS,
             block_out_channels=CHANNELS,
             layers_per_block=1,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -65,7 +66,7 @@ class Denoiser(nn.Module):
         )
 
     def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, control: Tensor) -> Tensor:
-        """Predicted velocity ``[B, 4, 32, 32]`` from noisy latents, tokens ``[B, L]`` and control ``[B, 6, H, W]``."""
+        """Predicted velocity ``[B, 8, 32, 32]`` from noisy latents, tokens ``[B, L]`` and control ``[B, 6, H, W]``."""
         text = self.text_encoder(tokens).last_hidden_state
         down, middle = self.controlnet(
             latents, timesteps, encoder_hidden_states=text, controlnet_cond=control, return_dict=False
@@ -94,12 +95,12 @@ def make_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def encode_samples(vae: AutoencoderKL, samples: Samples, batch: int = 64) -> Tensor:
-    """Latents ``[N, 4, 32, 32]`` of all samples, float16."""
+def encode_samples(vae: AutoencoderTiny, samples: Samples, batch: int = 64) -> Tensor:
+    """Latents ``[N, 8, 32, 32]`` of all samples, float16."""
     parts = []
     for i in range(0, len(samples), batch):
         images = samples.images[i : i + batch].float() / 255 * 2 - 1
-        latents = vae.encode(images).latent_dist.mode() * vae.config.scaling_factor
+        latents = vae.encode(images).latents * vae.config.scaling_factor
         parts.append(latents.half())
     return torch.cat(parts)
 
@@ -120,7 +121,7 @@ def tokenize(tokenizer, texts: list[str]) -> Tensor:
     ).input_ids
 
 
-def save_backbone(out: Path, model: Denoiser, vae: AutoencoderKL, tokenizer) -> None:
+def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -> None:
     """Write the diffusers folder layout that `texgen.backbone` loads."""
     model.unet.save_pretrained(out / "unet")
     model.controlnet.save_pretrained(out / "controlnet_depth_inpaint")
@@ -134,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv)
     scale = SCALES[args.scale]
     samples = load_samples(args.data)
-    vae = AutoencoderKL.from_pretrained(args.out / "vae").eval()
+    vae = AutoencoderTiny.from_pretrained(args.out / "vae").eval()
     tokenizer = make_tokenizer(samples.captions)
     tokens = tokenize(tokenizer, samples.captions)
     empty = tokenize(tokenizer, [""])
