@@ -14,7 +14,7 @@ a mean of cos^2 weighted by w a |grad_S I|^2. It depends on the surface only: tu
 chart changes nothing but sampling error. `floor` is the squared gradient of the faintest pattern that counts,
 so that a flat texture scores 0 instead of an arbitrary angle, and the reward is smooth everywhere.
 
-w is coverage times anisotropy |k1 - k2| / (|k1| + |k2|): where the surface has no direction, none is asked
+w is coverage times anisotropy |k1 - k2| / (|k1| + |k2| + eps): where the surface has no direction, none is asked
 for.
 """
 
@@ -59,7 +59,8 @@ class GeometryTextureAlignment:
     min_contrast, feature_length: a change of luma by min_contrast (0.02 is 5 of 255 steps) over
     feature_length (in units of the working mesh, whose longest side is 1.6) is the floor; much fainter
     textures score near 0. comparison: "surface", or "uv" to compare the two directions in uv axes with the
-    identity as metric, which is what the released code does; it is right only on charts without stretch.
+    identity as metric, which is what the released code does; it is right only on charts without stretch,
+    and the floor is then in units of uv.
     """
 
     name = "alignment"
