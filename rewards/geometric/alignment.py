@@ -14,8 +14,8 @@ a mean of cos^2 weighted by w a |grad_S I|^2. It depends on the surface only: tu
 chart changes nothing but sampling error. `floor` is the squared gradient of the faintest pattern that counts,
 so that a flat texture scores 0 instead of an arbitrary angle, and the reward is smooth everywhere.
 
-w is coverage times anisotropy |k1 - k2| / (|k1| + |k2| + eps): where the surface has no direction, none is asked
-for.
+w is coverage times anisotropy |k1 - k2| / (|k1| + |k2| + eps): where the surface has no direction,
+none is asked for.
 """
 
 from __future__ import annotations
