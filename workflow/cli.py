@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from workflow.config import Config, load_config
-from workflow.plan import preset_changes
+from workflow.plan import ADAPTER_FILE, preset_changes
 from workflow.provenance import ROOT
 from workflow.tables import ConfigError
 
@@ -58,15 +58,15 @@ class Progress:
 def find_adapter(config: Config, model: str) -> Path:
     """Folder of a tuned model: a path, or the name of a model that the workflow has trained."""
     for folder in (Path(model), below_root(config.results) / "models" / model):
-        if (folder / "pytorch_lora_weights.safetensors").is_file():
+        if (folder / ADAPTER_FILE).is_file():
             return folder
     if model in config.models:
         raise UsageError(
             f"The model {model!r} is not trained yet; run `snakemake --cores all "
-            f"{config.results}/models/{model}/pytorch_lora_weights.safetensors`."
+            f"{config.results}/models/{model}/{ADAPTER_FILE}`."
         )
     raise UsageError(
-        f"There is no model {model!r}; give a folder with pytorch_lora_weights.safetensors"
+        f"There is no model {model!r}; give a folder with {ADAPTER_FILE}"
         + (f" or one of {', '.join(config.models)}." if config.models else ".")
     )
 

@@ -269,11 +269,26 @@ class Config(Strict):
                 raise ValueError(
                     f"methods.{name}.model is {method.model!r}; allowed are null and {_names(self.models)}"
                 )
+        sizes = {
+            f"methods.{name}": method.preset.texture_size or self._texture_size(method.kind)
+            for name, method in self.methods.items()
+        } | {
+            f"models.{name}": model.preset.texture_size or self._texture_size("texgen")
+            for name, model in self.models.items()
+        }
+        if len(set(sizes.values())) > 1:
+            shown = ", ".join(f"{name} {size or 'the preset default'}" for name, size in sizes.items())
+            raise ValueError(f"texture_size must be one for all methods and models, but it is {shown}")
         if self.evaluation.reference not in self.methods:
             raise ValueError(
                 f"evaluation.reference is {self.evaluation.reference!r}; allowed are {_names(self.methods)}"
             )
         return self
+
+    def _texture_size(self, kind: str) -> int | None:
+        """Texture size that the configuration gives to one kind of method; None = the preset's default."""
+        preset = self.presets.get(kind)
+        return preset.texture_size if preset else None
 
 
 def _names(block: dict[str, Any]) -> str:

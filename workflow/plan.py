@@ -35,6 +35,8 @@ class MetricKind:
     higher_is_better: bool = True
 
 
+# What a tuned model's folder holds, as texgen.lora and diffusers name it.
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 # The module of each kind: its code is part of what a job of that kind depends on.
 METHOD_MODULES = {"texgen": "texgen.pipeline", "intex": "baselines.intex"}
 METRICS = {
@@ -163,6 +165,7 @@ class Plan:
             "source": row.source,
             "sha256": row.sha256,
             "rotate": row.rotate,
+            "licence": row.licence,
             "uv": self.config.meshes.uv,
             "longest_side": self.config.meshes.longest_side,
             "texture_size": self.texture_size,
@@ -170,9 +173,9 @@ class Plan:
 
     @property
     def texture_size(self) -> int | None:
-        """Size at which uv fields are prepared: what the texgen preset is changed to, None = the preset's."""
-        override = self.config.presets.get("texgen")
-        return override.texture_size if override else None
+        """The texture size of all methods, at which uv fields are prepared; None = the preset's default."""
+        method = next(iter(self.config.methods.values()))
+        return preset_changes(self.config, method.kind, method.preset.changes()).get("texture_size")
 
     def backbone_settings(self) -> dict[str, Any]:
         return self.config.backbone.model_dump()
@@ -216,9 +219,8 @@ class Plan:
 
     def table_settings(self) -> dict[str, Any]:
         config = self.config
-        # A sum of rewards has no column of its own; its first term stands for it.
         trained_on = {
-            name: config.models[method.model].rewards[0].metric
+            name: list(dict.fromkeys(term.metric for term in config.models[method.model].rewards))
             for name, method in config.methods.items()
             if method.model is not None
         }

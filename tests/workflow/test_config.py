@@ -69,6 +69,7 @@ def test_a_minimal_configuration_is_completed_by_defaults():
         ("evaluation.reference", "base", ["evaluation.reference is 'base'", "pretrained, tuned"]),
         ("evaluation.backgrounds", {"w": [1, 1]}, ["evaluation.backgrounds.w", "at least 3"]),
         ("presets", {"txgen": {}}, ["presets.txgen"]),
+        ("methods.tuned.preset", {"texture_size": 64}, ["texture_size must be one", "methods.tuned 64"]),
         ("methods", {"a--b": {"kind": "texgen"}}, ["methods.a--b", "pattern"]),
     ],
 )

@@ -22,7 +22,9 @@ if __name__ == "__main__":
     given = pathlib.Path(options["--settings"]).read_text() + options.get("--code", "")
     out = pathlib.Path(options["--out"]) if "--out" in options else None
     files = {
-        "prepare_mesh": lambda: [out / name for name in ("mesh.npz", "geometry.npz", "preview.png")],
+        "prepare_mesh": lambda: [
+            out / name for name in ("mesh.npz", "geometry.npz", "mesh.json", "preview.png")
+        ],
         "finetune": lambda: [
             out / name for name in ("pytorch_lora_weights.safetensors", "history.jsonl", "config.json")
         ],

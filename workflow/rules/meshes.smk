@@ -6,6 +6,7 @@ rule prepare_mesh:
     output:
         mesh="<results>/meshes/{mesh}/mesh.npz",
         geometry="<results>/meshes/{mesh}/geometry.npz",
+        record="<results>/meshes/{mesh}/mesh.json",
         preview=report(
             "<results>/meshes/{mesh}/preview.png",
             caption="../report/mesh.rst",

@@ -10,8 +10,8 @@ from typing import Any
 
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
+from workflow.plan import ADAPTER_FILE
 
-ADAPTER = "pytorch_lora_weights.safetensors"
 # What may change between a kill and the next start without starting the training again.
 FREE = ("steps", "validate_every", "checkpoint_every")
 
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     claim = claim_gpu()
     settings = provenance.read_json(options.settings)
     record = train(settings, options.meshes, options.work, options.code, options.threads)
-    for name in (ADAPTER, "history.jsonl"):
+    for name in (ADAPTER_FILE, "history.jsonl"):
         with provenance.atomic_path(options.out / name) as path:
             shutil.copyfile(options.work / name, path)
     provenance.write_json(options.out / "config.json", record)

@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workflow.plan import METHOD_MODULES, METRICS
-from workflow.provenance import folder_hash
+from workflow.plan import ADAPTER_FILE, METHOD_MODULES, METRICS
+from workflow.provenance import file_hash, folder_hash
 
 if TYPE_CHECKING:
     from texgen.backbone import Backbone
@@ -47,7 +47,7 @@ def load_backbone(settings: dict[str, Any], device: str) -> Backbone:
 
 
 def weight_hashes(backbone: dict[str, Any], adapter: Path | None = None) -> dict[str, str]:
-    """Hashes of a backbone's weights that lie in folders, and of an adapter's folder.
+    """Hashes of a backbone's weights that lie in folders, and of the adapter file in a folder.
 
     Hub weights have none: they are told apart by id and revision, which stand in the settings.
     """
@@ -57,7 +57,7 @@ def weight_hashes(backbone: dict[str, Any], adapter: Path | None = None) -> dict
     }
     hashes = {key: folder_hash(part["folder"]) for key, part in parts.items() if part["folder"] is not None}
     if adapter is not None:
-        hashes["adapter"] = folder_hash(adapter)
+        hashes["adapter"] = file_hash(adapter / ADAPTER_FILE)
     return hashes
 
 
@@ -68,7 +68,9 @@ def build_method(kind: str, backbone: Backbone, changes: dict[str, Any]) -> Call
     """
     module = import_module(METHOD_MODULES[kind])
     if kind == "texgen":
-        return module.TexGen(backbone, module.get_preset("texgen", **changes))
+        from texgen.presets import get_preset
+
+        return module.TexGen(backbone, get_preset("texgen", **changes))
     return getattr(module, kind)(backbone, **changes)
 
 

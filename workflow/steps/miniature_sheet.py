@@ -28,12 +28,18 @@ MATERIALS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", type=Path, default=Path("config/config.yaml"))
     parser.add_argument("--meshes", type=Path, default=Path("results/meshes"), help="prepared meshes")
     parser.add_argument("--names", nargs="+", default=["bunny", "cow", "airplane"], help="meshes to texture")
-    parser.add_argument("--prompts", nargs="*", help="prompts with {} for the mesh's name, instead of the usual")
-    parser.add_argument("--method", default="pretrained", help="a method of the configuration without a model")
+    parser.add_argument(
+        "--prompts", nargs="*", help="prompts with {} for the mesh's name, instead of the usual"
+    )
+    parser.add_argument(
+        "--method", default="pretrained", help="a method of the configuration without a model"
+    )
     parser.add_argument("--views", nargs="+", default=["30,20"], help="azimuth,elevation of each picture")
     parser.add_argument("--size", type=int, default=128, help="pixels per picture")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")

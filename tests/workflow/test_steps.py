@@ -1,0 +1,308 @@
+"""The steps from mesh to table, one after the other, on tiny random instances of the real models."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from reference.tiny_models import write_miniature
+from reference.tiny_scorers import write_clip, write_head
+
+from workflow import cli
+from workflow.config import parse_config
+from workflow.plan import Plan
+from workflow.provenance import code_version
+from workflow.steps import finetune, prepare_mesh, score, table, texture
+
+SIZES = {
+    "rig": "front_3view",
+    "image_size": 32,
+    "render_size": 32,
+    "texture_size": 32,
+    "steps": 2,
+    "guidance_scale": 2.0,
+    "prompt_template": "{prompt}",
+    "negative_prompt": "",
+}
+MESHES = """mesh\tsource\tsha256\trotate\tlicence\tsplit
+seen\tfile:seen.obj\t\t\tCC0-1.0\ttraining
+unseen\tfile:unseen.obj\t\tx:90\tCC0-1.0\tevaluation
+other\tfile:other.obj\t\t\tCC0-1.0\tevaluation
+"""
+PROMPTS = """prompt_id\tmesh\tprompt\tsplit
+red\t*\ta red {plain} "thing"\tevaluation
+blue\tseen\ta blue thing\ttraining
+"""
+
+
+def write_torus(path: Path, tube: float, around: int = 12, across: int = 8) -> None:
+    """A torus without uvs: a surface that has a direction of curvature everywhere."""
+    lines, faces = [], []
+    for i in range(around):
+        for j in range(across):
+            a, b = 2 * math.pi * i / around, 2 * math.pi * j / across
+            ring = 1 + tube * math.cos(b)
+            lines.append(f"v {ring * math.cos(a)} {tube * math.sin(b)} {ring * math.sin(a)}")
+            corners = [(i, j), (i, j + 1), (i + 1, j + 1), (i + 1, j)]
+            faces.append("f " + " ".join(str((p % around) * across + q % across + 1) for p, q in corners))
+    path.write_text("\n".join(lines + faces) + "\n")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Everything up to the table, in a folder of its own; the folder, the plan and where its files are."""
+    folder = tmp_path_factory.mktemp("run")
+    patch = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    threads = torch.get_num_threads()
+    base, controlnet = write_miniature(folder / "models")
+    (folder / "config").mkdir()
+    for name, tube in (("seen", 0.5), ("unseen", 0.4), ("other", 0.6)):
+        write_torus(folder / f"{name}.obj", tube)
+    (folder / "config" / "meshes.tsv").write_text(MESHES)
+    (folder / "config" / "prompts.tsv").write_text(PROMPTS)
+    clip = {"folder": str(write_clip(folder / "clip"))}
+    config = parse_config(
+        {
+            "title": "Tiny",
+            "backbone": {"folder": str(base), "controlnets": {"depth_inpaint": {"folder": str(controlnet)}}},
+            "presets": {"texgen": SIZES, "intex": SIZES},
+            "metrics": {
+                "aesthetic": {
+                    "kind": "aesthetic",
+                    "clip": clip,
+                    "head": {"path": str(write_head(folder / "head"))},
+                },
+                "clipscore": {"kind": "clipscore", "clip": clip},
+                "alignment": {"kind": "alignment"},
+            },
+            "models": {
+                "tuned": {
+                    "rewards": [
+                        {"metric": "aesthetic", "rig": "front_3view", "size": 32, "weight": 0.5},
+                        {"metric": "alignment"},
+                    ],
+                    "steps": 2,
+                    "learning_rate": 0.1,
+                    "validation_samples": 1,
+                    "checkpoint_every": 1,
+                }
+            },
+            "methods": {
+                "pretrained": {"kind": "texgen"},
+                "tuned": {"kind": "texgen", "model": "tuned"},
+                "intex": {"kind": "intex"},
+            },
+            "evaluation": {"rig": "front_4view", "size": 32, "supersample": 1},
+        }
+    )
+    plan = Plan(config)
+    for mesh in plan.meshes:
+        settings = plan.write_settings(f"mesh.{mesh}", plan.mesh_settings(mesh))
+        assert prepare_mesh.main(["--settings", settings, "--out", f"results/meshes/{mesh}"]) == 0
+    assert finetune.main(finetune_arguments(plan)) == 0
+    for method in plan.methods:
+        assert texture.main(texture_arguments(plan, method)) == 0
+        for metric in plan.metrics:
+            settings = plan.write_settings(f"score.{metric}", plan.score_settings(metric))
+            where = ["--meshes", "results/meshes", "--textures", f"results/textures/{method}"]
+            out = f"results/scores/{metric}/{method}.tsv"
+            assert score.main(["--settings", settings, *where, "--out", out, "--threads", "1"]) == 0
+    settings = plan.write_settings("table", plan.table_settings())
+    outputs = ["--markdown", "results/table.md", "--csv", "results/table.csv"]
+    assert table.main(["--settings", settings, "--results", "results", *outputs]) == 0
+    yield folder, plan
+    torch.set_num_threads(threads)
+    patch.undo()
+
+
+def finetune_arguments(plan: Plan) -> list[str]:
+    settings = plan.write_settings("model.tuned", plan.model_settings("tuned"))
+    folders = [
+        "--meshes",
+        "results/meshes",
+        "--work",
+        "results/training/tuned",
+        "--out",
+        "results/models/tuned",
+    ]
+    return ["--settings", settings, *folders, "--code", "abc", "--threads", "1"]
+
+
+def texture_arguments(plan: Plan, method: str, code: str = "abc") -> list[str]:
+    settings = plan.write_settings(f"texture.{method}.0", plan.texture_settings(method, 0))
+    folders = [
+        "--meshes",
+        "results/meshes",
+        "--models",
+        "results/models",
+        "--out",
+        f"results/textures/{method}",
+    ]
+    manifest = ["--manifest", f"results/textures/{method}/shard-0.json"]
+    return ["--settings", settings, *folders, *manifest, "--code", code, "--threads", "1"]
+
+
+def records(folder: Path, method: str) -> dict[str, dict]:
+    paths = (folder / "results" / "textures" / method).glob("*/run.json")
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+def test_every_asset_has_its_files_and_a_complete_record(run):
+    folder, plan = run
+    for method in plan.methods:
+        runs = records(folder, method)
+        assert set(runs) == {"unseen--red--0", "other--red--0"}
+        for asset, record in runs.items():
+            assert record["status"] == "ok", record.get("reason")
+            for name in ("texture.png", "painted.png", "mesh.glb"):
+                assert (folder / "results" / "textures" / method / asset / name).stat().st_size > 0
+            assert record["calls"]["unet"] == record["calls"]["controlnet"] > 0
+            assert record["seconds"] > 0 and record["peak_memory_bytes"] > 0
+            assert record["versions"]["torch"] and record["device"] and len(record["hash"]) == 64
+
+
+def test_the_tuned_model_is_another_model_but_the_same_noise(run):
+    folder, _ = run
+    textures = folder / "results" / "textures"
+    picture = "unseen--red--0/texture.png"
+    assert (textures / "pretrained" / picture).read_bytes() != (textures / "tuned" / picture).read_bytes()
+    assert records(folder, "pretrained")["unseen--red--0"]["seed"] == 0
+
+
+def test_scores_have_one_row_per_view_and_background(run):
+    folder, plan = run
+    with open(folder / "results" / "scores" / "aesthetic" / "tuned.tsv", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert len(rows) == 2 * 4 * 2  # assets, views, backgrounds
+    assert {row["background"] for row in rows} == {"white", "grey"}
+    assert rows[0]["prompt"] == 'a red {plain} "thing"'
+    assert all(abs(float(row["score"])) < 100 for row in rows)
+    with open(folder / "results" / "scores" / "alignment" / "tuned.tsv", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert [row["view"] for row in rows] == ["texture", "texture"]
+    assert all(0 <= float(row["score"]) <= 1 for row in rows)
+
+
+def test_the_table_names_every_method_and_what_was_trained_on(run):
+    folder, _ = run
+    text = (folder / "results" / "table.md").read_text()
+    for word in (
+        "pretrained",
+        "tuned",
+        "intex",
+        "Aesthetic†",
+        "CLIPScore ",
+        "Alignment†",
+        "Own held-out reward",
+    ):
+        assert word in text, text
+    with open(folder / "results" / "table.csv", newline="") as stream:
+        assert [row["n"] for row in csv.DictReader(stream)] == ["2", "2", "2"]
+
+
+def test_training_left_a_history_with_held_out_rewards(run):
+    folder, _ = run
+    rows = [
+        json.loads(line) for line in (folder / "results/models/tuned/history.jsonl").read_text().splitlines()
+    ]
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    assert rows[0]["heldout_reward"] is not None and rows[-1]["heldout_reward"] is not None
+    record = json.loads((folder / "results/models/tuned/config.json").read_text())
+    assert record["training"]["steps"] == 2 and record["seconds"] > 0
+
+
+def test_finished_assets_are_kept_and_lost_ones_made_again_the_same(run, capsys):
+    folder, plan = run
+    textures = folder / "results" / "textures" / "pretrained"
+    texture_bytes = (textures / "other--red--0" / "texture.png").read_bytes()
+    kept = (textures / "unseen--red--0" / "run.json").stat().st_mtime_ns
+    (textures / "other--red--0" / "run.json").unlink()  # as a kill in the middle of this asset leaves it
+    (textures / "shard-0.json").unlink()
+    assert texture.main(texture_arguments(plan, "pretrained")) == 0
+    said = capsys.readouterr().out
+    assert "unseen--red--0: kept" in said and "other--red--0: kept" not in said
+    assert (textures / "unseen--red--0" / "run.json").stat().st_mtime_ns == kept
+    assert (textures / "other--red--0" / "texture.png").read_bytes() == texture_bytes
+
+
+def test_other_code_makes_every_asset_again(run, capsys):
+    folder, plan = run
+    shutil.copytree(folder / "results/textures/pretrained", folder / "results/textures/again")
+    arguments = [
+        each.replace("textures/pretrained", "textures/again")
+        for each in texture_arguments(plan, "pretrained", "xyz")
+    ]
+    assert texture.main(arguments) == 0
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_a_failing_asset_leaves_its_reason_and_the_others_go_on(run, capsys, monkeypatch):
+    folder, plan = run
+    settings = plan.texture_settings("intex", 0)
+    settings["preset"] = {**settings["preset"], "rig": "top_balloon"}
+    settings["method"] = "broken"
+    real = texture.texture_asset
+
+    def fails_on_the_second(method, mesh, asset, out):
+        if asset["mesh"] == "other":
+            raise RuntimeError("out of memory")
+        return real(method, mesh, asset, out)
+
+    monkeypatch.setattr(texture, "texture_asset", fails_on_the_second)
+    path = plan.write_settings("texture.broken.0", settings)
+    arguments = texture_arguments(plan, "intex")
+    arguments = [each.replace("textures/intex", "textures/broken") for each in arguments]
+    arguments[1] = path
+    assert texture.main(arguments) == 0
+    runs = records(folder, "broken")
+    assert runs["unseen--red--0"]["status"] == "ok"
+    assert runs["other--red--0"]["status"] == "failed"
+    assert runs["other--red--0"]["reason"] == "RuntimeError: out of memory"
+    capsys.readouterr()
+    texture.main(arguments)
+    said = capsys.readouterr().out
+    assert "unseen--red--0: kept" in said and "other--red--0: kept" not in said
+
+
+def test_a_finished_training_is_continued_not_repeated(run, capsys):
+    folder, plan = run
+    before = (folder / "results/models/tuned/pytorch_lora_weights.safetensors").read_bytes()
+    shutil.rmtree(folder / "results/models/tuned")
+    assert finetune.main(finetune_arguments(plan)) == 0
+    assert (folder / "results/models/tuned/pytorch_lora_weights.safetensors").read_bytes() == before
+    assert len((folder / "results/models/tuned/history.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_command_line_textures_a_file(run, capsys, tmp_path):
+    folder, plan = run
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps(plan.config.model_dump(mode="json", exclude_none=True, exclude_unset=True)))
+    mesh = folder / "seen.obj"
+    arguments = [str(mesh), "a red thing", "--out", str(tmp_path / "x.glb"), "--config", str(config)]
+    extra = [
+        "--method",
+        "pretrained",
+        "--model",
+        "tuned",
+        "--texture",
+        str(tmp_path / "x.png"),
+        "--threads",
+        "1",
+    ]
+    assert cli.main(["texture", *arguments, *extra]) == 0
+    said = capsys.readouterr().err
+    assert "view 3/3 painted" in said and "unet calls" in said
+    assert (tmp_path / "x.glb").read_bytes()[:4] == b"glTF"
+    assert (tmp_path / "x.png").stat().st_size > 0
+
+
+def test_hashes_name_the_code_of_a_methods_own_modules(run):
+    _, plan = run
+    assert code_version(*plan.method_modules("intex")) != code_version(*plan.method_modules("pretrained"))
+    assert code_version(*plan.method_modules("tuned")) == code_version(*plan.method_modules("pretrained"))
