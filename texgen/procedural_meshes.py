@@ -1,6 +1,6 @@
 """Small closed shapes computed from formulas, for meshes that need no file and no licence.
 
-None of them is a shape of the miniature's training world (`texgen.miniature.shapes`). They stand upright
+No family of the miniature's training world (`texgen.miniature.shapes`) has these shapes. They stand upright
 (+y up) and face +z. Each function returns vertices [V, 3] float64 and faces [F, 3] int64, wound outwards.
 """
 
@@ -31,7 +31,7 @@ def spring(steps: int = 288, sides: int = 16, turns: float = 4.5) -> Shape:
     return tube(curve, _rounded_ends(curve, 0.2), sides, closed=False)
 
 
-def seashell(steps: int = 320, sides: int = 24, turns: float = 4.0) -> Shape:
+def seashell(steps: int = 240, sides: int = 20, turns: float = 4.0) -> Shape:
     """A conical spiral shell that grows downwards, its mouth rounded off."""
     t = np.linspace(0, 1, steps)
     angle, size = 2 * np.pi * turns * t, np.exp(2.4 * (t - 1))
@@ -76,6 +76,14 @@ def twisted_column(cells: int = 28) -> Shape:
     return np.stack((x, height, z), axis=1), faces
 
 
+def wavy_ring(steps: int = 192, sides: int = 24) -> Shape:
+    """A ring that faces +z, with seven waves in its plane and a thickness that swells with them."""
+    t = np.linspace(0, 2 * np.pi, steps, endpoint=False)
+    radius = 1 + 0.12 * np.cos(7 * t)
+    curve = np.stack((radius * np.sin(t), radius * np.cos(t), 0.1 * np.sin(7 * t)), axis=1)
+    return tube(curve, 0.3 + 0.05 * np.cos(7 * t), sides, closed=True)
+
+
 SHAPES: dict[str, Callable[[], Shape]] = {
     "trefoil": trefoil,
     "spring": spring,
@@ -84,6 +92,7 @@ SHAPES: dict[str, Callable[[], Shape]] = {
     "seashell": seashell,
     "bumpy_ball": bumpy_ball,
     "twisted_column": twisted_column,
+    "wavy_ring": wavy_ring,
 }
 
 
