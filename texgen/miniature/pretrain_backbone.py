@@ -95,7 +95,7 @@ def make_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def encode_samples(vae: AutoencoderTiny, samples: Samples, batch: int = 64) -> Tensor:
+def encode_samples(vae: AutoencoderTiny, samples: Samples, batch: int = 16) -> Tensor:
     """Latents ``[N, 8, 32, 32]`` of all samples, float16."""
     parts = []
     for i in range(0, len(samples), batch):
