@@ -276,5 +276,6 @@ def _fractions(trimap: Trimap, mask: Tensor) -> dict[str, float | bool]:
     """Shares of the visible surface that are generated, refined and kept."""
     area = mask.sum().clamp(min=1)
     return {
-        name: float((getattr(trimap, name) * mask).sum() / area) for name in ("generate", "refine", "keep")
+        name: float((getattr(trimap, name).detach() * mask).sum() / area)
+        for name in ("generate", "refine", "keep")
     }
