@@ -79,9 +79,9 @@ def twisted_column(cells: int = 28) -> Shape:
 def wavy_ring(steps: int = 192, sides: int = 24) -> Shape:
     """A ring that faces +z, with seven waves in its plane and a thickness that swells with them."""
     t = np.linspace(0, 2 * np.pi, steps, endpoint=False)
-    radius = 1 + 0.12 * np.cos(7 * t)
-    curve = np.stack((radius * np.sin(t), radius * np.cos(t), 0.1 * np.sin(7 * t)), axis=1)
-    return tube(curve, 0.3 + 0.05 * np.cos(7 * t), sides, closed=True)
+    radius = 1 + 0.06 * np.cos(7 * t)
+    curve = np.stack((radius * np.sin(t), radius * np.cos(t), 0.05 * np.sin(7 * t)), axis=1)
+    return tube(curve, 0.3 + 0.04 * np.cos(7 * t), sides, closed=True)
 
 
 SHAPES: dict[str, Callable[[], Shape]] = {

@@ -20,6 +20,8 @@ def principal_curvatures(mesh: Mesh, radius: int = RADIUS) -> tuple[Tensor, Tens
     """Directions and values of minimum and maximum curvature at the vertices.
 
     radius: size of the neighbourhood, in rings of edges, at least 2; larger is smoother.
+    One quadric fits a wide patch too steeply: on a tube of 32 sides the values come out 4 % too large at
+    radius 2 and 21 % at radius 5 (1 % and 5 % with 64 sides); the directions do not suffer.
     Returns d_min [V, 3], d_max [V, 3] (unit, tangent, sign arbitrary) and k_min [V] <= k_max [V], in units of
     1 / working length. Boundaries and edges that are not manifold are allowed: the quadric is then fitted to
     a lopsided or crossing neighbourhood. Where no fit is possible (fewer than six vertices in reach, as in

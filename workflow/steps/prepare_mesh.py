@@ -14,7 +14,7 @@ from typing import Any
 from workflow import provenance
 
 CACHE = Path("resources")
-PREVIEW_SIZE = 256
+PREVIEW_SIZE = 192
 
 
 def preview(mesh, size: int = PREVIEW_SIZE):
