@@ -135,5 +135,9 @@ def table_code(wildcards):
     return code_version("workflow.steps.table")
 
 
+def miniature_world_code(wildcards):
+    return code_version("texgen.miniature.world")
+
+
 def miniature_code(wildcards):
     return code_version(f"texgen.miniature.pretrain_{wildcards.part}")

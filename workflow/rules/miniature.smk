@@ -2,19 +2,36 @@
 # under results/miniature; models/miniature is never overwritten.
 
 
-rule pretrain_miniature:
-    """Train one part of the miniature on the procedural world: vae, then backbone, and clip."""
-    input:
-        miniature_parts_before,
+rule miniature_world:
+    """Rasterise and paint the procedural world that the miniature is trained on."""
     output:
-        touch("<results>/miniature/{scale}/{part}.done"),
+        samples="<results>/miniature/{scale}/world/samples.pt",
     log:
-        "<logs>/pretrain_miniature/{scale}.{part}.log",
+        "<logs>/miniature/{scale}.world.log",
     benchmark:
-        "<benchmarks>/pretrain_miniature/{scale}.{part}.tsv"
-    wildcard_constraints:
-        scale="test|full",
-        part="vae|backbone|clip",
+        "<benchmarks>/miniature/{scale}.world.tsv"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=4 * 60,
+    params:
+        code=miniature_world_code,
+        folder=subpath(output.samples, parent=True),
+    shell:
+        "python -m texgen.miniature.world --scale {wildcards.scale} --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule pretrain_miniature:
+    """Train one part of the miniature on that world: vae, then backbone, and clip."""
+    input:
+        parts=miniature_parts_before,
+        samples="<results>/miniature/{scale}/world/samples.pt",
+    output:
+        done=touch("<results>/miniature/{scale}/{part}.done"),
+    log:
+        "<logs>/miniature/{scale}.{part}.log",
+    benchmark:
+        "<benchmarks>/miniature/{scale}.{part}.tsv"
     threads: 2
     resources:
         gpu=1,
@@ -22,10 +39,10 @@ rule pretrain_miniature:
         runtime=12 * 60,
     params:
         code=miniature_code,
-        folder=subpath(output[0], parent=True),
+        folder=subpath(output.done, parent=True),
     shell:
         "python -m texgen.miniature.pretrain_{wildcards.part} --scale {wildcards.scale}"
-        " --out {params.folder:q} > {log:q} 2>&1"
+        " --data {params.folder:q}/world --out {params.folder:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule miniature:
