@@ -45,8 +45,9 @@ lint: env  ## formatting, linters, and a dry run of every configuration
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m workflow.config check config/config.yaml config/smoke.yaml config/paper.yaml
 	@for config in config smoke paper; do \
-	  echo "dry run: config/$$config.yaml"; \
-	  $(BIN)/snakemake --dry-run --quiet all --cores $(CORES) --configfile config/$$config.yaml || exit 1; \
+	  plan=$$($(BIN)/snakemake --dry-run --cores $(CORES) --configfile config/$$config.yaml 2>&1) \
+	    || { echo "$$plan"; exit 1; }; \
+	  echo "dry run of config/$$config.yaml: ok"; \
 	done
 
 format: env  ## rewrite the sources in the house format
