@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,12 +145,14 @@ class TexGen:
         soft: bool = False,
         detach_conditioning: bool = True,
         progress: Progress | None = None,
+        views: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The differentiable painting: texture [3, T, T] in [0, 1], filled, and its coverage [1, T, T].
 
         cameras: instead of the preset's rig; they may require a gradient. gradient: how graphs are kept or
         rebuilt (`wrap(step, i, steps)`, `checkpoint(fn, *args)`); None = plain autograd. soft: the soft
-        trimap. detach_conditioning: see `painting.paint_view`, which names what exactly is cut.
+        trimap. detach_conditioning: see `painting.paint_view`, which names what exactly is cut. views: indices
+        of the cameras that paint, in painting order; None = all of them.
         With soft=False the values equal those of `__call__`.
         Raises ValueError when gradients are recorded with a scheduler that keeps state between its steps.
         """
@@ -160,6 +163,8 @@ class TexGen:
                 "torch.no_grad()."
             )
         scene = self._scene(mesh, cameras)
+        if views is not None:
+            scene = Scene(scene.mesh, scene.atlas, [scene.views[i] for i in views])
         state, _ = self._paint_views(scene, prompt, seed, soft, detach_conditioning, gradient, progress)
         return self._finish(scene, state)
 
@@ -201,19 +206,19 @@ class TexGen:
         text = self.backbone.encode_prompts([preset.negative_prompt, *prompts]).to(vertices.dtype)
         identity = (seed, scene.mesh.name, prompt, preset.name)
         reports = []
-        for view in scene.views:
+        for position, view in enumerate(scene.views, start=1):
             start = self._now()
 
-            def on_step(step: int, steps: int, view: View = view) -> None:
+            def on_step(step: int, steps: int, position: int = position) -> None:
                 if progress is not None:
-                    progress(view.index + 1, len(scene.views), step, steps)
+                    progress(position, len(scene.views), step, steps)
 
             state, report = paint_view(
                 self.backbone,
                 preset,
                 view,
                 state,
-                text[[0, view.index + 1]],
+                text[[0, position]],
                 identity,
                 soft,
                 detach_conditioning,

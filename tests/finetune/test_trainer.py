@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference.tiny_models import load_miniature
 
-from texgen.cameras import rig_cameras
+from texgen.cameras import RIGS
 from texgen.finetune.checkpointing import CheckpointError
 from texgen.finetune.direct import direct_loss
 from texgen.finetune.gradients import Exact, LastK
@@ -17,7 +17,7 @@ from texgen.finetune.trainer import (
     TrainingError,
     TrainingItem,
     TrainSettings,
-    camera_subset,
+    view_subset,
     noise_seed,
 )
 from texgen.mesh import Mesh
@@ -238,15 +238,24 @@ def test_every_item_is_seen_once_per_epoch(painter, tmp_path):
 
 
 def test_view_subsets_keep_the_order_of_the_rig_and_change():
-    rig = rig_cameras("front_short")
-    places = [float(value) for value in rig.azimuth]
     drawn = set()
     for step in range(20):
-        chosen = [places.index(float(value)) for value in camera_subset(rig, 3, 0, step).azimuth]
-        assert chosen == sorted(set(chosen)) and len(chosen) == 3
+        chosen = view_subset(6, 3, 0, step)
+        assert chosen == sorted(set(chosen)) and len(chosen) == 3 and set(chosen) <= set(range(6))
         drawn.add(tuple(chosen))
     assert len(drawn) > 5
-    assert torch.equal(camera_subset(rig, 3, 0, 7).azimuth, camera_subset(rig, 3, 0, 7).azimuth)
+    assert view_subset(6, 3, 0, 7) == view_subset(6, 3, 0, 7)
+
+
+def test_painting_a_subset_of_views(painter):
+    mesh, chosen = ITEMS[0].mesh, [1]
+    with torch.no_grad():
+        some, _ = painter.paint(mesh, "a red ball", 3, views=chosen)
+        again, _ = painter.paint(mesh, "a red ball", 3, views=chosen)
+        whole, _ = painter.paint(mesh, "a red ball", 3, views=range(len(RIGS[painter.preset.rig])))
+        full, _ = painter.paint(mesh, "a red ball", 3)
+    assert torch.equal(some, again) and torch.equal(whole, full)
+    assert not torch.equal(some, full)
 
 
 class Terminal(io.StringIO):

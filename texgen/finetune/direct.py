@@ -6,7 +6,7 @@ strategy's choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,6 @@ from torch import Tensor
 from texgen.finetune.gradients import Strategy
 
 if TYPE_CHECKING:
-    from texgen.cameras import Cameras
     from texgen.mesh import Mesh
 
 
@@ -45,10 +44,12 @@ class Direct:
 
     name = "direct"
 
-    def loss(self, method: Painter, item: Item, seed: int, cameras: Cameras | None) -> tuple[Tensor, Tensor]:
-        """Paints one item with gradient: scalars (loss, reward); cameras None = all views of the method."""
+    def loss(
+        self, method: Painter, item: Item, seed: int, views: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Paints one item with gradient: scalars (loss, reward); views None = all views of the method."""
         texture, painted = method.paint(
-            item.mesh, item.prompt, seed, cameras=cameras, gradient=self.gradient, soft=True
+            item.mesh, item.prompt, seed, views=views, gradient=self.gradient, soft=True
         )
         reward = self.reward(texture, painted, item)
         return direct_loss(reward, self.target), reward.detach()

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texgen.cameras import Cameras, rig_cameras
+from texgen.cameras import RIGS
 from texgen.finetune.checkpointing import load_checkpoint, save_checkpoint
 from texgen.finetune.direct import Direct, Item, Reward
 from texgen.finetune.gradients import LastK, Strategy
@@ -160,12 +160,12 @@ class Trainer:
             torch.cuda.reset_peak_memory_stats(self.device)
         settings.gradient.evaluations.reset()
         self.optimizer.zero_grad(set_to_none=True)
-        cameras = self._cameras(step)
+        views = self._views(step)
         losses, rewards, names, seeds = [], [], [], []
         for part in range(settings.accumulate):
             item = self._item((step - 1) * settings.accumulate + part)
             seed = noise_seed(settings.seed, step, part)
-            loss, reward = self.algorithm.loss(self.method, item, seed, cameras)
+            loss, reward = self.algorithm.loss(self.method, item, seed, views)
             self._require_finite(loss, "loss", step, item_name(item), seed)
             if loss.requires_grad:
                 (loss / settings.accumulate).backward()
@@ -194,14 +194,12 @@ class Trainer:
         order = torch.randperm(len(self.items), generator=generator(self.settings.seed, "epoch", epoch))
         return self.items[int(order[place])]
 
-    def _cameras(self, step: int) -> Cameras | None:
+    def _views(self, step: int) -> list[int] | None:
         """The views of one step: None for all, else a subset of the rig in the rig's order."""
-        count = self.settings.views_per_step
-        if count is None:
+        count, views = self.settings.views_per_step, len(RIGS[self.method.preset.rig])
+        if count is None or count >= views:
             return None
-        preset = self.method.preset
-        rig = rig_cameras(preset.rig, distance=preset.distance, fov_y=preset.fov_y)
-        return rig if count >= len(rig) else camera_subset(rig, count, self.settings.seed, step)
+        return view_subset(views, count, self.settings.seed, step)
 
     def _measure(self, step: int) -> float | None:
         """Mean reward of the held-out items, without gradient and with the same noise every time."""
@@ -276,15 +274,6 @@ def item_name(item: Item) -> str:
     return f"{item.mesh.name}--{item.prompt}"
 
 
-def camera_subset(cameras: Cameras, count: int, seed: int, step: int) -> Cameras:
-    """`count` of the cameras, drawn without replacement for this step, in their original order."""
-    chosen = torch.randperm(len(cameras), generator=generator(seed, "views", step))[:count].sort().values
-    chosen = chosen.to(cameras.azimuth.device)
-    return Cameras(
-        azimuth=cameras.azimuth[chosen],
-        elevation=cameras.elevation[chosen],
-        distance=cameras.distance[chosen],
-        fov_y=cameras.fov_y[chosen],
-        near=cameras.near,
-        far=cameras.far,
-    )
+def view_subset(views: int, count: int, seed: int, step: int) -> list[int]:
+    """`count` of `views` indices, drawn without replacement for this step, in ascending order."""
+    return torch.randperm(views, generator=generator(seed, "views", step))[:count].sort().values.tolist()

@@ -85,8 +85,11 @@ def train(settings: dict[str, Any], meshes: Path, work: Path, code: str, threads
     backbone = load_backbone(settings["backbone"], device)
     backbone.add_lora(training["rank"], training["alpha"], seed=training["seed"])
     identity = training_identity(settings, meshes, code)
+    method = build_method("texgen", backbone, settings["preset"])
+    # Every step visits another mesh: the geometry of all of them stays at hand.
+    method.cached_meshes = len({asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]})
     trainer = Trainer(
-        build_method("texgen", backbone, settings["preset"]),
+        method,
         build_reward(settings, device),
         build_items(settings["assets"], meshes, device),
         TrainSettings(
