@@ -6,7 +6,11 @@ rules, profile, provenance) is the real thing, in a copy of the project.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -149,6 +153,33 @@ def test_a_mistake_in_the_configuration_ends_in_a_plain_sentence(small, snakemak
     assert "config/config.yaml: methods.intex.kind is 'intx'" in done.stdout
     done = snakemake("--dry-run", "--configfile", "config/paper.yaml", "--config", "sed=1", ok=False)
     assert "sed is not a known field" in done.stdout
+
+
+def test_a_killed_run_does_not_lock_out_the_next_but_a_running_one_does(small, snakemake):
+    step = small / "workflow" / "steps" / "table.py"
+    text = step.read_text()
+    step.write_text(text.replace("import pathlib, sys", "import pathlib, sys, time; time.sleep(600)", 1))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(small)}
+    first = subprocess.Popen(
+        command, cwd=small, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        for line in first.stdout:
+            if "workflow.steps.table --settings" in line:
+                break
+        second = snakemake(ok=False)
+        assert second.returncode != 0
+        assert "Another run is working in results/" in second.stdout
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        first.stdout.close()
+    step.write_text(text)
+    third = snakemake()
+    assert planned(third.stdout) == {"table": 1}
+    assert "Finished: A small run" in third.stdout
 
 
 def test_missing_weights_are_named(small, snakemake):

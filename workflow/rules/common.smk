@@ -6,6 +6,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from workflow.config import parse_config
+from workflow.locking import BusyError, lock_folder
 from workflow.plan import Plan, weight_files
 from workflow.provenance import code_version
 from workflow.tables import ConfigError
@@ -22,6 +23,15 @@ def make_plan():
 
 
 PLAN = make_plan()
+
+
+def lock_results():
+    """One run at a time works in a results folder; the lock ends with this process, even when it is killed."""
+    try:
+        lock_folder(PLAN.config.results)
+    except BusyError as error:
+        raise WorkflowError(str(error)) from None
+
 
 # Jobs run in the environment that snakemake itself runs in, activated or not.
 shell.prefix(f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH; ")

@@ -87,7 +87,9 @@ def train(settings: dict[str, Any], meshes: Path, work: Path, code: str, threads
     identity = training_identity(settings, meshes, code)
     method = build_method("texgen", backbone, settings["preset"])
     # Every step visits another mesh: the geometry of all of them stays at hand.
-    method.cached_meshes = len({asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]})
+    method.cached_meshes = len(
+        {asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]}
+    )
     trainer = Trainer(
         method,
         build_reward(settings, device),
