@@ -83,6 +83,27 @@ def test_ply_and_off_polygons_are_cut(tmp_path):
         assert len(faces) == 3 and surface(vertices, faces)[0] == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("per_corner", [False, True])
+def test_ply_uvs(tmp_path, per_corner):
+    """PLY files hold uvs per vertex (s, t) or, as MeshLab writes them, per face corner (texcoord)."""
+    points, uvs = ["0 0 0", "1 0 0", "1 1 0", "0 1 0"], ["0.1 0.1", "0.9 0.1", "0.9 0.8", "0.1 0.8"]
+    faces = [(0, 1, 2), (0, 2, 3)]
+    head = ["ply", "format ascii 1.0", "element vertex 4", *(f"property float {axis}" for axis in "xyz")]
+    head += [] if per_corner else ["property float s", "property float t"]
+    head += ["element face 2", "property list uchar int vertex_indices"]
+    head += ["property list uchar float texcoord"] if per_corner else []
+    rows = points if per_corner else [f"{p} {t}" for p, t in zip(points, uvs, strict=True)]
+    for face in faces:
+        row = "3 {} {} {}".format(*face)
+        rows.append(row + " 6 " + " ".join(uvs[k] for k in face) if per_corner else row)
+    text = "\n".join([*head, "end_header", *rows]) + "\n"
+    mesh, warnings = prepare_mesh(write(tmp_path / "quad.ply", text), "quad")
+    assert warnings == [] and len(mesh.vertices) == 4
+    positions = mesh.input_vertices()[mesh.faces].reshape(-1, 3)[:, :2]
+    expected = positions * torch.tensor([0.8, 0.7]) + 0.1
+    assert torch.allclose(mesh.uvs[mesh.uv_faces].reshape(-1, 2).double(), expected, atol=1e-5)
+
+
 def test_gltf_scene_transforms_are_applied_and_parts_merged(tmp_path):
     unit = trimesh.creation.box()
     scene = trimesh.Scene()

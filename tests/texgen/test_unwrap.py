@@ -81,3 +81,9 @@ def test_chart_labels_match_a_plain_flood():
     labels = chart_labels(uv_faces)
     assert labels[0] == labels[2] and labels[1] == labels[3]
     assert len({labels[0], labels[1], labels[4]}) == 3 and labels.max() == 2
+
+
+def test_the_same_mesh_gets_the_same_charts():
+    vertices, faces = cube_sphere(6)
+    one, two = unwrap(vertices, faces), unwrap(vertices, faces)
+    assert np.array_equal(one.uvs, two.uvs) and np.array_equal(one.uv_faces, two.uv_faces)
