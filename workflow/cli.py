@@ -193,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; a mistake of the user ends in one sentence and status 2."""
     options = build_parser().parse_args(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; ours is not tqdm
     try:
         return options.run(options)
     except (ConfigError, UsageError) as error:
