@@ -28,7 +28,7 @@ env:  ## make or renew the environment
 	fi
 
 table: env  ## the main comparison: results/table.md
-	$(BIN)/snakemake --cores $(CORES) results/table.md
+	$(BIN)/snakemake --cores $(CORES) results/table.md results/overview.png
 	@echo; cat results/table.md
 
 smoke: env  ## the same workflow on three meshes in a few minutes: results/smoke/table.md

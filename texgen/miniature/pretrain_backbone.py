@@ -10,6 +10,7 @@ guidance works.
 from __future__ import annotations
 
 import copy
+import json
 import time
 from pathlib import Path
 
@@ -129,6 +130,17 @@ def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -
     tokenizer.save_pretrained(out / "tokenizer")
     vae.save_pretrained(out / "vae")
     make_scheduler().save_pretrained(out / "scheduler")
+    for config in out.glob("*/config.json"):
+        _drop_fields(config, "_name_or_path")
+    # diffusers writes this field itself and warns about it when it reads it back.
+    _drop_fields(out / "vae" / "config.json", "block_out_channels")
+
+
+def _drop_fields(config: Path, *names: str) -> None:
+    """Remove fields that do not belong into a shipped configuration file."""
+    values = json.loads(config.read_text())
+    kept = {name: value for name, value in values.items() if name not in names}
+    config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -20,6 +20,6 @@ class Scale:
 
 
 SCALES: dict[str, Scale] = {
-    "test": Scale(views=24, samples=32, vae_steps=3, backbone_steps=3, clip_steps=3),
+    "test": Scale(views=6, samples=12, vae_steps=3, backbone_steps=3, clip_steps=3),
     "full": Scale(views=3000, samples=12000, vae_steps=1500, backbone_steps=2000, clip_steps=620),
 }
