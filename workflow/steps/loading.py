@@ -7,12 +7,13 @@ Modules of methods and metrics are imported by name, so that the code a job depe
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workflow.plan import ADAPTER_FILE, METHOD_MODULES, METRICS
-from workflow.provenance import file_hash, folder_hash
+from workflow.provenance import content_hash, folder_hash
 
 if TYPE_CHECKING:
     from texgen.backbone import Backbone
@@ -57,8 +58,23 @@ def weight_hashes(backbone: dict[str, Any], adapter: Path | None = None) -> dict
     }
     hashes = {key: folder_hash(part["folder"]) for key, part in parts.items() if part["folder"] is not None}
     if adapter is not None:
-        hashes["adapter"] = file_hash(adapter / ADAPTER_FILE)
+        hashes["adapter"] = tensors_hash(adapter / ADAPTER_FILE)
     return hashes
+
+
+def tensors_hash(path: Path) -> str:
+    """SHA-256 over names, types, shapes and values of a safetensors file.
+
+    Not over its bytes: the order of its metadata differs from one writing to the next.
+    """
+    from safetensors.torch import load_file
+
+    return content_hash(
+        [
+            (name, str(tensor.dtype), list(tensor.shape), sha256(tensor.numpy().tobytes()).hexdigest())
+            for name, tensor in sorted(load_file(path).items())
+        ]
+    )
 
 
 def build_method(kind: str, backbone: Backbone, changes: dict[str, Any]) -> Callable:
