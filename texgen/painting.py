@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from texgen import seeds
@@ -255,8 +256,8 @@ def view_denoising(
         control=control,
         role=preset.control_role,
         known_latents=latents,
-        pin_early=resize(1 - generate, small),
-        pin_late=resize(keep, small),
+        pin_early=pin_mask(1 - generate, small, preset.hard_pins),
+        pin_late=pin_mask(keep, small, preset.hard_pins),
         switch_step=round(preset.steps * preset.refine_strength),
         blend_noise=draw(noise_shape, rgb, *seed, "blend"),
         variance_noise=draw(noise_shape, rgb, *seed, "variance"),
@@ -264,6 +265,16 @@ def view_denoising(
         eta=preset.eta,
         control_scale=preset.control_scale,
     )
+
+
+def pin_mask(known: Tensor, size: int, hard: bool) -> Tensor:
+    """Known pixels [1, 1, S, S] in [0, 1] -> pinned latents [1, 1, size, size].
+
+    The share of each latent's pixels that are known, or with `hard` 1 where all of them are and 0 elsewhere.
+    """
+    if hard:
+        return (F.adaptive_max_pool2d(1 - known, size) < 0.01).to(known.dtype)
+    return resize(known, size)
 
 
 def draw(shape: tuple[int, ...], like: Tensor, *seed: object) -> Tensor:

@@ -151,8 +151,8 @@ class TexGen:
 
         cameras: instead of the preset's rig; they may require a gradient. gradient: how graphs are kept or
         rebuilt (`wrap(step, i, steps)`, `checkpoint(fn, *args)`); None = plain autograd. soft: the soft
-        trimap. detach_conditioning: see `painting.paint_view`, which names what exactly is cut. views: indices
-        of the cameras that paint, in painting order; None = all of them.
+        trimap. detach_conditioning: see `painting.paint_view`, which names what exactly is cut. views:
+        indices of the cameras that paint, in painting order; None = all of them.
         With soft=False the values equal those of `__call__`.
         Raises ValueError when gradients are recorded with a scheduler that keeps state between its steps.
         """

@@ -40,6 +40,8 @@ class Preset:
         frame.
     known_threshold: a pixel at image_size is shown to the ControlNet when more than this share of it is
         "keep".
+    hard_pins: a latent is pinned only where every pixel under it is known; False = as released: pinned by the
+        share of its pixels that are known, which lets the background eat thin parts at low resolutions.
     fill_before_encoding: before encoding, unpainted surface takes smoothly continued colours of its
         surroundings; False = it is black, as released, and darkens the latents beside it.
     sample_posterior: encode to a sample of the autoencoder's posterior, not its mode (AutoencoderKL).
@@ -79,6 +81,7 @@ class Preset:
     crop: bool = True
     crop_margin: float = 1.1
     known_threshold: float = 0.5
+    hard_pins: bool = False
     fill_before_encoding: bool = True
     sample_posterior: bool = True
     projection: str = "gather"

@@ -96,6 +96,11 @@ class PresetOverrides(Strict):
     negative_prompt: str = Field(None, description="Text of the unconditional branch.")
     background: Colour = Field(None, description="Background of generation renders, [r, g, b] in 0 to 1.")
     pin_background: bool = Field(None, description="Keep the background as known in every view.")
+    crop: bool = Field(None, description="Zoom on the object before the model paints it.")
+    known_threshold: Unit = Field(
+        None, description="Share of a pixel that must be known to be shown; 0 to 1."
+    )
+    hard_pins: bool = Field(None, description="Pin a latent only where every pixel under it is known.")
     fill_before_encoding: bool = Field(None, description="Continue colours into unpainted surface first.")
     accumulate: Literal["mean", "mean_new", "cosine", "replace"] = Field(
         None, description="What a view does to the texture that is already there."

@@ -17,8 +17,8 @@ from texgen.finetune.trainer import (
     TrainingError,
     TrainingItem,
     TrainSettings,
-    view_subset,
     noise_seed,
+    view_subset,
 )
 from texgen.mesh import Mesh
 from texgen.pipeline import TexGen

@@ -89,7 +89,9 @@ def test_defects_change_the_object_and_leave_the_background(kind):
     size = 64
     y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
     alpha = ((x**2 + y**2) < 0.5).float()[None]
-    stripes = (x * 6).floor().remainder(2)[None].expand(3, -1, -1) * torch.tensor([0.8, 0.3, 0.1])[:, None, None]
+    stripes = (x * 6).floor().remainder(2)[None].expand(3, -1, -1) * torch.tensor([0.8, 0.3, 0.1])[
+        :, None, None
+    ]
     image = stripes * alpha + torch.tensor(BACKGROUND)[:, None, None] * (1 - alpha)
     spoiled, name = spoil(image, alpha, torch.Generator().manual_seed(2), kind)
     assert name == kind and spoiled.shape == image.shape

@@ -32,7 +32,7 @@ class View:
         pixels: ``[P]`` flat indices of the pixels that see the surface.
         positions: ``[P, 3]`` float16 mean surface position under each of them.
         coverage: ``[P]`` uint8 share of the pixel's subsamples that see the surface, 255 = all.
-        depth: ``[size, size]`` uint8 control image, 1/depth scaled over all vertices (near 255, background 0).
+        depth: ``[size, size]`` uint8 control image, 1/depth scaled over all vertices (near 255, else 0).
     """
 
     shape: str
@@ -175,8 +175,8 @@ def pixel_positions(view: View, size: int) -> Tensor:
 def draw_known_masks(alpha: Tensor, positions: Tensor, generator: torch.Generator) -> Tensor:
     """What an inpainting model is shown of each image: like a view in the middle of texturing an object.
 
-    A third of the samples show nothing, a sixth show only the background, the rest show the background and the
-    part of the surface on one side of a random plane, or outside a random ball.
+    A third of the samples show nothing, a sixth show only the background, the rest show the background and
+    the part of the surface on one side of a random plane, or outside a random ball.
 
     Args:
         alpha: ``[B, size, size]`` in [0, 1].

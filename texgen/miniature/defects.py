@@ -1,7 +1,7 @@
 """Controlled defects of texture images: what a preference model must learn to dislike.
 
-Every defect takes an image ``[3, H, W]`` in [0, 1], its foreground coverage ``[1, H, W]`` and a generator, and
-returns a spoiled image of the same shape; only the foreground is touched.
+Every defect takes an image ``[3, H, W]`` in [0, 1], its foreground coverage ``[1, H, W]`` and a generator,
+and returns a spoiled image of the same shape; only the foreground is touched.
 """
 
 from __future__ import annotations
@@ -31,15 +31,20 @@ def holes(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def seams(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
-    """A region whose texture is shifted and whose tone is off, with a hard border, as between badly joined views."""
+    """A region with shifted texture and another tone, behind a hard border, as between badly joined views."""
     size = image.shape[-1]
     y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
     angle = _uniform(generator, 0, 6.283)
     bend = 0.15 * torch.sin(_uniform(generator, 2, 5) * x)
     side = torch.cos(torch.tensor(angle)) * x + torch.sin(torch.tensor(angle)) * y + bend
     region = (side > _uniform(generator, -0.2, 0.2)).float()[None] * alpha
-    shift = [int(_uniform(generator, 4, 10)) * (1 if torch.rand(1, generator=generator) < 0.5 else -1) for _ in "xy"]
-    moved = torch.roll(image, shift, (1, 2)) * _uniform(generator, 0.7, 0.9) + _uniform(generator, -0.05, 0.12)
+    shift = [
+        int(_uniform(generator, 4, 10)) * (1 if torch.rand(1, generator=generator) < 0.5 else -1)
+        for _ in "xy"
+    ]
+    moved = torch.roll(image, shift, (1, 2)) * _uniform(generator, 0.7, 0.9) + _uniform(
+        generator, -0.05, 0.12
+    )
     inside = region * torch.roll(alpha, shift, (1, 2))
     return image * (1 - inside) + moved * inside
 
@@ -100,7 +105,9 @@ DEFECTS: dict[str, Callable[[Tensor, Tensor, torch.Generator], Tensor]] = {
 }
 
 
-def spoil(image: Tensor, alpha: Tensor, generator: torch.Generator, kind: str | None = None) -> tuple[Tensor, str]:
+def spoil(
+    image: Tensor, alpha: Tensor, generator: torch.Generator, kind: str | None = None
+) -> tuple[Tensor, str]:
     """One random (or the named) defect; the spoiled image and the defect's name."""
     if kind is None:
         names = list(DEFECTS)

@@ -41,7 +41,7 @@ MATERIALS: tuple[str, ...] = ONE_COLOUR + TWO_COLOURS + FIXED_PALETTE + OPTIONAL
 
 @dataclass(frozen=True)
 class Paint:
-    """A material with its colours and a seed for everything random in it (orientation, phase, cell layout)."""
+    """A material with its colours and a seed for everything random in it (orientation, phase, cells)."""
 
     material: str
     colours: tuple[str, ...]
@@ -116,7 +116,7 @@ def _step(x: Tensor, edge: float, width: float) -> Tensor:
 
 
 def _hash(cells: Tensor, seed: int, channels: int) -> Tensor:
-    """Repeatable pseudo-random numbers ``[..., channels]`` in [0, 1) for integer lattice cells ``[..., 3]``."""
+    """Repeatable pseudo-random numbers ``[..., channels]`` in [0, 1) for integer cells ``[..., 3]``."""
     c = cells.to(torch.int64)
     h = c[..., 0] * 73856093 ^ c[..., 1] * 19349663 ^ c[..., 2] * 83492791 ^ (seed * 2654435761 & 0x7FFFFFFF)
     out = []
@@ -147,7 +147,7 @@ def cell_distances(points: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Worley cells with one jittered seed point per unit cell.
 
     Returns:
-        nearest and second nearest distance ``[P]``, and a random number ``[P]`` that belongs to the nearest cell.
+        nearest and second nearest distance ``[P]``, and a random number ``[P]`` of the nearest cell.
     """
     cells = points.floor()[:, None] + _NEIGHBOURS
     random = _hash(cells, seed, 4)
@@ -193,7 +193,11 @@ def _zebra(points: Tensor, palette: list[Tensor], generator: torch.Generator) ->
 def _leopard(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     spacing = _uniform(generator, 0.24, 0.30)
     nearest, _, _ = cell_distances(points / spacing, spec_seed(generator))
-    fur, centre, ring = torch.tensor([0.90, 0.68, 0.33]), torch.tensor([0.66, 0.42, 0.16]), torch.tensor([0.12, 0.08, 0.06])
+    fur, centre, ring = (
+        torch.tensor([0.90, 0.68, 0.33]),
+        torch.tensor([0.66, 0.42, 0.16]),
+        torch.tensor([0.12, 0.08, 0.06]),
+    )
     inside = _mix(centre, ring, _step(nearest, 0.20, 0.10))
     t = _step(nearest, 0.42, 0.08)
     return inside * (1 - t[:, None]) + fur * t[:, None]

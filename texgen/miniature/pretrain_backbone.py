@@ -67,7 +67,7 @@ class Denoiser(nn.Module):
         )
 
     def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor, control: Tensor) -> Tensor:
-        """Predicted velocity ``[B, 8, 32, 32]`` from noisy latents, tokens ``[B, L]`` and control ``[B, 6, H, W]``."""
+        """Velocity ``[B, 8, 32, 32]`` from noisy latents, tokens ``[B, L]`` and control ``[B, 6, H, W]``."""
         text = self.text_encoder(tokens).last_hidden_state
         down, middle = self.controlnet(
             latents, timesteps, encoder_hidden_states=text, controlnet_cond=control, return_dict=False
@@ -82,7 +82,7 @@ class Denoiser(nn.Module):
 
 
 def make_scheduler() -> DDIMScheduler:
-    """The noise schedule: Stable Diffusion's betas rescaled to zero terminal SNR, velocity, trailing steps."""
+    """Stable Diffusion's betas rescaled to zero terminal SNR, velocity prediction, trailing time steps."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from texgen.miniature.defects import spoil
 from texgen.miniature.dataset import Samples
+from texgen.miniature.defects import spoil
 from texgen.miniature.materials import BACKGROUND
 from texgen.miniature.pretrain_backbone import tokenize
 from texgen.miniature.scale import CAPTION_LENGTH, IMAGE_SIZE, SCALES
@@ -79,7 +79,9 @@ def draw_backgrounds(count: int, generator: torch.Generator) -> Tensor:
     kind = torch.rand(count, 1, generator=generator)
     grey = 0.3 + 0.5 * torch.rand(count, 1, generator=generator)
     world = torch.tensor(BACKGROUND).expand(count, 3)
-    colour = torch.where(kind < 0.35, torch.ones(count, 3), torch.where(kind < 0.7, grey.expand(count, 3), world))
+    colour = torch.where(
+        kind < 0.35, torch.ones(count, 3), torch.where(kind < 0.7, grey.expand(count, 3), world)
+    )
     return colour[:, :, None, None]
 
 

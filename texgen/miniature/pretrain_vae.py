@@ -1,6 +1,6 @@
 """Train the miniature's VAE: a small `AutoencoderTiny`, 128x128 images to 8x32x32 latents.
 
-    python -m texgen.miniature.pretrain_vae --data DATA --out FOLDER --scale full
+python -m texgen.miniature.pretrain_vae --data DATA --out FOLDER --scale full
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LATENT_NOISE = 0.05
 def make_vae() -> AutoencoderTiny:
     """An untrained VAE that divides the image side by 4.
 
-    `AutoencoderTiny` has no normalisation layers: a small `AutoencoderKL` took many times longer to learn flat
-    colours, which its group norms remove.
+    `AutoencoderTiny` has no normalisation layers: a small `AutoencoderKL` took many times longer to learn
+    flat colours, which its group norms remove.
     """
     return AutoencoderTiny(
         encoder_block_out_channels=(CHANNELS,) * 3,

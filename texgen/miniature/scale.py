@@ -1,4 +1,4 @@
-"""How much the miniature is trained: a `test` scale that checks the code and the `full` scale that was shipped."""
+"""How much the miniature is trained: `test` checks the code, `full` made the shipped weights."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ def make_tokenizer(texts: Iterable[str], size: int = 1500) -> CLIPTokenizer:
     # Each letter alone as a word, so that every letter also has an end-of-word token.
     bpe.train_from_iterator([*texts, *letters * 2], trainer)
 
-
     model = json.loads(bpe.to_str())["model"]
     merges = [tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in model["merges"]]
     vocabulary = dict(model["vocab"])

@@ -18,8 +18,12 @@ from texgen.miniature.scale import IMAGE_SIZE, SCALES
 
 def arguments(description: str, argv: list[str] | None = None) -> argparse.Namespace:
     """Command line of a training program: where the data is, where to write, how much to train."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the painted world (made if missing)")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of the painted world (made if missing)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and resume file")
     parser.add_argument("--scale", choices=sorted(SCALES), default="full")
     parser.add_argument("--seed", type=int, default=0)
@@ -51,7 +55,9 @@ def load_samples(folder: Path) -> Samples:
     """The painted samples of a world; made by `python -m texgen.miniature.world`."""
     path = folder / "samples.pt"
     if not path.exists():
-        raise SystemExit(f"{path} is missing; make it with `python -m texgen.miniature.world --out {folder}`.")
+        raise SystemExit(
+            f"{path} is missing; make it with `python -m texgen.miniature.world --out {folder}`."
+        )
     return Samples(**torch.load(path, weights_only=True, mmap=True))
 
 
@@ -69,7 +75,9 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> floa
     return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def save_resume(path: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, **extra) -> None:
+def save_resume(
+    path: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, **extra
+) -> None:
     """Write model, optimiser and step so that a killed training goes on."""
     _save(path, {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), **extra})
 

@@ -1,6 +1,6 @@
 """Make the miniature's training world on disk: rasterised views, then painted samples.
 
-    python -m texgen.miniature.world --out FOLDER --scale full
+python -m texgen.miniature.world --out FOLDER --scale full
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from texgen.miniature.training import make_world
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scale", choices=sorted(SCALES), default="full")
     parser.add_argument("--seed", type=int, default=0)
