@@ -2,6 +2,7 @@
 import os
 import re
 import sys
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
@@ -82,6 +83,27 @@ def score_settings(wildcards):
 
 def table_settings(wildcards):
     return PLAN.write_settings("table", PLAN.table_settings())
+
+
+def write_all_settings():
+    """Write every settings file now.
+
+    Snakemake lists the results folder once, before it calls input functions; a file that one of them writes
+    into a folder that was listed already counts as missing.
+    """
+    for mesh in PLAN.meshes:
+        mesh_settings(SimpleNamespace(mesh=mesh))
+    for model in PLAN.models:
+        model_settings(SimpleNamespace(model=model))
+    for method in PLAN.methods:
+        for shard in PLAN.shards:
+            texture_settings(SimpleNamespace(method=method, shard=shard))
+    for metric in PLAN.metrics:
+        score_settings(SimpleNamespace(metric=metric))
+    table_settings(SimpleNamespace())
+
+
+write_all_settings()
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------
