@@ -6,7 +6,7 @@ from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh, square_mesh
 
 from texgen.cameras import Cameras
-from texgen.painting import TextureState, accumulate, paint_view, render_state
+from texgen.painting import TextureState, accumulate, paint_view, pin_mask, render_state
 from texgen.pipeline import prepare_scene
 from texgen.presets import PRESETS
 
@@ -160,3 +160,15 @@ def test_painting_a_view_is_pure(backbone):
     for now, then in zip((start.colour_sum, start.weight, start.best_cosine), before, strict=True):
         assert torch.equal(now, then)
     assert bool((start.best_cosine == -1).all())
+
+
+def test_hard_pins_hold_latents_under_wholly_known_pixels_only():
+    generator = torch.Generator().manual_seed(0)
+    known = (torch.rand(1, 1, 16, 16, generator=generator) > 0.2).float()
+    hard, soft = pin_mask(known, 4, hard=True), pin_mask(known, 4, hard=False)
+    for row in range(4):
+        for column in range(4):
+            cell = known[0, 0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+            assert float(hard[0, 0, row, column]) == float(bool((cell == 1).all()))
+    assert bool((hard <= (soft > 0).float()).all()) and 0 < float(soft.mean()) < 1
+    assert float(pin_mask(torch.ones(1, 1, 16, 16), 4, hard=True).min()) == 1

@@ -132,6 +132,13 @@ def test_a_bare_call_makes_the_table_and_a_second_run_has_nothing_to_do(small, s
         path.write_text(before)
 
 
+def test_the_very_first_run_may_name_its_target(small, snakemake):
+    """Snakemake then lists the results folder before it calls any input function."""
+    assert not (small / "results").exists()
+    snakemake("results/table.md")
+    assert (small / "results" / "table.md").is_file()
+
+
 def test_a_changed_configuration_reruns_what_it_concerns(small, snakemake):
     snakemake()
     config, prompts = small / "config" / "config.yaml", small / "config" / "prompts.tsv"
