@@ -169,7 +169,7 @@ class Trainer:
             self._require_finite(loss, "loss", step, item_name(item), seed)
             if loss.requires_grad:
                 (loss / settings.accumulate).backward()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             rewards.append(float(reward))
             names.append(item_name(item))
             seeds.append(seed)
