@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from pathlib import Path
 
 import torch
@@ -21,8 +20,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from texgen.miniature.dataset import Samples, draw_known_masks
 from texgen.miniature.pretrain_vae import LATENT_CHANNELS
-from texgen.miniature.scale import CAPTION_LENGTH, SCALES
-from texgen.miniature.tokenizer import make_tokenizer
+from texgen.miniature.scale import SCALES
+from texgen.miniature.tokenizer import make_tokenizer, text_settings, tokenize
 from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
 
 BATCH = 16
@@ -37,19 +36,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, vocabulary: int, end_token: int) -> None:
         super().__init__()
-        self.text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=vocabulary,
-                hidden_size=TEXT_WIDTH,
-                intermediate_size=3 * TEXT_WIDTH,
-                num_hidden_layers=3,
-                num_attention_heads=4,
-                max_position_embeddings=CAPTION_LENGTH,
-                bos_token_id=0,
-                eos_token_id=end_token,
-                pad_token_id=end_token,
-            )
-        )
+        self.text_encoder = CLIPTextModel(CLIPTextConfig(**text_settings(vocabulary, end_token, TEXT_WIDTH)))
         self.unet = UNet2DConditionModel(
             sample_size=32,
             in_channels=LATENT_CHANNELS,
@@ -115,13 +102,6 @@ def control_images(samples: Samples, index: Tensor, generator: torch.Generator) 
     return torch.cat([torch.where(known > 0, images, -1.0), depth], 1)
 
 
-def tokenize(tokenizer, texts: list[str]) -> Tensor:
-    """Token ids ``[B, CAPTION_LENGTH]``."""
-    return tokenizer(
-        texts, padding="max_length", truncation=True, max_length=CAPTION_LENGTH, return_tensors="pt"
-    ).input_ids
-
-
 def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -> None:
     """Write the diffusers folder layout that `texgen.backbone` loads."""
     model.unet.save_pretrained(out / "unet")
@@ -165,7 +145,6 @@ def main(argv: list[str] | None = None) -> None:
     start = resume(resume_file, both, optimizer)
     alphas = make_scheduler().alphas_cumprod
     log = Log(args.out / "backbone.jsonl", scale.backbone_steps)
-    limit = time.monotonic() + 60 * args.minutes if args.minutes else None
     for step in range(start, scale.backbone_steps):
         generator = torch.Generator().manual_seed(step)
         index = torch.randint(0, len(samples), (BATCH,), generator=generator)
@@ -192,9 +171,7 @@ def main(argv: list[str] | None = None) -> None:
         if step % 200 == 199:
             save_resume(resume_file, step + 1, both, optimizer)
             save_backbone(args.out / "backbone", average, vae, tokenizer)
-        if limit and time.monotonic() > limit:
-            break
-    save_resume(resume_file, step + 1, both, optimizer)
+    save_resume(resume_file, scale.backbone_steps, both, optimizer)
     save_backbone(args.out / "backbone", average, vae, tokenizer)
 
 

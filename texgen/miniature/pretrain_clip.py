@@ -10,7 +10,6 @@ neither depends on what a render is composited over.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import torch
@@ -22,16 +21,15 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 from texgen.miniature.dataset import Samples
 from texgen.miniature.defects import spoil
 from texgen.miniature.materials import BACKGROUND
-from texgen.miniature.pretrain_backbone import tokenize
-from texgen.miniature.scale import CAPTION_LENGTH, IMAGE_SIZE, SCALES
-from texgen.miniature.tokenizer import make_tokenizer
+from texgen.miniature.scale import IMAGE_SIZE, SCALES
+from texgen.miniature.tokenizer import make_tokenizer, text_settings, tokenize
 from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
 
 BATCH = 48
 WIDTH = 128
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-# The head's raw output is centred and stretched to look like the 1-to-10 scale of aesthetic predictors.
-HEAD_SCALE, HEAD_OFFSET = 1.0, 5.0
+# The head's raw output is centred on the middle of the 1-to-10 scale of aesthetic predictors.
+HEAD_OFFSET = 5.0
 
 
 class Scorers(nn.Module):
@@ -39,17 +37,7 @@ class Scorers(nn.Module):
 
     def __init__(self, vocabulary: int, end_token: int) -> None:
         super().__init__()
-        text = dict(
-            vocab_size=vocabulary,
-            hidden_size=WIDTH,
-            intermediate_size=3 * WIDTH,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            max_position_embeddings=CAPTION_LENGTH,
-            bos_token_id=0,
-            eos_token_id=end_token,
-            pad_token_id=end_token,
-        )
+        text = text_settings(vocabulary, end_token, WIDTH)
         vision = dict(
             image_size=IMAGE_SIZE,
             patch_size=16,
@@ -119,8 +107,8 @@ def save_scorers(out: Path, model: Scorers, tokenizer) -> None:
     folder = out / "aesthetic"
     folder.mkdir(exist_ok=True)
     head = {
-        "weight": (HEAD_SCALE * model.head.weight).detach().contiguous(),
-        "bias": (HEAD_SCALE * model.head.bias + HEAD_OFFSET).detach().contiguous(),
+        "weight": model.head.weight.detach().contiguous(),
+        "bias": (model.head.bias + HEAD_OFFSET).detach().contiguous(),
     }
     save_file(head, folder / "head.safetensors")
     (folder / "config.json").write_text(json.dumps({"clip": "../clip", "embedding": WIDTH}, indent=2) + "\n")
@@ -142,8 +130,6 @@ def main(argv: list[str] | None = None) -> None:
     resume_file = args.out / "clip.resume.pt"
     start = resume(resume_file, model, optimizer)
     log = Log(args.out / "clip.jsonl", scale.clip_steps)
-    limit = time.monotonic() + 60 * args.minutes if args.minutes else None
-    step = start
     for step in range(start, scale.clip_steps):
         generator = torch.Generator().manual_seed(step)
         index = torch.randint(0, len(samples), (BATCH,), generator=generator)
@@ -173,9 +159,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         if step % 200 == 199:
             save_resume(resume_file, step + 1, model, optimizer)
-        if limit and time.monotonic() > limit:
-            break
-    save_resume(resume_file, step + 1, model, optimizer)
+    save_resume(resume_file, scale.clip_steps, model, optimizer)
     save_scorers(args.out, model.eval(), tokenizer)
 
 

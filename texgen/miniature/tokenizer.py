@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from string import ascii_lowercase, digits
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import CLIPTokenizer
 
 from texgen.miniature.scale import CAPTION_LENGTH
@@ -37,3 +38,25 @@ def make_tokenizer(texts: Iterable[str], size: int = 1500) -> CLIPTokenizer:
     for letter in letters:
         vocabulary.setdefault(letter + "</w>", len(vocabulary))
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CAPTION_LENGTH)
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids ``[B, CAPTION_LENGTH]``."""
+    return tokenizer(
+        texts, padding="max_length", truncation=True, max_length=CAPTION_LENGTH, return_tensors="pt"
+    ).input_ids
+
+
+def text_settings(vocabulary: int, end_token: int, width: int) -> dict[str, int]:
+    """Fields of a `CLIPTextConfig` for captions of this world: three layers of the given width."""
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": 3 * width,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": CAPTION_LENGTH,
+        "bos_token_id": 0,
+        "eos_token_id": end_token,
+        "pad_token_id": end_token,
+    }

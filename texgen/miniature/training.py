@@ -26,8 +26,6 @@ def arguments(description: str, argv: list[str] | None = None) -> argparse.Names
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, log and resume file")
     parser.add_argument("--scale", choices=sorted(SCALES), default="full")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=None, help="stop early after this many minutes")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
