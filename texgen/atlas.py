@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from texgen.mesh import Mesh
@@ -108,19 +106,3 @@ def overlapping_share(mesh: Mesh) -> float:
     face, _ = _faces_at(mesh, samples.reshape(-1, 2))
     other = (face.reshape(len(points), -1) != kept).to(area.dtype).mean(dim=0)
     return float((other * area[kept]).sum() / area[kept].sum())
-
-
-def nearest_covered(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """mask [1, T, T] -> (row [T, T], column [T, T]) int64 of the nearest texel where mask > 0.5.
-
-    `texture[:, row, column]` pads the charts. A covered texel is its own nearest. Raises ValueError when no
-    texel is covered.
-    """
-    covered = mask[0].detach().cpu().numpy() > 0.5
-    if not covered.any():
-        raise ValueError("The mask covers no texel, so there is nothing to pad from.")
-    row, column = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    return (
-        torch.from_numpy(row.astype(np.int64)).to(mask.device),
-        torch.from_numpy(column.astype(np.int64)).to(mask.device),
-    )

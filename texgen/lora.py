@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +15,26 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from texgen import seeds
+from texgen.errors import DamagedFileError, damage_named
+from texgen.files import atomic_path
 
 ADAPTER = "default"
 FILE_NAME = "pytorch_lora_weights.safetensors"
 ATTENTION_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+# Convolutions of the residual blocks and the last one: small UNets have no attention at full resolution, so
+# that attention alone can hardly move what a texture looks like close by.
+CONVOLUTION_TARGETS = ("conv1", "conv2", "conv_out")
+LAYERS: dict[str, tuple[str, ...]] = {
+    "attention": ATTENTION_TARGETS,
+    "attention+convolutions": ATTENTION_TARGETS + CONVOLUTION_TARGETS,
+}
 
 
 def lora_layers(unet: nn.Module) -> list[tuple[str, LoraLayer]]:
@@ -101,15 +108,12 @@ def save(unet: UNet2DConditionModel, folder: str | Path) -> Path:
     `unet.load_lora_adapter(folder, weight_name="pytorch_lora_weights.safetensors", prefix="unet")`.
     """
     _require(unet)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet, adapter_name=ADAPTER))
+    state = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
     state = {f"unet.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
     metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: _metadata(unet)}
-    path = folder / FILE_NAME
-    temporary = path.with_name(path.name + ".part")
-    save_file(state, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    path = Path(folder) / FILE_NAME
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, metadata=metadata)
     return path
 
 
@@ -126,18 +130,24 @@ def load(unet: UNet2DConditionModel, folder: str | Path) -> None:
     """Read an adapter written by `save` (or by diffusers) from a folder or a .safetensors file.
 
     Replaces the values of the present adapter when its shapes agree, or injects the stored one into a UNet
-    that has none. Raises FileNotFoundError when there is no file, ValueError when names or shapes differ.
+    that has none. Raises FileNotFoundError when there is no file, DamagedFileError when it
+    cannot be read, ValueError when names or shapes differ.
     """
     path = Path(folder)
     path = path if path.suffix == ".safetensors" else path / FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"There is no LoRA file {path}; give the folder that save_lora wrote.")
+    try:
+        with safe_open(path, "pt") as file:
+            has_prefix = all(key.startswith("unet.") for key in file.keys())  # noqa: SIM118 (no iterator)
+    except SafetensorError as error:
+        raise DamagedFileError(
+            f"{path} is no whole adapter ({error}); delete it and train the model again."
+        ) from error
     if lora_layers(unet):
         _overwrite(unet, path)
         return
-    with safe_open(path, "pt") as file:
-        has_prefix = all(key.startswith("unet.") for key in file.keys())  # noqa: SIM118 (no iterator)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), damage_named(path):
         unet.load_lora_adapter(
             str(path.parent),
             weight_name=path.name,
@@ -146,8 +156,24 @@ def load(unet: UNet2DConditionModel, folder: str | Path) -> None:
             local_files_only=True,
         )
     if not lora_layers(unet):
-        raise ValueError(f"{path} holds no LoRA weights that fit this UNet.")
+        raise DamagedFileError(
+            f"{path} holds no LoRA weights that fit this UNet; give the adapter of this backbone."
+        )
+    _refuse_leftovers(unet, path)
     _promote(unet)
+
+
+def _refuse_leftovers(unet: nn.Module, path: Path) -> None:
+    """diffusers drops tensors that fit no layer, with a warning; the rest alone is another adapter."""
+    fitting = {f"{name}.{factor}.weight" for name, _ in _require(unet) for factor in ("lora_A", "lora_B")}
+    with safe_open(path, "pt") as file:
+        given = {key: _peft_key(key) for key in file.keys() if not key.startswith("text_encoder")}  # noqa: SIM118
+    odd = sorted(key for key, name in given.items() if name not in fitting and not key.endswith("alpha"))
+    if odd:
+        raise DamagedFileError(
+            f"{path} has {len(odd)} tensors for layers that this UNet lacks, first {odd[0]!r}; give the "
+            "adapter of this backbone."
+        )
 
 
 def _overwrite(unet: UNet2DConditionModel, path: Path) -> None:

@@ -6,10 +6,6 @@ transform is kept, so exports go back to the input's coordinates.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -17,8 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from texgen.errors import PlainError
+from texgen.files import atomic_path
 
-class MeshError(ValueError):
+
+class MeshError(PlainError):
     """A mesh that cannot be used; the message is one sentence that names the file and the mend."""
 
 
@@ -95,24 +94,6 @@ def area_weighted_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     return torch.nn.functional.normalize(total, dim=-1, eps=1e-30)
 
 
-@contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffix, renamed to `path` when the block ends well."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save_mesh(mesh: Mesh, path: Path | str) -> None:
     """Write a mesh as .npz, to a temporary name first."""
     arrays = {"name": np.array(mesh.name), "scale": np.array(mesh.scale, dtype=np.float64)}
@@ -120,9 +101,8 @@ def save_mesh(mesh: Mesh, path: Path | str) -> None:
         value = getattr(mesh, entry.name)
         if isinstance(value, Tensor):
             arrays[entry.name] = value.detach().cpu().numpy()
-    with atomic_path(path) as temporary:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load_mesh(path: Path | str) -> Mesh:

@@ -26,6 +26,11 @@ WELD_DISTANCE = 1e-6
 DEGENERATE_AREA = 1e-12
 TINY_CHART = 16 / 1024**2  # of the unit square: 16 texels at texture size 1024, one at 256
 OVERLAP_NOTED = 0.005
+# Within these, areas and volumes of a mesh neither overflow nor vanish.
+LARGEST_COORDINATE, SMALLEST_SIDE = 1e30, 1e-30
+# Welding lists all pairs of close positions. A mesh has a few per vertex; a heap of them means that one stray
+# vertex makes the mesh seem large and everything else close together.
+MOST_PAIRS_PER_VERTEX = 200
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,16 @@ def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:
         raise MeshError(
             f"{path} has vertices that are not finite numbers; mend or delete them and export again."
         )
+    largest = float(np.abs(raw.vertices[used]).max())
+    side = 0.0 if largest > LARGEST_COORDINATE else float(np.ptp(raw.vertices[used], axis=0).max())
+    if largest > LARGEST_COORDINATE or 0 < side < SMALLEST_SIDE:
+        raise MeshError(
+            f"{path} has coordinates that are too large or too close together for arithmetic; export it in "
+            "metres or the like."
+        )
     faces = np.searchsorted(used, raw.faces)
-    vertices, index = _weld(raw.vertices[used])
+    vertices, index = _weld(raw.vertices[used], path)
     faces = index[faces]
-    side = float(np.ptp(vertices, axis=0).max())
     repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
     flat = repeated | (areas(vertices, faces) <= DEGENERATE_AREA * side**2)
     if flat.all():
@@ -179,12 +190,20 @@ def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:
     return result, warnings
 
 
-def _weld(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _weld(vertices: np.ndarray, path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """Merge positions closer than `WELD_DISTANCE` of the longest side: (vertices, index of each old one)."""
     distinct, index = np.unique(vertices, axis=0, return_inverse=True)
     index = index.reshape(-1)
     near = WELD_DISTANCE * float(np.ptp(distinct, axis=0).max())
-    pairs = cKDTree(distinct).query_pairs(near, output_type="ndarray") if near > 0 else np.zeros((0, 2), int)
+    if not near > 0:
+        return distinct, index
+    tree = cKDTree(distinct)
+    if tree.count_neighbors(tree, near) > MOST_PAIRS_PER_VERTEX * len(distinct):
+        raise MeshError(
+            f"{path} has almost all its vertices within a millionth of its size; delete the stray vertices "
+            "far away."
+        )
+    pairs = tree.query_pairs(near, output_type="ndarray")
     if not len(pairs):
         return distinct, index
     graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(distinct),) * 2)

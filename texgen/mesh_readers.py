@@ -13,8 +13,13 @@ import numpy as np
 import trimesh
 
 from texgen.mesh import MeshError
+from texgen.mesh_claims import refuse_impossible_claims
 
 FORMATS = {".obj": "OBJ", ".ply": "PLY", ".off": "OFF", ".stl": "STL", ".glb": "GLB", ".gltf": "glTF"}
+# A scene may show one part many times, so that a small file becomes a huge mesh.
+MOST_FACES = 10_000_000
+# Cutting a polygon takes the square of its corners at best.
+MOST_CORNERS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +45,14 @@ def read_raw(path: Path | str) -> RawMesh:
         raise MeshError(
             f"{path} does not end like a mesh format that can be read ({known}); convert it to one."
         )
-    if not path.is_file():
+    try:
+        present = path.is_file()
+    except OSError as error:  # e.g. a name that is too long
+        raise MeshError(f"{str(path)[:200]} cannot be opened ({error.strerror}); check the path.") from error
+    if not present:
         raise MeshError(f"There is no mesh file {path}; check the path.")
+    if path.stat().st_size == 0:
+        raise MeshError(f"{path} is empty; export the mesh again.")
     raw = _read_obj(path) if kind == ".obj" else _read_with_trimesh(path)
     if len(raw.faces) == 0:
         if len(raw.vertices):
@@ -73,6 +84,13 @@ def _read_obj(path: Path) -> RawMesh:
             else:
                 counts = (len(positions), len(texcoords))
                 polygons.append((number, [_corner(word, counts) for word in words[1:]]))
+                if len(words) > MOST_CORNERS:
+                    raise MeshError(
+                        f"{path}, line {number}: a face of {len(words) - 1} corners is too much; triangulate "
+                        "the mesh and export it again."
+                    )
+        except MeshError:
+            raise
         except (ValueError, IndexError):
             raise MeshError(
                 f"{path}, line {number}: '{line.strip()[:60]}' is not valid OBJ; export the mesh again."
@@ -111,11 +129,12 @@ def _cut(vertices: np.ndarray, polygons: list[list[tuple[int, int]]]) -> np.ndar
     pieces = [np.zeros((0, 3, 2), dtype=np.int64)]
     for n in sorted({len(polygon) for polygon in polygons if len(polygon) >= 3}):
         table = np.array([polygon for polygon in polygons if len(polygon) == n], dtype=np.int64)
-        convex = is_convex(vertices[table[..., 0]])
-        for i in range(1, n - 1):
-            pieces.append(table[convex][:, [0, i, i + 1]])
-        for corners in table[~convex]:
-            pieces.append(corners[np.array(cut_ears(vertices[corners[:, 0]]))])
+        with np.errstate(all="ignore"):  # coordinates that are no numbers, or too large, are refused later
+            convex = is_convex(vertices[table[..., 0]])
+            for i in range(1, n - 1):
+                pieces.append(table[convex][:, [0, i, i + 1]])
+            for corners in table[~convex]:
+                pieces.append(corners[np.array(cut_ears(vertices[corners[:, 0]]))])
     return np.concatenate(pieces)
 
 
@@ -134,30 +153,55 @@ def cut_ears(points: np.ndarray) -> list[tuple[int, int, int]]:
     """
     edges = np.roll(points, -1, axis=0) - points
     normal = np.cross(points - points[0], edges).sum(axis=0)
-
-    def turn(a: int, b: int, c: int) -> float:
-        return float(np.cross(points[b] - points[a], points[c] - points[b]) @ normal)
-
-    left = list(range(len(points)))
+    left, ring = np.arange(len(points)), _in_plane(points, normal)
     cuts = []
+    k = idle = 0
     while len(left) > 3:
-        for k in range(len(left)):
-            a, b, c = left[k - 1], left[k], left[(k + 1) % len(left)]
-            others = (p for p in left if p not in (a, b, c))
-            if turn(a, b, c) > 0 and not any(
-                turn(a, b, p) >= 0 and turn(b, c, p) >= 0 and turn(c, a, p) >= 0 for p in others
-            ):
-                cuts.append((a, b, c))
-                left.pop(k)
-                break
+        if idle == len(left):  # a whole round without an ear
+            return cuts + [(int(left[0]), int(left[i]), int(left[i + 1])) for i in range(1, len(left) - 1)]
+        k %= len(left)
+        if _is_ear(ring, k):
+            cuts.append((int(left[k - 1]), int(left[k]), int(left[(k + 1) % len(left)])))
+            left, ring = np.delete(left, k), np.delete(ring, k, axis=0)
+            idle = 0
         else:
-            return cuts + [(left[0], left[i], left[i + 1]) for i in range(1, len(left) - 1)]
-    return [*cuts, tuple(left)]
+            # Going on from here, not from the beginning, keeps polygons of thousands of corners cheap.
+            k += 1
+            idle += 1
+    return [*cuts, (int(left[0]), int(left[1]), int(left[2]))]
+
+
+def _in_plane(points: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """[n, 2]: points in the plane across a normal, in which turning left is turning about the normal."""
+    length = np.linalg.norm(normal)
+    if not length > 0:
+        return np.zeros((len(points), 2))
+    normal = normal / length
+    first = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))])
+    first /= np.linalg.norm(first)
+    return points @ np.stack((first, np.cross(normal, first)), axis=1)
+
+
+def _is_ear(ring: np.ndarray, k: int) -> bool:
+    """Whether corner k of a polygon [n, 2] turns left and no other corner lies in its triangle."""
+    corners = [k - 1 if k else len(ring) - 1, k, (k + 1) % len(ring)]
+    start, tip, end = ring[corners]
+
+    def turn(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
+        return (q[0] - p[0]) * (r[..., 1] - q[1]) - (q[1] - p[1]) * (r[..., 0] - q[0])
+
+    if not turn(start, tip, end) > 0:
+        return False
+    inside = (turn(start, tip, ring) >= 0) & (turn(tip, end, ring) >= 0) & (turn(end, start, ring) >= 0)
+    inside[corners] = False
+    return not inside.any()
 
 
 def _read_with_trimesh(path: Path) -> RawMesh:
     """All triangle geometries of the scene, in the scene's coordinates."""
+    total = 0
     try:
+        refuse_impossible_claims(path)
         scene = trimesh.load_scene(path, process=False)
         parts, points = [], []
         for node in scene.graph.nodes_geometry:
@@ -166,7 +210,12 @@ def _read_with_trimesh(path: Path) -> RawMesh:
             vertices = getattr(geometry, "vertices", np.zeros((0, 3)))
             points.append(np.asarray(vertices, dtype=np.float64))
             if len(getattr(geometry, "faces", ())):
+                total += len(geometry.faces)
+                if total > MOST_FACES:
+                    raise MeshError(f"{path} has more than {MOST_FACES:,} faces; simplify the mesh.")
                 parts.append((_transformed(points[-1], matrix), *_faces_and_uvs(geometry, matrix)))
+    except MeshError:
+        raise
     except Exception as error:  # every loader raises its own kinds for a broken file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise MeshError(

@@ -10,7 +10,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from texgen.mesh import MeshError, atomic_path
+from texgen.files import atomic_path
+from texgen.mesh import MeshError
 from texgen.mesh_readers import FORMATS
 from texgen.procedural_meshes import write_shape
 
@@ -30,7 +31,13 @@ def fetch_source(source: str, sha256: str | None, cache_dir: Path | str) -> Path
         return _download(source, sha256, Path(cache_dir))
     if scheme == "file":
         path = Path(rest)
-        if not path.is_file():
+        try:
+            present = path.is_file()
+        except OSError as error:  # e.g. a name that is too long
+            raise MeshError(
+                f"{source[:200]} cannot be opened ({error.strerror}); check the path in the mesh table."
+            ) from error
+        if not present:
             raise MeshError(f"{source}: there is no such file; check the path in the mesh table.")
     elif scheme == "pymeshlab":
         path = _pymeshlab_sample(rest)
@@ -82,7 +89,11 @@ def _verify(path: Path, source: str, sha256: str) -> None:
 def _download(address: str, sha256: str | None, cache: Path) -> Path:
     if not sha256:
         raise MeshError(f"{address} has no SHA-256; give one, so that what is downloaded can be checked.")
-    name = Path(unquote(urlsplit(address).path)).name or "download"
+    try:
+        name = Path(unquote(urlsplit(address).path)).name or "download"
+        address.encode("ascii")
+    except ValueError as error:
+        raise MeshError(f"{address} is no address ({error}); check it in the mesh table.") from error
     target = cache / f"{sha256[:16].lower()}-{name}"
     if target.is_file() and _digest(target) == sha256.lower():
         return target

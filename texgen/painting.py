@@ -6,21 +6,22 @@ differentiable generator of paper 2506.18331; a `Preset` says what differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from diffusers import SchedulerMixin
 from torch import Tensor
 
 from texgen import seeds
 from texgen.backbone import Backbone
-from texgen.conditioning import Crop, control_image, fill_unknown, resize, unzoom, zoom
+from texgen.cameras import Size
+from texgen.conditioning import control_image, fill_unknown, resize, unzoom, zoom
 from texgen.presets import Preset
-from texgen.project import Visibility, gather, scatter_mip
-from texgen.render import GeometryBuffer, shade
+from texgen.project import gather, scatter_mip
 from texgen.sampler import Step, ViewDenoising, denoise, denoise_step, make_scheduler
+from texgen.state import TextureState, View, render_state
 from texgen.trimap import Trimap, hard_trimap, soft_trimap
 
 Progress = Callable[[int, int, int, int], None]
@@ -28,79 +29,29 @@ Progress = Callable[[int, int, int, int], None]
 
 
 class Gradient(Protocol):
-    """How a differentiable painting keeps or rebuilds its graph (see `texgen.finetune.gradients`)."""
+    """How one differentiable painting keeps or rebuilds its graph (`texgen.finetune.differentiation`).
 
-    def wrap(self, step: Step, i: int, steps: int) -> Step: ...
-
-    def checkpoint(self, fn: Callable, *args: Any) -> Any: ...
-
-
-@dataclass(frozen=True, eq=False)
-class TextureState:
-    """What has been painted so far, as textures of side T.
-
-    colour_sum: [3, T, T], weighted sum of colours. weight: [1, T, T] >= 0, the colour is colour_sum / weight.
-    best_cosine: [1, T, T], the best cosine any view had at the texel, -1 where none had.
+    view: paints a view, `run(*inputs)` -> the texture state's tensors, of which only the first carries a
+    gradient where `fixed_geometry`. denoise: runs the sampler of view `index` with `step`, a pure function.
     """
 
-    colour_sum: Tensor
-    weight: Tensor
-    best_cosine: Tensor
+    def view(
+        self,
+        run: Callable[..., tuple[Tensor, ...]],
+        inputs: tuple[Tensor, ...],
+        parameters: Sequence[Tensor],
+        fixed_geometry: bool,
+    ) -> tuple[Tensor, ...]: ...
 
-    @staticmethod
-    def empty(size: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None):
-        """Nothing painted."""
-        blank = torch.zeros(5, size, size, device=device, dtype=dtype)
-        return TextureState(blank[:3], blank[3:4], blank[4:] - 1)
-
-    def colour(self) -> Tensor:
-        """[3, T, T], 0 where nothing is painted."""
-        return self.colour_sum / torch.where(self.weight > 0, self.weight, torch.ones_like(self.weight))
-
-    def detach(self) -> TextureState:
-        """The same values without their history."""
-        return TextureState(self.colour_sum.detach(), self.weight.detach(), self.best_cosine.detach())
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """One camera's geometry, all at the preset's render size.
-
-    index: position in the rig. word: direction word of the prompt. buffer: N = 1. depth: [1, 1, R, R] in
-    [0, 1]. visibility: of the texels, None when the projection does not need it.
-    """
-
-    index: int
-    azimuth: float
-    elevation: float
-    word: str
-    buffer: GeometryBuffer
-    depth: Tensor
-    visibility: Visibility | None
-    crop: Crop
-
-
-def render_state(
-    view: View, state: TextureState, background: tuple[float, float, float], pin_background: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The painted texture as seen in a view: rgb [1, 3, R, R], count and best cosine [1, 1, R, R].
-
-    One texture of six channels serves all. Colour and best cosine are averaged over the painted part of a
-    pixel's footprint only, so that mip-mapping does not mix unpainted black into the border of what is
-    painted. Unpainted surface is black with best cosine -1. The background counts as painted (count 1); its
-    best cosine is 1 when it is pinned, else -1 in the first view and 0 afterwards, which reproduces the
-    released behaviour.
-    """
-    painted = (state.weight > 0).to(state.weight.dtype)
-    channels = [state.colour() * painted, painted, state.weight, state.best_cosine * painted]
-    behind = 1.0 if pin_background else (-1.0 if view.index == 0 else 0.0)
-    seen = shade(view.buffer, torch.cat(channels), (*background, 1.0, 1.0, behind))
-    share = seen[:, 3:4]
-    known = share > 1e-6
-    divisor = torch.where(known, share, torch.ones_like(share))
-    rgb = torch.where(known, seen[:, :3] / divisor, torch.zeros_like(seen[:, :3]))
-    best = torch.where(known, seen[:, 5:6] / divisor, torch.full_like(share, -1.0))
-    return rgb, seen[:, 4:5], best
+    def denoise(
+        self,
+        backbone: Backbone,
+        scheduler: SchedulerMixin,
+        chain: ViewDenoising,
+        latents: Tensor,
+        step: Step,
+        index: int,
+    ) -> Tensor: ...
 
 
 def accumulate(preset: Preset, view: View, state: TextureState, image: Tensor, keep: Tensor) -> TextureState:
@@ -192,7 +143,7 @@ def paint_view(
         trimap = soft_trimap(count, best, cosine, preset.soft_sharpness)
     else:
         trimap = hard_trimap(count, best, cosine)
-    report = _fractions(trimap, view.buffer.mask)
+    report: dict[str, float | bool] = {**trimap_shares(trimap, view.buffer.mask)}
     report["skipped"] = not bool((trimap.generate > 0.5).any())
     if report["skipped"]:
         return state, report
@@ -206,23 +157,18 @@ def paint_view(
     latents = draw(chain.known_latents.shape, rgb, *drawn, "start") * float(scheduler.init_noise_sigma)
 
     def step(backbone, scheduler, chain, latents, i):
-        run = denoise_step if gradient is None else gradient.wrap(denoise_step, i, preset.steps)
-        latents = run(backbone, scheduler, chain, latents, i)
+        latents = denoise_step(backbone, scheduler, chain, latents, i)
         if on_step is not None:
             on_step(i + 1, preset.steps)
         return latents
 
-    latents = denoise(backbone, scheduler, chain, latents, step)
-
-    def finish(latents, rgb, keep, colour_sum, weight, best_cosine):
-        image = unzoom(backbone.decode_latents(latents).clamp(0, 1), view.crop)
-        image = image * (1 - keep) + rgb * keep
-        painted = accumulate(preset, view, TextureState(colour_sum, weight, best_cosine), image, keep)
-        return painted.colour_sum, painted.weight, painted.best_cosine
-
-    arguments = (latents, rgb, trimap.keep, state.colour_sum, state.weight, state.best_cosine)
-    parts = finish(*arguments) if gradient is None else gradient.checkpoint(finish, *arguments)
-    return TextureState(*parts), report
+    if gradient is None:
+        latents = denoise(backbone, scheduler, chain, latents, step)
+    else:
+        latents = gradient.denoise(backbone, scheduler, chain, latents, step, view.index)
+    image = unzoom(backbone.decode_latents(latents).clamp(0, 1), view.crop)
+    image = image * (1 - trimap.keep) + rgb * trimap.keep
+    return accumulate(preset, view, state, image, trimap.keep), report
 
 
 def view_denoising(
@@ -267,8 +213,8 @@ def view_denoising(
     )
 
 
-def pin_mask(known: Tensor, size: int, hard: bool) -> Tensor:
-    """Known pixels [1, 1, S, S] in [0, 1] -> pinned latents [1, 1, size, size].
+def pin_mask(known: Tensor, size: Size, hard: bool) -> Tensor:
+    """Known pixels [1, 1, H, W] in [0, 1] -> pinned latents [1, 1, *size]; one number is a square.
 
     The share of each latent's pixels that are known, or with `hard` 1 where all of them are and 0 elsewhere.
     """
@@ -283,8 +229,8 @@ def draw(shape: tuple[int, ...], like: Tensor, *seed: object) -> Tensor:
     return values.to(like.device, like.dtype)
 
 
-def _fractions(trimap: Trimap, mask: Tensor) -> dict[str, float | bool]:
-    """Shares of the visible surface that are generated, refined and kept."""
+def trimap_shares(trimap: Trimap, mask: Tensor) -> dict[str, float]:
+    """Shares, in [0, 1], of the visible surface (mask [1, 1, R, R]) to "generate", "refine" and "keep"."""
     area = mask.sum().clamp(min=1)
     return {
         name: float((getattr(trimap, name).detach() * mask).sum() / area)

@@ -7,11 +7,28 @@ from typing import Any
 
 from texgen.cameras import RIGS
 from texgen.render import DEPTH_CONVENTIONS
-from texgen.sampler import SCHEDULERS
+from texgen.sampler import BLENDINGS, SCHEDULERS
+from texgen.view_words import WORD_RULES
 
-PROJECTIONS = ("gather", "scatter_mip")
+PROJECTIONS = ("gather", "scatter_mip", "fit_adam", "overwrite4", "face_gather", "gradient_mean")
 ACCUMULATIONS = ("mean", "mean_new", "cosine", "replace")
-FILLS = ("surface", "dilate", "none")
+FILLS = ("surface", "dilate", "mean", "none")
+_CHOICES = {
+    "rig": tuple(RIGS),
+    "distance_unit": ("world", "radius"),
+    "word_rule": tuple(WORD_RULES),
+    "scheduler": tuple(SCHEDULERS),
+    "start": ("noise", "render"),
+    "blending": BLENDINGS,
+    "blend_noise": ("fresh", "fixed"),
+    "refine": ("pinned", "checker"),
+    "show_known": ("always", "never"),
+    "unpainted": ("black", "mean", "checker"),
+    "depth_convention": DEPTH_CONVENTIONS,
+    "projection": PROJECTIONS,
+    "accumulate": ACCUMULATIONS,
+    "fill": FILLS,
+}
 
 
 @dataclass(frozen=True)
@@ -20,17 +37,31 @@ class Preset:
 
     name: stands in file names and in the seeds of the random draws.
     rig: name of the camera list (`texgen.cameras.RIGS`), painted in its order.
-    distance, fov_y: camera distance in world units, vertical field of view in degrees.
+    distance, fov_y: camera distance, vertical field of view in degrees.
+    distance_unit: of the distance: "world", or "radius" of the mesh's bounding sphere around the origin.
+    word_rule: which words stand for the directions of views (`texgen.view_words`).
     image_size: side of the images that the diffusion model makes.
     render_size: side at which the mesh is rendered for conditioning and projected from; a multiple of
         image_size antialiases what the model is shown.
     texture_size: side of the texture.
-    scheduler, steps, eta: "ddim" or "unipc"; number of denoising steps; DDIM's noise (0 none, 1 ancestral).
+    scheduler, steps, eta: "ddim", "unipc" or "pndm"; number of denoising steps; DDIM's noise (0 none, 1
+        ancestral).
+    start, strength: chains start from noise, or from the render noised to the level of their first step; the
+        share of the steps that run.
+    same_noise: all views start from the same noise (programs that set their seed again for each).
+    blending, blend_noise: when pinned regions are replaced (`texgen.sampler.ViewDenoising`), and whether by
+        fresh noise in each step or by one fixed draw.
     guidance_scale: classifier-free guidance; 1 evaluates no unconditional half.
     refine_strength: fraction of the steps during which refine regions are pinned to what is painted; 0
         regenerates them from noise.
+    refine: how: "pinned" (InTeX), or "checker" (TEXTure: every other square of them is).
+    window, window_role: first and last step, inclusive, at which another model predicts in views after the
+        first: the ControlNet of this role, or the inpainting UNet for "unet" (TEXTure). Empty = none.
     depth_convention: how depth becomes an image (`texgen.render.depth_map`).
-    control_role, control_scale: which ControlNet of the backbone, and its strength.
+    control_role, control_scale: which ControlNet of the backbone, and its strength; "" = none.
+    also_controls: further ControlNets and their strengths, as a mapping or as pairs.
+    show_known: whether a control image with colours shows what is known, or, "never", nothing of it, so that
+        a depth-aware inpainting net serves as a plain depth net.
     prompt_template: with {prompt} and {view} (front, side, back, top or bottom).
     negative_prompt: text of the unconditional half.
     background: colour [3] in [0, 1] behind the object.
@@ -44,8 +75,14 @@ class Preset:
         share of its pixels that are known, which lets the background eat thin parts at low resolutions.
     fill_before_encoding: before encoding, unpainted surface takes smoothly continued colours of its
         surroundings; False = it is black, as released, and darkens the latents beside it.
+    unpainted: what unpainted surface shows in renders: "black", the "mean" of what is painted (TEXTure) or a
+        grey "checker" (Text2Tex).
     sample_posterior: encode to a sample of the autoencoder's posterior, not its mode (AutoencoderKL).
-    projection: "gather" (every visible texel samples the image) or "scatter_mip" (InTeX's splats).
+    projection: "gather" (every visible texel samples the image), "scatter_mip" (InTeX's splats), "fit_adam"
+        (TEXTure: optimise texels until the render fits), "overwrite4" (Text2Tex: each pixel sets its four
+        texels), "face_gather" (Paint3D: gather on every face of which a pixel is seen) or "gradient_mean"
+        (SyncMVD: mean of the pixels on a texel).
+    adam_steps, adam_rate: of "fit_adam".
     accumulate: what a view does to the texture.
         "mean": running mean over all views that see a texel, keep regions included (as released);
         "mean_new": running mean, but keep regions are left alone;
@@ -55,7 +92,7 @@ class Preset:
     min_cosine: surface seen at a smaller cosine is not painted from that view (0 = as released).
     fill: what happens to texels that no view painted: "surface" (nearest painted point of the surface, then
         padding around the charts), "dilate" (InTeX: nearest painted texel within 0.2 of the texture's side,
-        the rest stays black), "none".
+        the rest stays black), "mean" (TEXTure: the mean painted colour), "none".
     soft_sharpness: slope of the soft trimap in training.
     """
 
@@ -63,6 +100,8 @@ class Preset:
     rig: str
     distance: float = 2.5
     fov_y: float = 50.0
+    distance_unit: str = "world"
+    word_rule: str = "intex"
     image_size: int = 512
     render_size: int = 1024
     texture_size: int = 1024
@@ -70,10 +109,20 @@ class Preset:
     steps: int = 10
     eta: float = 1.0
     guidance_scale: float = 7.5
+    start: str = "noise"
+    strength: float = 1.0
+    same_noise: bool = False
+    blending: str = "before"
+    blend_noise: str = "fresh"
     refine_strength: float = 0.0
+    refine: str = "pinned"
+    window: tuple[int, ...] = ()
+    window_role: str = "unet"
     depth_convention: str = "disparity-global"
     control_role: str = "depth_inpaint"
     control_scale: float = 1.0
+    also_controls: tuple[tuple[str, float], ...] = ()
+    show_known: str = "always"
     prompt_template: str = "masterpiece, high quality, {prompt}, {view} view"
     negative_prompt: str = "bad quality, worst quality, shadows"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -83,8 +132,11 @@ class Preset:
     known_threshold: float = 0.5
     hard_pins: bool = False
     fill_before_encoding: bool = True
+    unpainted: str = "black"
     sample_posterior: bool = True
     projection: str = "gather"
+    adam_steps: int = 200
+    adam_rate: float = 0.01
     accumulate: str = "mean"
     cosine_power: float = 4.0
     min_cosine: float = 0.0
@@ -93,26 +145,20 @@ class Preset:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "background", tuple(float(value) for value in self.background))
-        choices = {
-            "rig": tuple(RIGS),
-            "scheduler": tuple(SCHEDULERS),
-            "depth_convention": DEPTH_CONVENTIONS,
-            "projection": PROJECTIONS,
-            "accumulate": ACCUMULATIONS,
-            "fill": FILLS,
-        }
-        for field, allowed in choices.items():
+        object.__setattr__(self, "window", tuple(self.window))
+        object.__setattr__(self, "also_controls", tuple(sorted(dict(self.also_controls).items())))
+        for field, allowed in _CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise ValueError(
                     f"Preset {self.name!r}: {field} is {getattr(self, field)!r}; "
                     f"it must be one of {', '.join(allowed)}."
                 )
-        for field in ("image_size", "render_size", "texture_size", "steps"):
+        for field in ("image_size", "render_size", "texture_size", "steps", "adam_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(
                     f"Preset {self.name!r}: {field} is {getattr(self, field)}; it must be positive."
                 )
-        for field in ("refine_strength", "min_cosine", "known_threshold", "eta"):
+        for field in ("refine_strength", "min_cosine", "known_threshold", "eta", "strength"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(
                     f"Preset {self.name!r}: {field} is {getattr(self, field)}; it must be from 0 to 1."
@@ -120,6 +166,10 @@ class Preset:
         if len(self.background) != 3 or not all(0 <= value <= 1 for value in self.background):
             raise ValueError(
                 f"Preset {self.name!r}: background is {self.background}; it must be three values from 0 to 1."
+            )
+        if len(self.window) not in (0, 2):
+            raise ValueError(
+                f"Preset {self.name!r}: window is {list(self.window)}; give a first and a last step."
             )
         if "{prompt}" not in self.prompt_template:
             raise ValueError(f"Preset {self.name!r}: prompt_template lacks {{prompt}}.")

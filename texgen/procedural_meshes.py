@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from texgen.mesh import MeshError, atomic_path
+from texgen.files import atomic_path
+from texgen.mesh import MeshError
 
 Shape = tuple[np.ndarray, np.ndarray]
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texgen.atlas import Atlas
-from texgen.cameras import Cameras, clip_from_world, eye, transform
+from texgen.cameras import Cameras, Size, clip_from_world, eye, image_size, transform
 from texgen.mesh import Mesh
 from texgen.rasterize import first_hits
 from texgen.render import GeometryBuffer
@@ -41,7 +41,7 @@ def texel_visibility(
     mesh: Mesh,
     atlas: Atlas,
     camera: Cameras,
-    size: int | tuple[int, int],
+    size: Size,
     min_cosine: float = 0.0,
     epsilon: float = 1e-4,
 ) -> Visibility:
@@ -59,7 +59,7 @@ def texel_visibility(
     """
     if len(camera) != 1:
         raise ValueError(f"texel_visibility takes exactly one camera and got {len(camera)}; pass rig[i].")
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = image_size(size)
     points = atlas.position.reshape(-1, 3)
     camera = camera.to(points.device, points.dtype)
     clip = transform(points, clip_from_world(camera, aspect=width / height))[0]

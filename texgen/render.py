@@ -14,7 +14,7 @@ from texgen.mesh import Mesh
 from texgen.rasterize import visible_faces
 from texgen.texture import sample
 
-DEPTH_CONVENTIONS = ("disparity-global", "disparity-view", "linear-0.5-1")
+DEPTH_CONVENTIONS = ("disparity-global", "disparity-view", "linear-0.5-1", "linear-50-255")
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +148,15 @@ def render(
 
 def depth_map(mesh: Mesh, cameras: Cameras, buffer: GeometryBuffer, convention: str) -> Tensor:
     """The depth image [N, 1, H, W] in [0, 1] that a depth ControlNet reads: near is bright, the background is
-    0.
+    0 but for the last convention.
 
     convention:
     - "disparity-global": 1 / depth, 0 to 1 between the farthest and the nearest of all vertices, seen or not
     (InTeX); - "disparity-view": the same between the farthest and the nearest visible pixel (as MiDaS-like
     estimators give); - "linear-0.5-1": depth, from 1 at the nearest visible pixel to 0.5 at the farthest
-    (TEXTure). Every view is scaled by itself. A view of constant depth is 1 where something is seen.
+    (TEXTure); - "linear-50-255": depth, from 255 at the nearest visible pixel to 50 at the farthest, over a
+    background of 10, all of 255 (Text2Tex). Every view is scaled by itself. A view of constant depth is 1
+    where something is seen.
     Raises ValueError for another convention.
     """
     if convention not in DEPTH_CONVENTIONS:
@@ -163,7 +165,7 @@ def depth_map(mesh: Mesh, cameras: Cameras, buffer: GeometryBuffer, convention: 
         )
     seen = buffer.mask[:, 0] > 0
     value = buffer.depth.masked_fill(~seen, 1.0)
-    value = -value if convention == "linear-0.5-1" else 1.0 / value
+    value = -value if convention.startswith("linear") else 1.0 / value
     if convention == "disparity-global":
         cameras = cameras.to(mesh.vertices.device, mesh.vertices.dtype)
         ends = 1.0 / transform(mesh.vertices, clip_from_world(cameras))[..., 3].clamp(min=cameras.near)
@@ -179,4 +181,7 @@ def depth_map(mesh: Mesh, cameras: Cameras, buffer: GeometryBuffer, convention: 
     scaled = torch.where(usable, scaled, torch.ones_like(scaled)).clamp(0, 1)
     if convention == "linear-0.5-1":
         scaled = 0.5 + 0.5 * scaled
-    return torch.where(seen, scaled, torch.zeros_like(scaled))[:, None]
+    background = 0.0
+    if convention == "linear-50-255":
+        scaled, background = (50 + 205 * scaled) / 255, 10 / 255
+    return torch.where(seen, scaled, torch.full_like(scaled, background))[:, None]

@@ -9,12 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from diffusers import DDIMScheduler, SchedulerMixin, UniPCMultistepScheduler
+from diffusers import DDIMScheduler, PNDMScheduler, SchedulerMixin, UniPCMultistepScheduler
 from torch import Tensor
 
-from texgen.backbone import Backbone
+from texgen.backbone import Backbone, Control
 
-SCHEDULERS: dict[str, type[SchedulerMixin]] = {"ddim": DDIMScheduler, "unipc": UniPCMultistepScheduler}
+SCHEDULERS: dict[str, type[SchedulerMixin]] = {
+    "ddim": DDIMScheduler,
+    "unipc": UniPCMultistepScheduler,
+    "pndm": PNDMScheduler,
+}
+BLENDINGS = ("before", "after", "after_next")
+
+
+@dataclass(frozen=True, eq=False)
+class Alternation:
+    """Steps first to last, inclusive, at which another model predicts, without blending (TEXTure).
+
+    Either a ControlNet (`control`, `role`) or the inpainting UNet (`inpainting`: [B, 5, h, w], see
+    `Backbone.predict`).
+    """
+
+    first: int
+    last: int
+    control: Tensor | None = None
+    role: str | None = None
+    inpainting: Tensor | None = None
+
+    def holds(self, i: int) -> bool:
+        """Whether step i is one of its steps."""
+        return self.first <= i <= self.last
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +50,10 @@ class ViewDenoising:
     pin_early, pin_late: [B, 1, h, w] in [0, 1], 1 = pinned; early holds at the steps i < switch_step.
     blend_noise, variance_noise: [S, B, 4, h, w], one standard normal draw per step, for re-noising the known
     latents and for the sampler itself (used when eta > 0). eta: 0 = deterministic DDIM, 1 = ancestral.
+    also: further ControlNets. blending: when pinned regions are replaced, and at which noise level: "before"
+    each step at the step's own level (InTeX, TEXTure); "after" each step, one training time step below it
+    (Text2Tex); "after_next" each step, at the level of the next one, clean after the last (diffusers'
+    inpainting pipelines, Paint3D). alternation: steps at which another model predicts.
     """
 
     text: Tensor
@@ -40,14 +68,19 @@ class ViewDenoising:
     guidance_scale: float
     eta: float
     control_scale: float = 1.0
+    also: tuple[Control, ...] = ()
+    blending: str = "before"
+    alternation: Alternation | None = None
 
 
 def make_scheduler(config: Mapping[str, object], name: str, steps: int) -> SchedulerMixin:
     """A scheduler with `steps` time steps set, from the contents of a model's scheduler file.
 
-    name: "ddim" or "unipc". Both read the noise schedule, the prediction type and the spacing from the file.
-    UniPC carries state from step to step: make a new one for every chain. Latents are never clipped, as the
-    image-space default of DDIM would do where the file does not mention it.
+    name: "ddim", "unipc" or "pndm" (linear multistep without Runge-Kutta steps, as TEXTure uses it; its list
+    holds one time step twice and is one longer than `steps`). All read the noise schedule, the prediction
+    type and the spacing from the file. UniPC and PNDM carry state from step to step: make new ones for every
+    chain. Latents are never clipped, as the image-space default of DDIM would do where the file does not
+    mention it.
     """
     if name not in SCHEDULERS:
         raise ValueError(f"There is no scheduler {name!r}; choose one of {', '.join(SCHEDULERS)}.")
@@ -56,6 +89,13 @@ def make_scheduler(config: Mapping[str, object], name: str, steps: int) -> Sched
     config = dict(config)
     if name == "ddim":
         config.setdefault("clip_sample", False)
+    if name == "pndm":
+        if config.get("rescale_betas_zero_snr"):
+            raise ValueError(
+                'The scheduler "pndm" divides by the signal, which is zero at the first step of this model '
+                '(rescale_betas_zero_snr); use scheduler="ddim".'
+            )
+        config["skip_prk_steps"] = True
     scheduler = SCHEDULERS[name].from_config(config)
     if config.get("rescale_betas_zero_snr") and scheduler.config.prediction_type == "epsilon":
         raise ValueError(
@@ -74,17 +114,52 @@ def is_pure(scheduler: SchedulerMixin) -> bool:
 def ddim_step(
     scheduler: DDIMScheduler, prediction: Tensor, i: int, latents: Tensor, eta: float, noise: Tensor
 ) -> Tensor:
-    """One DDIM update from time step i to i + 1 of the scheduler's list (Song et al. 2021, eq. 12 and 16).
+    """One DDIM update from time step i to i + 1 of the scheduler's list: a draw from `ddim_transition`."""
+    mean, spread = ddim_transition(scheduler, prediction, i, latents, eta)
+    return mean + spread * noise
 
-    Written out rather than left to `scheduler.step` for two reasons. With zero terminal signal and eta = 1
-    the variance left for the direction is 0 in exact arithmetic, and the library's float32 difference falls
-    below 0 at some step counts (10 and 20 among them), which gives NaN. And with trailing spacing the library
-    steps back by the rounded mean stride, not to the next time step of the list. Elsewhere both agree.
+
+def ddim_transition(
+    scheduler: DDIMScheduler, prediction: Tensor, i: int, latents: Tensor, eta: float
+) -> tuple[Tensor, float]:
+    """Mean and standard deviation of the latents at step i + 1 given those at step i.
+
+    Song et al. 2021, eq. 12 and 16. Written out rather than left to `scheduler.step` for two reasons. With
+    zero terminal signal and eta = 1 the variance left for the direction is 0 in exact arithmetic, and the
+    library's float32 difference falls below 0 at some step counts (10 and 20 among them), which gives NaN.
+    And with trailing spacing the library steps back by the rounded mean stride, not to the next time step of
+    the list. Elsewhere both agree.
     """
-    times = scheduler.timesteps.tolist()
-    alpha = float(scheduler.alphas_cumprod[times[i]])
-    last = i + 1 == len(times)
-    alpha_next = float(scheduler.final_alpha_cumprod if last else scheduler.alphas_cumprod[times[i + 1]])
+    original, direction = split_prediction(scheduler, prediction, i, latents)
+    return ddim_posterior(scheduler, original, direction, i, eta)
+
+
+def ddim_posterior(
+    scheduler: DDIMScheduler, original: Tensor, direction: Tensor, i: int, eta: float
+) -> tuple[Tensor, float]:
+    """The same from the clean latents and the noise at step i; of any shape, textures too.
+
+    With eta = 1 it is DDPM's posterior q(z_{t-1} | z_t, z_0), and, up to a scaling of latents by the signal,
+    the step of Euler ancestral.
+    """
+    alpha, alpha_next = signal_level(scheduler, i), signal_level(scheduler, i + 1)
+    spread = eta * (max((1 - alpha_next) / (1 - alpha) * (1 - alpha / alpha_next), 0.0)) ** 0.5
+    straight = max(1 - alpha_next - spread**2, 0.0) ** 0.5
+    return alpha_next**0.5 * original + straight * direction, spread
+
+
+def signal_level(scheduler: SchedulerMixin, i: int) -> float:
+    """alpha-bar at step i of the scheduler's list; i = number of steps: that of finished latents."""
+    if i == len(scheduler.timesteps):
+        return float(scheduler.final_alpha_cumprod)
+    return float(scheduler.alphas_cumprod[int(scheduler.timesteps[i])])
+
+
+def split_prediction(
+    scheduler: SchedulerMixin, prediction: Tensor, i: int, latents: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(clean latents, noise) that the network's output at step i stands for."""
+    alpha = signal_level(scheduler, i)
     signal, sigma = alpha**0.5, (1 - alpha) ** 0.5
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
@@ -98,9 +173,7 @@ def ddim_step(
     if scheduler.config.clip_sample:
         limit = scheduler.config.clip_sample_range
         original = original.clamp(-limit, limit)
-    spread = eta * (max((1 - alpha_next) / (1 - alpha) * (1 - alpha / alpha_next), 0.0)) ** 0.5
-    straight = max(1 - alpha_next - spread**2, 0.0) ** 0.5
-    return alpha_next**0.5 * original + straight * direction + spread * noise
+    return original, direction
 
 
 def add_noise(scheduler: SchedulerMixin, latents: Tensor, noise: Tensor, i: int) -> Tensor:
@@ -109,14 +182,27 @@ def add_noise(scheduler: SchedulerMixin, latents: Tensor, noise: Tensor, i: int)
     Taken from the training schedule rather than from `scheduler.add_noise`, whose meaning in UniPC depends on
     how far the scheduler has stepped.
     """
-    alpha = float(scheduler.alphas_cumprod[int(scheduler.timesteps[i])])
+    return noised(scheduler, latents, noise, int(scheduler.timesteps[i]))
+
+
+def noised(scheduler: SchedulerMixin, latents: Tensor, noise: Tensor, t: int) -> Tensor:
+    """Latents noised to the training time step t."""
+    alpha = float(scheduler.alphas_cumprod[t])
     return alpha**0.5 * latents + (1 - alpha) ** 0.5 * noise
 
 
 def blend(scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor, i: int) -> Tensor:
-    """Replace pinned regions by the known latents, freshly noised to the level of step i (InTeX)."""
+    """Replace pinned regions by the known latents, noised to the level that `chain.blending` names."""
     pin = chain.pin_early if i < chain.switch_step else chain.pin_late
-    known = add_noise(scheduler, chain.known_latents, chain.blend_noise[i], i)
+    noise = chain.blend_noise[i]
+    if chain.blending == "before":
+        known = add_noise(scheduler, chain.known_latents, noise, i)
+    elif chain.blending == "after":
+        known = noised(scheduler, chain.known_latents, noise, max(int(scheduler.timesteps[i]) - 1, 0))
+    elif i + 1 < len(scheduler.timesteps):
+        known = add_noise(scheduler, chain.known_latents, noise, i + 1)
+    else:
+        known = chain.known_latents
     return latents * (1 - pin) + known * pin
 
 
@@ -125,16 +211,64 @@ def denoise_step(
 ) -> Tensor:
     """Latents [B, 4, h, w] at time step i of the scheduler -> at step i + 1.
 
-    Blend, predict, update. Pure for DDIM; UniPC advances its own state.
+    Blend, predict, update, or predict, update, blend: as the chain says. Pure for DDIM; the others advance
+    their own state.
+    """
+    if is_pure(scheduler):
+        mean, spread = transition(backbone, scheduler, chain, latents, i)
+        latents = mean + spread * chain.variance_noise[i]
+    else:
+        latents, prediction = predict_step(backbone, scheduler, chain, latents, i)
+        latents = scheduler.step(prediction, scheduler.timesteps[i], latents).prev_sample
+    if chain.blending == "before" or _alternates(chain, i):
+        return latents
+    return blend(scheduler, chain, latents, i)
+
+
+def _alternates(chain: ViewDenoising, i: int) -> bool:
+    return chain.alternation is not None and chain.alternation.holds(i)
+
+
+def transition(
+    backbone: Backbone, scheduler: DDIMScheduler, chain: ViewDenoising, latents: Tensor, i: int
+) -> tuple[Tensor, float]:
+    """Mean and standard deviation of a DDIM chain's latents at step i + 1 given its latents at step i."""
+    latents, prediction = predict_step(backbone, scheduler, chain, latents, i)
+    return ddim_transition(scheduler, prediction, i, latents, chain.eta)
+
+
+def predict_step(
+    backbone: Backbone, scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor, i: int
+) -> tuple[Tensor, Tensor]:
+    """Latents as the network sees them at step i, blended where the chain blends before, and its guided
+    output for them.
     """
     t = scheduler.timesteps[i]
-    latents = blend(scheduler, chain, latents, i)
+    if _alternates(chain, i):
+        other = chain.alternation
+        return latents, backbone.predict(
+            latents,
+            t,
+            chain.text,
+            other.control,
+            other.role,
+            chain.guidance_scale,
+            chain.control_scale,
+            inpainting=other.inpainting,
+        )
+    if chain.blending == "before":
+        latents = blend(scheduler, chain, latents, i)
     prediction = backbone.predict(
-        latents, t, chain.text, chain.control, chain.role, chain.guidance_scale, chain.control_scale
+        latents,
+        t,
+        chain.text,
+        chain.control,
+        chain.role,
+        chain.guidance_scale,
+        chain.control_scale,
+        chain.also,
     )
-    if is_pure(scheduler):
-        return ddim_step(scheduler, prediction, i, latents, chain.eta, chain.variance_noise[i])
-    return scheduler.step(prediction, t, latents).prev_sample
+    return latents, prediction
 
 
 Step = Callable[[Backbone, SchedulerMixin, ViewDenoising, Tensor, int], Tensor]
@@ -146,12 +280,21 @@ def denoise(
     chain: ViewDenoising,
     latents: Tensor,
     step: Step = denoise_step,
+    first: int = 0,
 ) -> Tensor:
-    """Run all steps from pure noise [B, 4, h, w]; `step` has the signature of `denoise_step`.
+    """Run the steps from `first` on, from latents [B, 4, h, w] at its noise level (pure noise for 0).
 
-    The result is not blended once more: pinned regions are as the last step left them, near the known
-    latents.
+    `step` has the signature of `denoise_step`. With blending "before" the result is not blended once more:
+    pinned regions are as the last step left them, near the known latents.
     """
-    for i in range(len(scheduler.timesteps)):
+    for i in range(first, len(scheduler.timesteps)):
         latents = step(backbone, scheduler, chain, latents, i)
     return latents
+
+
+def first_step(steps: int, strength: float) -> int:
+    """The step at which an image-to-image chain of some strength in (0, 1] begins.
+
+    The last round(steps * strength) of them run, at least one.
+    """
+    return min(steps - round(steps * strength), steps - 1)

@@ -93,7 +93,7 @@ def uv_problem(
 
 
 def chart_labels(uv_faces: np.ndarray) -> np.ndarray:
-    """[F] int: which chart each face belongs to. Faces that share a uv corner are in one chart."""
+    """[F] int64: number of the chart of each face, from 0. Faces that share a uv corner are in one chart."""
     corners = int(uv_faces.max()) + 1
     ends = np.concatenate((uv_faces[:, [0, 1]], uv_faces[:, [1, 2]]))
     graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(corners, corners))

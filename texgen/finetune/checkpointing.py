@@ -15,19 +15,31 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-FORMAT = 1
+from texgen.files import atomic_path
+
+FORMAT = 2
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or that belongs to another run."""
 
 
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The weights with the highest held-out reward: after which step, its reward, copies of the weights."""
+
+    step: int
+    reward: float
+    parameters: list[Tensor]
+
+
 @dataclass(frozen=True)
 class Resumed:
-    """Where a run continues: steps done and the rows of its history."""
+    """Where a run continues: steps done, the rows of its history, and the best weights so far."""
 
     step: int
     rows: list[dict[str, Any]]
+    best: Best | None = None
 
 
 def save_checkpoint(
@@ -37,13 +49,12 @@ def save_checkpoint(
     parameters: Sequence[Parameter],
     optimizer: torch.optim.Optimizer,
     rows: list[dict[str, Any]],
+    best: Best | None = None,
 ) -> None:
     """Writes the state after `step` steps, atomically: a kill leaves the earlier checkpoint whole.
 
     identity: text that is equal for runs whose steps are equal; checked when resuming.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
         "identity": identity,
@@ -53,13 +64,12 @@ def save_checkpoint(
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "history": json.dumps(rows),
+        "best": None if best is None else (best.step, best.reward, [each.cpu() for each in best.parameters]),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
         torch.save(state, stream)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def load_checkpoint(
@@ -96,7 +106,8 @@ def load_checkpoint(
     torch.set_rng_state(state["rng"])
     if state["cuda_rng"] and len(state["cuda_rng"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda_rng"])
-    return Resumed(state["step"], json.loads(state["history"]))
+    best = None if state["best"] is None else Best(*state["best"])
+    return Resumed(state["step"], json.loads(state["history"]), best)
 
 
 def _difference(stored: str, current: str) -> str:

@@ -6,55 +6,107 @@ strategy's choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor
 
+from texgen.finetune.algorithms import (
+    Outcome,
+    Painter,
+    Reward,
+    Sample,
+    add_gradient,
+    divergence,
+    divergence_step,
+    drawn_reward,
+    noisy_steps,
+)
+from texgen.finetune.differentiation import Recording
+from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.gradients import Strategy
-
-if TYPE_CHECKING:
-    from texgen.mesh import Mesh
-
-
-class Painter(Protocol):
-    """The part of `TexGen` that training uses."""
-
-    def paint(self, mesh: Mesh, prompt: str, seed: int, **options: Any) -> tuple[Tensor, Tensor]: ...
-
-
-class Item(Protocol):
-    """One training example; rewards may ask it for more, such as `geometry`."""
-
-    mesh: Mesh
-    prompt: str
-
-
-Reward = Callable[[Tensor, Tensor, Any], Tensor]  # (texture [3, T, T], painted [1, T, T], item) -> scalar
 
 
 @dataclass(frozen=True)
 class Direct:
-    """loss = -r, or with a target the hinge relu(target - r): beyond the target nothing is gained."""
+    """loss = -r, or with a target the hinge relu(target - r); plus kl_weight * KL to the untuned model.
+
+    detach_conditioning: cut the derivative of later views with respect to earlier colours where they enter
+    the diffusion model (the released code cuts it); False takes the whole derivative. The KL is that of one
+    drawn step per view (`divergence`), at the latents that the painting passed through.
+    """
 
     reward: Reward
     gradient: Strategy
     target: float | None = None
+    kl_weight: float = 0.0
+    detach_conditioning: bool = True
 
     name = "direct"
+    learns_cameras = True
+    needs_noise = False
 
-    def loss(
-        self, method: Painter, item: Item, seed: int, views: Sequence[int] | None
-    ) -> tuple[Tensor, Tensor]:
-        """Paints one item with gradient: scalars (loss, reward); views None = all views of the method."""
-        texture, painted = method.paint(
-            item.mesh, item.prompt, seed, views=views, gradient=self.gradient, soft=True
-        )
-        reward = self.reward(texture, painted, item)
-        return direct_loss(reward, self.target), reward.detach()
+    @property
+    def evaluations(self) -> Evaluations:
+        return self.gradient.evaluations
+
+    def accumulate(self, painter: Painter, sample: Sample) -> Outcome:
+        """Adds the gradient of one sample; its loss, reward and divergence."""
+        used = []
+
+        def paint(gradient):
+            gradient.keep_records = self.kl_weight > 0
+            used.append(gradient)
+            return sample.paint(painter, gradient, self.detach_conditioning)
+
+        rewards, losses = [], []
+        textures = self.gradient.textures
+        judge = drawn_reward(self.reward, (sample.seed, "jitter"))
+        for texture, painted in self.gradient.paintings(paint, sample.seed):
+            reward = judge(texture, painted, sample.item)
+            losses.append(add_gradient(direct_loss(reward, self.target), sample.share / textures))
+            rewards.append(float(reward.detach()))
+        loss, kl = sum(losses) / textures, None
+        if self.kl_weight > 0:
+            kl = self._pull(painter, sample, used)
+            loss += self.kl_weight * kl
+        return Outcome(loss, sum(rewards) / textures, kl)
+
+    def _pull(self, painter: Painter, sample: Sample, used: list) -> float:
+        """Adds the gradient of the divergence, view by view; returns its mean."""
+        records = used[0].views
+        total = 0.0
+        for index, record in records.items():
+            i = divergence_step(record, sample.seed, index)
+            value = divergence(painter.backbone, record, i, self.evaluations)
+            share = sample.share * self.kl_weight / len(records)
+            total += add_gradient(value, share, "divergence from the untuned model")
+        return total / max(len(records), 1)
 
 
 def direct_loss(reward: Tensor, target: float | None = None) -> Tensor:
     """-r without a target, else max(target - r, 0)."""
     return -reward if target is None else (target - reward).clamp_min(0.0)
+
+
+def measured_divergence(painter: Painter, sample: Sample) -> tuple[Tensor, Tensor, float | None]:
+    """Texture, coverage and mean divergence over the views of one painting without gradient.
+
+    The divergence is None where no step has noise (chains of one step).
+    """
+    recording = Recording(Evaluations())
+    with torch.no_grad():
+        texture, painted = painter.paint(
+            sample.item.mesh,
+            sample.item.prompt,
+            sample.seed,
+            views=sample.views,
+            cameras=sample.cameras,
+            gradient=recording,
+        )
+        values = [
+            float(divergence(painter.backbone, record, divergence_step(record, sample.seed, index)))
+            for index, record in recording.views.items()
+            if noisy_steps(record.scheduler)
+        ]
+    return texture, painted, sum(values) / len(values) if values else None

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import resource
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
+from texgen.files import write_text
 
 FIELDS = (
     "step",  # 1 .. steps; 0 = before training
     "reward",  # mean over the step's items, to be maximised; null at step 0
     "heldout_reward",  # mean over the held-out items after the step; null where not measured
+    "heldout_kl",  # divergence from the untuned model on them, per latent number and transition
+    "heldout_scores",  # other scores of their textures, by name; null where not measured
     "loss",
+    "kl",  # divergence during the step; null where the loss has none
     "grad_norm",  # before clipping
     "seconds",  # of this step, held-out measurement excluded
     "peak_memory_bytes",  # device memory on CUDA, else resident memory of the process
     "items",  # what the step trained on, "mesh--prompt"
     "seeds",  # noise seed of each item
     "evaluations",  # denoiser calls of the step: forward, recompute, backward
+    "details",  # what only one algorithm or setting has, such as camera angles; null where there is nothing
 )
 
 
@@ -35,7 +37,6 @@ class History:
         """Starts the file anew with the given rows (those of a checkpoint when a run is resumed)."""
         self.path = Path(path)
         self.rows = list(rows)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, "".join(_line(row) for row in self.rows))
 
     def append(self, row: dict[str, Any]) -> None:
@@ -57,21 +58,6 @@ def read_history(path: str | Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number}: not a JSON object ({error.msg}).") from None
     return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes to a temporary name in the same folder, then renames."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Largest memory so far: allocated on the device for CUDA, resident in this process otherwise."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kibibytes
 
 
 class Progress:
@@ -106,6 +92,8 @@ class Progress:
             parts.append(f"reward {row['reward']:.4f}")
         if row["heldout_reward"] is not None:
             parts.append(f"held-out {row['heldout_reward']:.4f}")
+        if row["kl"] is not None or row["heldout_kl"] is not None:
+            parts.append(f"KL {row['kl'] if row['kl'] is not None else row['heldout_kl']:.2g}")
         if row["grad_norm"] is not None:
             parts.append(f"|grad| {row['grad_norm']:.3g}")
         if row["step"] > 0:

@@ -9,26 +9,45 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
-from texgen.cameras import RIGS
-from texgen.finetune.checkpointing import load_checkpoint, save_checkpoint
-from texgen.finetune.direct import Direct, Item, Reward
-from texgen.finetune.gradients import LastK, Strategy
-from texgen.finetune.history import History, Progress, peak_memory_bytes
+from texgen.cameras import Cameras
+from texgen.errors import PlainError
+from texgen.finetune.algorithms import Item, NotFiniteError, Outcome, Painter, Reward, Sample
+from texgen.finetune.checkpointing import Best, load_checkpoint, save_checkpoint
+from texgen.finetune.direct import measured_divergence
+from texgen.finetune.evaluations import Evaluations
+from texgen.finetune.history import History, Progress
+from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
+from texgen.finetune.settings import TrainSettings
+from texgen.measured import peak_memory_bytes
 from texgen.mesh import Mesh
 from texgen.pipeline import TexGen
 from texgen.seeds import generator, stable_seed
 
 
-class TrainingError(RuntimeError):
+class TrainingError(PlainError):
     """Training cannot start or go on; the message says at which step and what to change."""
+
+
+class Algorithm(Protocol):
+    """See `texgen.finetune.algorithms`. needs_noise: works on transitions with noise, so eta must be
+    positive."""
+
+    name: str
+    learns_cameras: bool
+    needs_noise: bool
+    reward: Reward
+
+    @property
+    def evaluations(self) -> Evaluations: ...
+
+    def accumulate(self, painter: Painter, sample: Sample) -> Outcome: ...
 
 
 @dataclass(frozen=True)
@@ -41,95 +60,71 @@ class TrainingItem:
 
     @property
     def name(self) -> str:
-        return f"{self.mesh.name}--{self.prompt}"
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """What a run does; everything but `steps` and the two intervals decides the numbers of each step."""
-
-    steps: int = 60  # optimiser steps
-    learning_rate: float = 3e-4
-    weight_decay: float = 1e-4
-    grad_clip: float | None = 1.0  # largest norm of the gradient over all LoRA weights; None = no limit
-    accumulate: int = 1  # items per optimiser step
-    seed: int = 0
-    holdout_every: int = (
-        10  # steps between held-out measurements (also before the first and after the last); 0 = never
-    )
-    checkpoint_every: int = 10  # steps between checkpoints
-    gradient: Strategy = field(default_factory=LastK)
-    views_per_step: int | None = None  # None = all views of the rig, else a random subset, in the rig's order
-    target: float | None = None  # hinge: rewards above it are not pushed further
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"training settings: {name} is {getattr(self, name)}; it must be at least 1."
-                )
-        if not self.learning_rate > 0:
-            raise ValueError(
-                f"training settings: learning_rate is {self.learning_rate}; it must be positive."
-            )
-        if self.views_per_step is not None and self.views_per_step < 1:
-            raise ValueError("training settings: views_per_step must be at least 1, or None for all views.")
+        return item_name(self)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Summary of a run: steps done, rows of the history, seconds of this process."""
+    """Summary of a run: steps done, the step whose adapter was saved, rows of the history, seconds of this
+    process."""
 
     steps: int
+    saved_step: int
     rows: list[dict[str, Any]]
     seconds: float
 
 
 class Trainer:
-    """Tunes the LoRA weights of `method.backbone` to raise `reward(texture, painted, item)`.
+    """Tunes the LoRA weights of `method.backbone` to raise the algorithm's reward.
 
     items: what is trained on, each seen once per epoch in a new order; heldout: items only measured, always
-    with the same noise. checkpoint: file for resumable state, outside the outputs of a workflow rule (those
-    are deleted when a job is killed); None = not resumable. `identity` is added to what must agree for a
-    checkpoint to be continued, e.g. the reward's version.
+    with the same noise, and what decides which adapter is the best. scores: further rewards measured on the
+    held-out items, by name. checkpoint: file for resumable state, outside the outputs of a workflow rule
+    (those are deleted when a job is killed); None = not resumable. `identity` is added to what must agree for
+    a checkpoint to be continued, e.g. the reward's version.
     """
 
     def __init__(
         self,
         method: TexGen,
-        reward: Reward,
+        algorithm: Algorithm,
         items: Sequence[Item],
         settings: TrainSettings,
         heldout: Sequence[Item] = (),
         checkpoint: str | Path | None = None,
         identity: str = "",
         progress: Callable[[dict[str, Any]], None] | None = None,
+        scores: Mapping[str, Reward] | None = None,
     ) -> None:
         if not items:
             raise TrainingError("There is nothing to train on: give at least one mesh and prompt.")
-        if method.preset.scheduler != "ddim":
-            raise TrainingError(
-                f"Preset {method.preset.name!r} samples with {method.preset.scheduler!r}, which keeps state "
-                "between steps; fine-tuning needs scheduler 'ddim'."
-            )
-        self.parameters = list(method.backbone.lora_parameters())
-        self.method = method
-        self.reward = reward
-        self.items = list(items)
-        self.heldout = list(heldout)
-        self.settings = settings
+        _require_differentiable(method, algorithm, settings)
+        self.adapter = list(method.backbone.lora_parameters())
+        self.method, self.algorithm, self.settings = method, algorithm, settings
+        self.items, self.heldout = list(items), list(heldout)
+        self.scores = dict(scores or {})
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.progress = Progress(settings.steps) if progress is None else progress
-        self.algorithm = Direct(reward, settings.gradient, settings.target)
+        self.device = self.adapter[0].device
+        groups: list[dict[str, Any]] = [{"params": self.adapter}]
+        self.cameras: LearnedCameras | None = None
+        if settings.cameras is not None:
+            self.cameras = LearnedCameras(method.cameras.to(self.device), settings.cameras)
+            groups += self.cameras.groups()
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+            groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.device = self.parameters[0].device
         self.identity = self._identity(identity)
+        self.best: Best | None = None
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All that is trained: the adapter, then the cameras."""
+        return [*self.adapter, *(self.cameras.parameters if self.cameras else ())]
 
     def run(self, folder: str | Path) -> TrainResult:
-        """Trains, or continues from the checkpoint; writes history.jsonl as it goes and the adapter at the
-        end.
+        """Trains, or continues from the checkpoint; writes history.jsonl as it goes, the adapter and learned
+        cameras at the end.
 
         Raises TrainingError at the first loss or gradient that is not finite (the weights are not touched by
         it).
@@ -142,51 +137,75 @@ class Trainer:
             resumed = load_checkpoint(self.checkpoint, self.identity, self.parameters, self.optimizer)
         history = History(folder / "history.jsonl", resumed.rows if resumed else ())
         done = resumed.step if resumed else 0
+        self.best = resumed.best if resumed else None
         if not history.rows:
-            self._record(history, self._row(0, heldout_reward=self._measure(0)))
+            self._record(history, self._row(0) | self._measure(0))
         for step in range(done + 1, self.settings.steps + 1):
+            if self._exhausted(history):
+                break
             row = self._step(step)
-            row["heldout_reward"] = self._measure(step)
-            self._record(history, row)
-            if step % self.settings.checkpoint_every == 0 or step == self.settings.steps:
+            self._record(history, row | self._measure(step))
+            done = step
+            last = step == self.settings.steps or self._exhausted(history)
+            if step % self.settings.checkpoint_every == 0 or last:
                 self._save(step, history)
+        saved = self._take_best(done)
         self.method.backbone.save_lora(folder)
-        return TrainResult(self.settings.steps, history.rows, time.perf_counter() - started)
+        if self.cameras is not None:
+            save_cameras(folder, self.cameras.cameras())
+        return TrainResult(done, saved, history.rows, time.perf_counter() - started)
 
     def _step(self, step: int) -> dict[str, Any]:
         started = time.perf_counter()
         settings = self.settings
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        settings.gradient.evaluations.reset()
+        self.algorithm.evaluations.reset()
         self.optimizer.zero_grad(set_to_none=True)
         views = self._views(step)
-        losses, rewards, names, seeds = [], [], [], []
+        outcomes, names, seeds = [], [], []
         for part in range(settings.accumulate):
             item = self._item((step - 1) * settings.accumulate + part)
             seed = noise_seed(settings.seed, step, part)
-            loss, reward = self.algorithm.loss(self.method, item, seed, views)
-            self._require_finite(loss, "loss", step, item_name(item), seed)
-            if loss.requires_grad:
-                (loss / settings.accumulate).backward()
-            losses.append(float(loss.detach()))
-            rewards.append(float(reward))
             names.append(item_name(item))
             seeds.append(seed)
+            cameras = self._cameras()
+            sample = Sample(item, seed, views, cameras, 1 / settings.accumulate)
+            try:
+                outcomes.append(self.algorithm.accumulate(self.method, sample))
+            except NotFiniteError as error:
+                raise self._not_finite(error.what, error.value, step, names[-1], seed) from None
         limit = math.inf if settings.grad_clip is None else settings.grad_clip
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
-        self._require_finite(norm, "gradient norm", step, ", ".join(names), seeds[-1])
+        norm = float(torch.nn.utils.clip_grad_norm_(self.adapter, limit))
+        if not math.isfinite(norm):
+            raise self._not_finite("gradient norm", norm, step, ", ".join(names), seeds[-1])
         self.optimizer.step()
+        if self.cameras is not None:
+            self.cameras.clamp()
+        divergences = [outcome.kl for outcome in outcomes if outcome.kl is not None]
         return self._row(
             step,
-            reward=sum(rewards) / len(rewards),
-            loss=sum(losses) / len(losses),
-            grad_norm=float(norm),
+            reward=_mean([outcome.reward for outcome in outcomes]),
+            loss=_mean([outcome.loss for outcome in outcomes]),
+            kl=_mean(divergences) if divergences else None,
+            grad_norm=norm,
             seconds=time.perf_counter() - started,
             items=names,
             seeds=seeds,
-            evaluations=settings.gradient.evaluations.as_dict(),
+            evaluations=self.algorithm.evaluations.as_dict(),
+            details=self._details(outcomes),
         )
+
+    def _cameras(self) -> Cameras | None:
+        return None if self.cameras is None else self.cameras.cameras()
+
+    def _details(self, outcomes: list[Outcome]) -> dict[str, Any] | None:
+        found = [outcome.details for outcome in outcomes if outcome.details]
+        details: dict[str, Any] = {key: _mean([each[key] for each in found]) for key in (found or [{}])[0]}
+        if self.cameras is not None:
+            details["azimuth_offset"] = self.cameras.azimuth.detach().tolist()
+            details["elevation_offset"] = self.cameras.elevation.detach().tolist()
+        return details or None
 
     def _item(self, index: int) -> Item:
         """Item number `index` of the endless sequence of shuffled epochs."""
@@ -196,37 +215,73 @@ class Trainer:
 
     def _views(self, step: int) -> list[int] | None:
         """The views of one step: None for all, else a subset of the rig in the rig's order."""
-        count, views = self.settings.views_per_step, len(RIGS[self.method.preset.rig])
+        count, views = self.settings.views_per_step, len(self.method.cameras)
         if count is None or count >= views:
             return None
         return view_subset(views, count, self.settings.seed, step)
 
-    def _measure(self, step: int) -> float | None:
-        """Mean reward of the held-out items, without gradient and with the same noise every time."""
+    def _measure(self, step: int) -> dict[str, Any]:
+        """What is known of the held-out items after a step; the same noise every time, no gradient."""
         every = self.settings.holdout_every
         if not self.heldout or every < 1 or (step % every and step != self.settings.steps):
-            return None
-        total = 0.0
+            return {}
+        rewards, divergences = [], []
+        scores: dict[str, list[float]] = {name: [] for name in self.scores}
         for item in self.heldout:
             seed = stable_seed(self.settings.seed, "heldout", item_name(item))
             with torch.no_grad():
-                texture, painted = self.method.paint(item.mesh, item.prompt, seed)
-                value = self.reward(texture, painted, item)
-            self._require_finite(value, "held-out reward", step, item_name(item), seed)
-            total += float(value)
-        return total / len(self.heldout)
+                sample = Sample(item, seed, None, self._cameras())
+                texture, painted, divergence = measured_divergence(self.method, sample)
+                rewards.append(float(self.algorithm.reward(texture, painted, item)))
+                for name, score in self.scores.items():
+                    value = score(texture, painted, item)
+                    if value is not None:  # a score that cannot judge this mesh
+                        scores[name].append(float(value))
+            if not math.isfinite(rewards[-1]):
+                raise self._not_finite("held-out reward", rewards[-1], step, item_name(item), seed)
+            if divergence is not None:
+                divergences.append(divergence)
+        reward = _mean(rewards)
+        if self.best is None or reward > self.best.reward:
+            copies = [parameter.detach().clone() for parameter in self.parameters]
+            self.best = Best(step, reward, copies)
+        return {
+            "heldout_reward": reward,
+            "heldout_kl": _mean(divergences) if divergences else None,
+            "heldout_scores": {name: _mean(values) for name, values in scores.items() if values} or None,
+        }
+
+    def _exhausted(self, history: History) -> bool:
+        """Whether the last `patience` measurements brought no new best."""
+        if self.settings.patience is None or self.best is None:
+            return False
+        later = [row for row in history.rows if row["heldout_reward"] is not None]
+        return sum(row["step"] > self.best.step for row in later) >= self.settings.patience
+
+    def _take_best(self, done: int) -> int:
+        """Puts the best weights in place of the last ones where that is wanted; the step they are from."""
+        if not self.settings.keep_best or self.best is None:
+            return done
+        with torch.no_grad():
+            for parameter, best in zip(self.parameters, self.best.parameters, strict=True):
+                parameter.copy_(best)
+        return self.best.step
 
     def _row(self, step: int, **values: Any) -> dict[str, Any]:
         row = {
             "step": step,
             "reward": None,
             "heldout_reward": None,
+            "heldout_kl": None,
+            "heldout_scores": None,
             "loss": None,
+            "kl": None,
             "grad_norm": None,
             "seconds": 0.0,
             "items": [],
             "seeds": [],
             "evaluations": None,
+            "details": None,
             "peak_memory_bytes": peak_memory_bytes(self.device),
         }
         return row | values
@@ -238,30 +293,56 @@ class Trainer:
     def _save(self, step: int, history: History) -> None:
         if self.checkpoint is not None:
             save_checkpoint(
-                self.checkpoint, self.identity, step, self.parameters, self.optimizer, history.rows
+                self.checkpoint, self.identity, step, self.parameters, self.optimizer, history.rows, self.best
             )
 
-    def _require_finite(self, value: Tensor, what: str, step: int, item: str, seed: int) -> None:
-        if not bool(torch.isfinite(value).all()):
-            raise TrainingError(
-                f"Step {step}: the {what} is {float(value)} for {item!r} with noise seed {seed}; "
-                f"lower learning_rate (now {self.settings.learning_rate:g}) and run again."
-            )
+    def _not_finite(self, what: str, value: float, step: int, item: str, seed: int) -> TrainingError:
+        return TrainingError(
+            f"Step {step}: the {what} is {value} for {item!r} with noise seed {seed}; "
+            f"lower learning_rate (now {self.settings.learning_rate:g}) and run again."
+        )
 
     def _identity(self, extra: str) -> str:
         settings = {
             key: value
             for key, value in asdict(self.settings).items()
-            if key not in ("steps", "holdout_every", "checkpoint_every", "gradient")
+            if key not in ("steps", "holdout_every", "checkpoint_every", "keep_best", "patience")
+        }
+        shown = {
+            key: value
+            for key, value in vars(self.algorithm).items()
+            if key not in ("reward", "evaluations") and not callable(value)
         }
         entries = settings | {
-            "gradient": repr(self.settings.gradient),
+            "algorithm": f"{self.algorithm.name} {shown!r}",
             "preset": repr(self.method.preset),
             "items": [item_name(item) for item in self.items],
-            "reward": getattr(self.reward, "__name__", type(self.reward).__name__),
+            "reward": getattr(self.algorithm.reward, "__name__", type(self.algorithm.reward).__name__),
             "identity": extra,
         }
         return json.dumps(entries, sort_keys=True)
+
+
+def _require_differentiable(method: TexGen, algorithm: Algorithm, settings: TrainSettings) -> None:
+    preset = method.preset
+    if preset.scheduler != "ddim":
+        raise TrainingError(
+            f"Preset {preset.name!r} samples with {preset.scheduler!r}, which keeps state between steps; "
+            "fine-tuning needs scheduler 'ddim'."
+        )
+    if algorithm.needs_noise and not preset.eta > 0:
+        raise TrainingError(
+            f"The algorithm {algorithm.name!r} works on noisy transitions, but the preset's eta is 0; set it "
+            "to 1."
+        )
+    if settings.cameras is not None and not algorithm.learns_cameras:
+        raise TrainingError(
+            f"The algorithm {algorithm.name!r} has no gradient for cameras; learn them with 'direct'."
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def noise_seed(seed: int, step: int, part: int) -> int:

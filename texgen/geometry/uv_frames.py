@@ -1,4 +1,4 @@
-"""Per-mesh fields in the texture: the direction of minimum curvature, how clear it is, mean curvature.
+"""From the surface to the texture: vertex values, and tangent directions pushed through the charts.
 
 A principal direction is a line without a sign, so it is stored as the tensor d d^T (xx, xy, yy), which can
 be interpolated where vectors of opposite signs would cancel. x is u and y is v, which are also the columns
@@ -7,85 +7,11 @@ and the rows of a texture tensor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from texgen.atlas import Atlas, build_atlas, texel_barycentrics
-from texgen.geometry.curvature import RADIUS, principal_curvatures
-from texgen.mesh import Mesh, MeshError, atomic_path
-
-# Curvature of a sphere 25 times the object's size: below it, which of two curvatures is larger is noise.
-FLAT = 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedGeometry:
-    """What geometric rewards need of one mesh at one texture size T.
-
-    min_direction_tensor: [3, T, T], d d^T of the minimum curvature's direction in uv (xx, xy, yy), trace 1.
-    anisotropy: [1, T, T] in [0, 1], |k1 - k2| / (|k1| + |k2| + FLAT). mean_curvature: [1, T, T],
-    (k1 + k2) / 2 in 1 / working length, positive where convex. All are 0 outside the charts.
-    """
-
-    min_direction_tensor: Tensor
-    anisotropy: Tensor
-    mean_curvature: Tensor
-    atlas: Atlas
-
-    def to(self, device: torch.device | str) -> PreparedGeometry:
-        """A copy on another device."""
-        return PreparedGeometry(
-            self.min_direction_tensor.to(device),
-            self.anisotropy.to(device),
-            self.mean_curvature.to(device),
-            self.atlas.to(device),
-        )
-
-    def save(self, path: Path | str) -> None:
-        """Write all fields as .npz, to a temporary name first."""
-        arrays = {name: getattr(self, name) for name in _FIELDS}
-        arrays |= {f"atlas_{name}": getattr(self.atlas, name) for name in _ATLAS}
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{name: value.cpu().numpy() for name, value in arrays.items()})
-
-    @staticmethod
-    def load(path: Path | str) -> PreparedGeometry:
-        """Read what `save` wrote. Never unpickles. Raises MeshError when it is no such file."""
-        if not Path(path).is_file():
-            raise MeshError(
-                f"There is no prepared geometry at {path}; run the step workflow.steps.prepare_mesh."
-            )
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                fields = [torch.from_numpy(stored[name]) for name in _FIELDS]
-                atlas = Atlas(*(torch.from_numpy(stored[f"atlas_{name}"]) for name in _ATLAS))
-        except Exception as error:  # a truncated zip, a missing array and a pickle all raise their own kinds
-            raise MeshError(
-                f"{path} is no prepared geometry ({error}); delete it and prepare the mesh again."
-            ) from error
-        return PreparedGeometry(*fields, atlas)
-
-
-_FIELDS = ("min_direction_tensor", "anisotropy", "mean_curvature")
-_ATLAS = ("face", "position", "normal", "mask")
-
-
-def prepare_geometry(mesh: Mesh, texture_size: int, radius: int = RADIUS) -> PreparedGeometry:
-    """Compute all fields of a mesh for textures of `texture_size`; `radius` as in `principal_curvatures`."""
-    atlas = build_atlas(mesh, texture_size)
-    d_min, _, k_min, k_max = principal_curvatures(mesh, radius)
-    bary = texel_barycentrics(mesh, atlas)
-    anisotropy = (k_max - k_min) / (k_max.abs() + k_min.abs() + FLAT)
-    return PreparedGeometry(
-        min_direction_tensor=uv_line_field(mesh, atlas, d_min, bary),
-        anisotropy=bake(mesh, atlas, anisotropy[:, None], bary),
-        mean_curvature=bake(mesh, atlas, (k_min + k_max)[:, None] / 2, bary),
-        atlas=atlas,
-    )
+from texgen.atlas import Atlas, texel_barycentrics
+from texgen.mesh import Mesh
 
 
 def bake(mesh: Mesh, atlas: Atlas, values: Tensor, bary: Tensor | None = None) -> Tensor:

@@ -19,6 +19,18 @@ MATERIALS: dict[str, tuple[int, int]] = {
     "golden": (0, 1),
     "camouflage": (0, 1),
     "crackled": (1, 2),
+    "tiled": (1, 1),
+    "wavy": (2, 2),
+    "gradient": (2, 2),
+    "mosaic": (0, 0),
+    "rainbow": (0, 0),
+    "tiger": (0, 0),
+    "dalmatian": (0, 0),
+    "stone": (0, 1),
+    "wicker": (0, 0),
+    "silver": (0, 0),
+    "rusty": (0, 0),
+    "lava": (0, 0),
 }
 
 # the colours that a fixed palette shows anyway; sometimes said aloud
@@ -28,6 +40,7 @@ NATURAL: dict[str, tuple[str, ...]] = {
     "wooden": ("brown",),
     "marble": ("white",),
     "golden": ("yellow",),
+    "stone": ("grey",),
 }
 
 # words before and after the noun that replace the canonical adjective; "{}" stands for the colours, if any
@@ -51,6 +64,18 @@ BEFORE: dict[str, tuple[str, ...]] = {
     "golden": ("{} golden", "{} gold", "shiny {} golden"),
     "camouflage": ("{} camouflage", "{} camouflage patterned", "{} camo"),
     "crackled": ("{} crackled", "{} cracked", "crackled {}", "{} crackle"),
+    "tiled": ("{} tiled", "tiled {}", "{} ceramic tile"),
+    "wavy": ("{} wavy", "wavy {}", "{} wavy striped"),
+    "gradient": ("{} gradient", "{} ombre", "{} blended"),
+    "mosaic": ("mosaic", "colorful mosaic", "mosaic patterned"),
+    "rainbow": ("rainbow", "rainbow colored", "rainbow striped"),
+    "tiger": ("tiger", "tiger striped", "tiger print", "tiger patterned"),
+    "dalmatian": ("dalmatian", "dalmatian spotted", "dalmatian print", "dalmatian patterned"),
+    "stone": ("{} stone", "{} cobblestone", "rough {} stone"),
+    "wicker": ("wicker", "woven", "woven wicker", "woven straw"),
+    "silver": ("silver", "shiny silver", "polished silver"),
+    "rusty": ("rusty", "rusty metal", "rusted iron", "rusted"),
+    "lava": ("lava", "molten lava", "glowing lava"),
 }
 AFTER: dict[str, tuple[str, ...]] = {
     "plain": ("painted {}", "in {}", "in plain {}", "of {} color", "with a {} surface"),
@@ -86,6 +111,18 @@ AFTER: dict[str, tuple[str, ...]] = {
         "with a {} crackled surface",
         "with a {} cracked surface",
     ),
+    "tiled": ("covered in {} tiles", "with {} tiles", "made of {} tiles"),
+    "wavy": ("with {} waves", "with wavy {} stripes", "covered in {} waves"),
+    "gradient": ("with a {} gradient", "in a {} gradient", "fading between {}"),
+    "mosaic": ("covered in mosaic", "made of mosaic", "with a colorful mosaic"),
+    "rainbow": ("in rainbow colors", "with rainbow stripes", "painted like a rainbow"),
+    "tiger": ("with tiger stripes", "covered in tiger stripes", "in tiger print", "with a tiger pattern"),
+    "dalmatian": ("with dalmatian spots", "in dalmatian print", "with a dalmatian pattern"),
+    "stone": ("made of {} stone", "made of {} stones", "built from {} cobblestones", "carved from {} stone"),
+    "wicker": ("made of wicker", "woven from straw", "woven from wicker"),
+    "silver": ("made of silver", "in silver", "covered in silver"),
+    "rusty": ("made of rusty metal", "covered in rust", "made of rusted iron"),
+    "lava": ("made of lava", "covered in lava", "made of glowing lava"),
 }
 
 # human names of shapes whose table name is not one; the first is the canonical one
@@ -102,7 +139,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "fruit": ("fruit", "apple"),
     "person": ("person", "human", "man"),
     "teddy": ("teddy bear", "teddy"),
-    "rock": ("rock", "stone", "boulder"),
+    "rock": ("rock", "boulder"),
     "blob": ("blob", "lump", "shape"),
     "creature": ("creature", "animal", "monster"),
     "metaballs": ("blob", "cloud", "creature"),
@@ -116,6 +153,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "boat": ("boat", "ship"),
     "armchair": ("armchair", "sofa"),
     "stairs": ("staircase",),
+    "candelabrum": ("candelabrum", "candlestick"),
+    "cage": ("cage", "birdcage"),
+    "arch": ("arch", "gate"),
+    "rack": ("rack", "shelf"),
+    "ring stack": ("ring stack", "stacking toy"),
     "temple": ("temple",),
     "tower": ("tower", "lighthouse"),
     "wheel": ("wheel", "tire"),
@@ -146,7 +188,6 @@ NOUNS = (
     "armadillo",
     "buddha",
     "lion",
-    "tiger",
     "monkey",
     "goat",
     "fox",
@@ -211,5 +252,14 @@ OPENINGS = (
     "a 3d model of {}",
     "a photo of {}",
 )
-VIEWS = ("front", "side", "back", "top", "bottom")
-ENDINGS = ("{}, {} view", "{}, highly detailed", "{} on a plain background", "{}, {} view")
+ENDINGS = ("{}, highly detailed", "{} on a plain background")
+# the word for a view (`texgen.cameras.direction_word`) -> phrases that follow the object; the first is the
+# one that prompts of the pipeline use
+VIEWS: dict[str, tuple[str, ...]] = {
+    "front": ("{}, front view", "{}, seen from the front", "front view of {}"),
+    "side": ("{}, side view", "{}, seen from the side", "side view of {}"),
+    "back": ("{}, back view", "{}, seen from behind", "back view of {}", "{}, rear view"),
+    "top": ("{}, top view", "{}, seen from above", "top view of {}"),
+    "bottom": ("{}, bottom view", "{}, seen from below", "bottom view of {}"),
+}
+SOFT = ("{}, softly lit", "{} in soft light", "{}, softly lit")

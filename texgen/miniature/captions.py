@@ -24,6 +24,7 @@ from texgen.miniature.caption_words import (
     NATURAL,
     NOUNS,
     OPENINGS,
+    SOFT,
     VIEWS,
 )
 from texgen.miniature.shapes import SHAPES
@@ -38,20 +39,42 @@ def article(phrase: str) -> str:
     return f"{'an' if vowel else 'a'} {phrase}"
 
 
-def caption(material: str, colours: Sequence[str], shape: str, rng: np.random.Generator) -> str:
+def caption(
+    material: str,
+    colours: Sequence[str],
+    shape: str,
+    rng: np.random.Generator,
+    view: str | None = None,
+    soft: bool = False,
+) -> str:
     """Describe an object of ``shape`` (key of ``SHAPES``) in ``material`` (of ``MATERIALS``) and ``colours``.
 
-    A fixed-palette material takes no colours and sometimes names its natural one ("red brick"). Equal
-    generators give equal captions. Raises ``ValueError`` for an unknown material or shape, or the wrong
-    number of colours.
+    A fixed-palette material takes no colours and sometimes names its natural one ("red brick"). ``view`` is
+    the word for the direction that the object is seen from (``VIEWS``); four captions in ten say it. Captions
+    of softly lit images always say so, others never do. Equal generators give equal captions. Raises
+    ``ValueError`` for an unknown material, shape or view, or the wrong number of colours.
     """
     if material not in MATERIALS:
         raise ValueError(f"unknown material {material!r}: choose one of {', '.join(MATERIALS)}")
     if shape not in SHAPES:
         raise ValueError(f"unknown shape {shape!r}: choose a key of SHAPES")
+    if view is not None and view not in VIEWS:
+        raise ValueError(f"unknown view {view!r}: choose one of {', '.join(VIEWS)}")
     least, most = MATERIALS[material]
     if not least <= len(colours) <= most:
         raise ValueError(f"{material} takes {least} to {most} colours, but {len(colours)} were given")
+    phrase = _describe(material, colours, shape, rng, plain=soft)
+    if soft:
+        phrase = _choose(SOFT, rng).format(phrase)
+    if view is not None and rng.random() < 0.4:
+        phrase = (VIEWS[view][0] if rng.random() < 0.6 else _choose(VIEWS[view], rng)).format(phrase)
+    return phrase
+
+
+def _describe(
+    material: str, colours: Sequence[str], shape: str, rng: np.random.Generator, plain: bool
+) -> str:
+    """The material, its colours and a noun; ``plain`` leaves out openings and endings to keep it short."""
     simple = rng.random() < 0.5
     noun = _noun(shape, rng, simple)
     if not colours and material in NATURAL and rng.random() < 0.2:
@@ -65,11 +88,11 @@ def caption(material: str, colours: Sequence[str], shape: str, rng: np.random.Ge
     else:
         after = _fill(_choose(AFTER[material], rng), joined)
         phrase = f"{article(noun)} {_agreeing(after)}"
+    if plain:
+        return phrase
     if rng.random() < 0.3:
-        phrase = _choose(OPENINGS, rng).format(phrase)
-    elif rng.random() < 0.25:
-        phrase = _choose(ENDINGS, rng).format(phrase, _choose(VIEWS, rng))
-    return phrase
+        return _choose(OPENINGS, rng).format(phrase)
+    return _choose(ENDINGS, rng).format(phrase) if rng.random() < 0.1 else phrase
 
 
 def canonical(material: str, colours: Sequence[str], noun: str) -> str:
@@ -79,8 +102,8 @@ def canonical(material: str, colours: Sequence[str], noun: str) -> str:
 
 def vocabulary() -> list[str]:
     """All words that captions can contain, sorted, in lower case; hyphens are kept, punctuation is not."""
-    phrases = [*OPENINGS, *ENDINGS, *VIEWS, *GENERAL, *NOUNS, *COLOURS, "gray", "a an and", *MATERIALS]
-    phrases += [text for table in (BEFORE, AFTER) for options in table.values() for text in options]
+    phrases = [*OPENINGS, *ENDINGS, *SOFT, *GENERAL, *NOUNS, *COLOURS, "gray", "a an and", *MATERIALS]
+    phrases += [text for table in (BEFORE, AFTER, VIEWS) for options in table.values() for text in options]
     phrases += [name for shape in SHAPES for name in _names(shape)]
     return sorted({word for phrase in phrases for word in re.findall(r"[a-z0-9-]+", phrase.lower())})
 

@@ -5,6 +5,7 @@ Velocity prediction with zero terminal SNR; captions are dropped one time in ten
 guidance works.
 
     python -m texgen.miniature.pretrain_backbone --data DATA --out FOLDER --scale full
+    torchrun --nproc-per-node 2 -m texgen.miniature.pretrain_backbone ... --threads 1     (data parallel)
 """
 
 from __future__ import annotations
@@ -21,14 +22,24 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from texgen.miniature.dataset import Samples, draw_known_masks
 from texgen.miniature.pretrain_vae import LATENT_CHANNELS
 from texgen.miniature.scale import SCALES
-from texgen.miniature.tokenizer import make_tokenizer, text_settings, tokenize
-from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
+from texgen.miniature.tokenizer import open_tokenizer, text_settings, tokenize
+from texgen.miniature.training import (
+    Log,
+    arguments,
+    average_gradients,
+    join_processes,
+    learning_rate,
+    load_samples,
+    resume,
+    save_resume,
+    save_tensors,
+)
 
-BATCH = 16
 TEXT_WIDTH = 128
 CHANNELS = (32, 64, 128)
-EMA_DECAY = 0.996
+EMA_DECAY = 0.998
 PEAK_LEARNING_RATE = 8e-4
+CAPTION_DROPOUT = 0.1
 
 
 class Denoiser(nn.Module):
@@ -123,56 +134,70 @@ def _drop_fields(config: Path, *names: str) -> None:
     config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
+def draw_batch(
+    samples: Samples, latents: Tensor, tokens: Tensor, empty: Tensor, alphas: Tensor, batch: int, seed: int
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """One random batch: (noisy latents, time steps, tokens, control image), and the velocity to predict."""
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randint(0, len(samples), (batch,), generator=generator)
+    clean = latents[index].float()
+    noise = torch.randn(clean.shape, generator=generator)
+    timesteps = torch.randint(0, len(alphas), (batch,), generator=generator)
+    a = alphas[timesteps].view(-1, 1, 1, 1)
+    noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
+    velocity = a.sqrt() * noise - (1 - a).sqrt() * clean
+    ids = tokens[index].clone()
+    ids[torch.rand(batch, generator=generator) < CAPTION_DROPOUT] = empty[0]
+    return (noisy, timesteps, ids, control_images(samples, index, generator)), velocity
+
+
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv)
-    scale = SCALES[args.scale]
+    rank, processes = join_processes()
+    steps, batch = SCALES[args.scale].backbone_steps, SCALES[args.scale].backbone_batch
     samples = load_samples(args.data)
     vae = AutoencoderTiny.from_pretrained(args.out / "vae").eval()
-    tokenizer = make_tokenizer(samples.captions)
+    tokenizer = open_tokenizer(args.out / "backbone" / "tokenizer")
     tokens = tokenize(tokenizer, samples.captions)
     empty = tokenize(tokenizer, [""])
-    latents_file = args.out / "latents.pt"
+    latents_file = args.out / f"latents.{rank}.pt"
     if not latents_file.exists():
-        torch.save(encode_samples(vae, samples), latents_file)
-    latents = torch.load(latents_file, weights_only=True)
+        save_tensors(latents_file, encode_samples(vae, samples))
+    latents = torch.load(latents_file, weights_only=True, mmap=True)
 
     torch.manual_seed(0)
     model = Denoiser(len(tokenizer), tokenizer.eos_token_id).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     both = nn.ModuleDict({"model": model, "average": average})
     resume_file = args.out / "backbone.resume.pt"
     start = resume(resume_file, both, optimizer)
     alphas = make_scheduler().alphas_cumprod
-    log = Log(args.out / "backbone.jsonl", scale.backbone_steps)
-    for step in range(start, scale.backbone_steps):
-        generator = torch.Generator().manual_seed(step)
-        index = torch.randint(0, len(samples), (BATCH,), generator=generator)
-        clean = latents[index].float()
-        noise = torch.randn(clean.shape, generator=generator)
-        timesteps = torch.randint(0, 1000, (BATCH,), generator=generator)
-        a = alphas[timesteps].view(-1, 1, 1, 1)
-        noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
-        velocity = a.sqrt() * noise - (1 - a).sqrt() * clean
-        ids = tokens[index].clone()
-        ids[torch.rand(BATCH, generator=generator) < 0.1] = empty[0]
-        control = control_images(samples, index, generator)
-        predicted = model(noisy, timesteps, ids, control)
-        loss = (predicted - velocity).square().mean()
+    log = Log(args.out / "backbone.jsonl", steps)
+
+    def save(step: int) -> None:
+        if rank == 0:
+            save_resume(resume_file, step, both, optimizer)
+            save_backbone(args.out / "backbone", average, vae, tokenizer)
+
+    for step in range(start, steps):
+        inputs, velocity = draw_batch(samples, latents, tokens, empty, alphas, batch, step * processes + rank)
+        loss = (model(*inputs) - velocity).square().mean()
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, scale.backbone_steps, PEAK_LEARNING_RATE)
+            group["lr"] = learning_rate(step, steps, PEAK_LEARNING_RATE)
         optimizer.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        average_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         decay = min(EMA_DECAY, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-        log.write(step, loss=float(loss.detach()), grad_norm=float(norm))
+        torch._foreach_lerp_(list(average.parameters()), parameters, 1 - decay)
+        if rank == 0:
+            log.write(step, loss=float(loss.detach()), grad_norm=float(norm))
         if step % 200 == 199:
-            save_resume(resume_file, step + 1, both, optimizer)
-            save_backbone(args.out / "backbone", average, vae, tokenizer)
-    save_resume(resume_file, scale.backbone_steps, both, optimizer)
-    save_backbone(args.out / "backbone", average, vae, tokenizer)
+            save(step + 1)
+    save(steps)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from texgen.miniature.shapes_outdoor import OUTDOOR
 from texgen.miniature.shapes_primitives import Part, subdivide
 from texgen.miniature.shapes_random import RANDOM
 from texgen.miniature.shapes_solids import SOLIDS
+from texgen.miniature.shapes_thin import THIN
 from texgen.miniature.shapes_tools import TOOLS
 
 LONGEST_SIDE = 1.6
@@ -39,6 +40,7 @@ SHAPES: dict[str, Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
     **SOLIDS,
     **HOUSEHOLD,
     **TOOLS,
+    **THIN,
     **OUTDOOR,
     **ANIMALS,
     **RANDOM,

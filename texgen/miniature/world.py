@@ -19,8 +19,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scale", choices=sorted(SCALES), default="full")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that rasterise, 1 or more")
     args = parser.parse_args(argv)
-    make_world(args.out, args.scale, args.seed)
+    if args.workers < 1:
+        parser.error(f"--workers is {args.workers}; give 1 or more.")
+    make_world(args.out, args.scale, args.seed, args.workers)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,38 @@
+"""Errors that a user can act on. Imports nothing of ours, so that anything may raise or catch them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class PlainError(ValueError):
+    """A mistake or damage outside the code: the message names it and the mend, and is shown on its own."""
+
+
+class DamagedFileError(PlainError):
+    """A file that an earlier step wrote, or that came with a model, cannot be read."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was used up, that of the machine or, by torch's own error, that of a GPU."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+@contextmanager
+def damage_named(what: object) -> Iterator[None]:
+    """Whatever a library raises while it opens `what` becomes one DamagedFileError that names it.
+
+    Errors that already are a sentence, missing files and lack of memory pass as they are.
+    """
+    try:
+        yield
+    except (PlainError, FileNotFoundError, ImportError):
+        raise
+    except Exception as error:  # every library has its own kinds for a broken file
+        if is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].strip().rstrip(".")[:160]
+        raise DamagedFileError(
+            f"{what} cannot be opened ({reason}); put the whole files there again."
+        ) from error

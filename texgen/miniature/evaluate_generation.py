@@ -1,0 +1,157 @@
+"""What the miniature's diffusion model and autoencoder can do on unseen meshes: the figures, one by one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from texgen.backbone import Backbone
+from texgen.conditioning import control_for, fill_unknown
+from texgen.miniature.dataset import Samples, draw_known_masks
+from texgen.miniature.judge import Judge, chance_levels, colour_marks, material_numbers, verdicts
+from texgen.miniature.materials import BACKGROUND
+from texgen.sampler import ViewDenoising, denoise, make_scheduler
+
+BATCH = 8
+# A pixel is foreground where some channel is further than this from the background.
+FOREGROUND_DISTANCE = 0.12
+
+
+@torch.no_grad()
+def generate(
+    backbone: Backbone,
+    samples: Samples,
+    prompts: list[str],
+    known: Tensor | None = None,
+    role: str = "depth_inpaint",
+    scheduler: str = "ddim",
+    steps: int = 20,
+    guidance: float = 3.0,
+    seed: int = 0,
+) -> Tensor:
+    """Images ``[N, 3, H, W]`` in [0, 1] for the depth of each sample and a prompt.
+
+    known: ``[N, 1, H, W]``, 1 where the sample's own picture is given, as to a view in the middle of
+    texturing: shown to the ControlNet and pinned in the latents; None shows nothing. Pixels are as decoded,
+    nothing is pasted.
+    """
+    images = samples.images.float() / 255
+    if known is None:
+        known = torch.zeros(len(samples), 1, *images.shape[2:])
+    depth = (samples.depth.float() / 255)[:, None]
+    generator = torch.Generator().manual_seed(seed)
+    channels = backbone.control_channels(role)
+    parts = []
+    for start in range(0, len(samples), BATCH):
+        rows = slice(start, start + BATCH)
+        shown, rgb = known[rows], images[rows]
+        count = len(rgb)
+        text = backbone.encode_prompts(prompts[rows])
+        empty = backbone.encode_prompts([""]).expand_as(text)
+        latents_known = backbone.encode_images(fill_unknown(rgb, shown))
+        pin = 1 - F.max_pool2d(1 - shown, backbone.latent_scale)
+        shape = (count, backbone.latent_channels, *pin.shape[2:])
+        noise = torch.randn(steps, *shape, generator=generator)
+        chain = ViewDenoising(
+            text=torch.cat([empty, text]),
+            control=control_for(role, channels, rgb, shown, depth[rows]),
+            role=role,
+            known_latents=latents_known,
+            pin_early=pin,
+            pin_late=pin,
+            switch_step=0,
+            blend_noise=noise,
+            variance_noise=noise,
+            guidance_scale=guidance,
+            eta=0.0,
+        )
+        plan = make_scheduler(backbone.scheduler_config, scheduler, steps)
+        latents = denoise(backbone, plan, chain, torch.randn(shape, generator=generator))
+        parts.append(backbone.decode_latents(latents).clamp(0, 1))
+    return torch.cat(parts)
+
+
+def judged(judge: Judge, samples: Samples, images: Tensor) -> dict[str, float]:
+    """Accuracy of colours and material that the judge finds: generated, on the true renders, by chance.
+
+    images: ``[N, 3, H, W]`` generated for the samples' captions. The background is replaced by the true one,
+    since the judge answers for the object.
+    """
+    materials, marks = material_numbers(samples), colour_marks(samples)
+    truth = samples.images.float() / 255
+    inside = (samples.alpha > 127)[:, None]
+    chance_material, chance_colour = chance_levels(marks)
+    out = {"chance material": chance_material, "chance colour": chance_colour}
+    for name, pictures in (("generated", torch.where(inside, images, truth)), ("real", truth)):
+        material, colour = verdicts(judge, pictures, materials, marks)
+        out[f"{name} material"] = float(material.mean())
+        out[f"{name} colour"] = float(colour.nanmean())
+    return out
+
+
+def silhouette_iou(samples: Samples, images: Tensor) -> float:
+    """Mean IoU of what differs from the background with the mesh's mask, over the images.
+
+    The painted background has a colour that no material contains, but decoded pixels waver around it.
+    """
+    background = torch.tensor(BACKGROUND).view(1, 3, 1, 1)
+    found = (images - background).abs().amax(1) > FOREGROUND_DISTANCE
+    mask = samples.alpha > 127
+    both, either = (found & mask).sum((1, 2)), (found | mask).sum((1, 2))
+    return float((both / either.clamp_min(1)).mean())
+
+
+def inpainting_masks(samples: Samples, seed: int) -> Tensor:
+    """Known masks ``[N, 1, H, W]`` of which each shows a part of the object and hides another."""
+    generator = torch.Generator().manual_seed(seed)
+    alpha, positions = samples.alpha.float() / 255, samples.positions.float()
+    inside = (alpha > 0.996)[:, None]
+    known = draw_known_masks(alpha, positions, generator)
+    for _ in range(50):
+        share = (known * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp_min(1)
+        again = (share < 0.2) | (share > 0.8)
+        if not again.any():
+            break
+        known[again] = draw_known_masks(alpha[again], positions[again], generator)
+    return known
+
+
+def inpainting(samples: Samples, known: Tensor, images: Tensor) -> dict[str, float]:
+    """How well decoded images ``[N, 3, H, W]`` keep what was known, and continue it.
+
+    "known PSNR" on the known object pixels, before anything is pasted; "border gradient": mean absolute
+    difference of neighbouring object pixels of which one is known, after the known ones were pasted, as a
+    multiple of the same difference in the true renders.
+    """
+    truth = samples.images.float() / 255
+    inside = (samples.alpha > 250)[:, None].float()
+    kept = known * inside
+    error = ((images - truth).square() * kept).sum() / (3 * kept.sum())
+    pasted = torch.where(known > 0, truth, images)
+    border = {"pasted": 0.0, "truth": 0.0}
+    for dim in (2, 3):
+        pairs = _neighbour_products(inside, dim) * (known.diff(dim=dim) != 0)
+        for name, picture in (("pasted", pasted), ("truth", truth)):
+            border[name] += float((picture.diff(dim=dim).abs() * pairs).sum())
+    return {
+        "known PSNR": float(-10 * error.clamp_min(1e-10).log10()),
+        "border gradient": border["pasted"] / max(border["truth"], 1e-9),
+    }
+
+
+def _neighbour_products(values: Tensor, dim: int) -> Tensor:
+    """Product of each value with the next one along a dimension, which becomes one shorter."""
+    size = values.shape[dim] - 1
+    return values.narrow(dim, 0, size) * values.narrow(dim, 1, size)
+
+
+@torch.no_grad()
+def autoencoder_psnr(backbone: Backbone, samples: Samples) -> float:
+    """Mean PSNR in dB of pictures against themselves after encoding and decoding."""
+    images = samples.images.float() / 255
+    errors = []
+    for part in images.split(BATCH):
+        decoded = backbone.decode_latents(backbone.encode_images(part)).clamp(0, 1)
+        errors.append((decoded - part).square().mean((1, 2, 3)))
+    return float((-10 * torch.cat(errors).clamp_min(1e-10).log10()).mean())

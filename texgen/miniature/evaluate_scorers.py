@@ -1,0 +1,124 @@
+"""How well the miniature's scorers rank held-out pairs, and how far they agree with each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import CLIPModel, CLIPTokenizer
+
+from texgen.miniature.clip_towers import image_embeddings, text_embeddings
+from texgen.miniature.dataset import Samples
+from texgen.miniature.preferences import KINDS, draw_pairs, paint_numbers
+from texgen.miniature.pretrain_blip import Blip, caption_mask, other_prompts
+from texgen.miniature.tokenizer import tokenize
+
+Scorer = Callable[[Tensor, list[str]], Tensor]
+CLIP_FOLDERS = {"clipscore": "clip", "pickscore": "pickscore", "hpsv2": "hpsv2"}
+RIGHT_PROMPT = "wrong prompt"
+BATCH = 32
+
+
+def load_scorers(folder: Path) -> dict[str, Scorer]:
+    """The scorers that a folder of models has, by name; each maps images [B, 3, H, W] and prompts to [B]."""
+    scorers: dict[str, Scorer] = {}
+    for name, part in CLIP_FOLDERS.items():
+        if (folder / part / "config.json").exists():
+            scorers[name] = _clip_scorer(folder / part)
+    if (folder / "image_reward" / "config.json").exists():
+        scorers["imagereward"] = _blip_scorer(folder / "image_reward")
+    if (folder / "aesthetic" / "head.safetensors").exists():
+        scorers["aesthetic"] = _aesthetic_scorer(folder)
+    return scorers
+
+
+def _clip_scorer(folder: Path) -> Scorer:
+    clip = CLIPModel.from_pretrained(folder).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+
+    def score(images: Tensor, prompts: list[str]) -> Tensor:
+        text = text_embeddings(clip, tokenize(tokenizer, prompts))
+        return (image_embeddings(clip, images) * text).sum(1)
+
+    return score
+
+
+def _aesthetic_scorer(folder: Path) -> Scorer:
+    clip = CLIPModel.from_pretrained(folder / "clip").eval()
+    head = load_file(folder / "aesthetic" / "head.safetensors")
+
+    def score(images: Tensor, prompts: list[str]) -> Tensor:
+        return image_embeddings(clip, images) @ head["weight"].reshape(-1) + head["bias"]
+
+    return score
+
+
+def _blip_scorer(folder: Path) -> Scorer:
+    settings = json.loads((folder / "config.json").read_text())
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    blip = Blip(settings["text_config"]["vocab_size"]).eval()
+    blip.load_state_dict(load_file(folder / "model.safetensors"))
+
+    def score(images: Tensor, prompts: list[str]) -> Tensor:
+        tokens = tokenize(tokenizer, prompts)
+        raw = blip(blip.image_tokens(images), tokens, caption_mask(tokens, tokenizer.eos_token_id))
+        return (raw - settings["mean"]) / settings["std"]
+
+    return score
+
+
+@torch.no_grad()
+def ranking_accuracy(
+    scorers: dict[str, Scorer], samples: Samples, pairs: int, seed: int
+) -> tuple[dict[str, dict[str, float | None]], Tensor]:
+    """Share of held-out pairs that each scorer ranks right, and the rank correlation of the scorers.
+
+    Args:
+        pairs: how many pairs of each kind; the samples are used in turn.
+
+    Returns:
+        kind -> scorer -> share, the kinds being ``KINDS`` and "wrong prompt" (the same picture with its
+        caption and with that of another paint), ties left out and None where there are only ties, as for a
+        scorer that does not read prompts; and Spearman's matrix ``[S, S]`` over all pictures of the
+        pairs, preferred and worse, with their right prompts.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    paint_ids = paint_numbers(samples)
+    table: dict[str, dict[str, float | None]] = {}
+    everything: dict[str, list[Tensor]] = {name: [] for name in scorers}
+    for kind in (*KINDS, RIGHT_PROMPT):
+        right: dict[str, list[Tensor]] = {name: [] for name in scorers}
+        for index in (torch.arange(pairs) % len(samples)).split(BATCH):
+            prompts = [samples.captions[i] for i in index.tolist()]
+            if kind == RIGHT_PROMPT:
+                better = worse = samples.images[index].float() / 255
+                wrong = other_prompts(index, paint_ids, generator)
+                worse_prompts = [samples.captions[i] for i in wrong.tolist()]
+            else:
+                drawn = draw_pairs(samples, index, generator, (kind,))
+                better, worse, worse_prompts = drawn.better, drawn.worse, prompts
+            for name, scorer in scorers.items():
+                first, second = scorer(better, prompts), scorer(worse, worse_prompts)
+                right[name].append(torch.where(first == second, torch.nan, (first > second).float()))
+                if kind != RIGHT_PROMPT:
+                    everything[name] += [first, second]
+        table[kind] = {name: _share(torch.cat(parts)) for name, parts in right.items()}
+    return table, rank_correlation(torch.stack([torch.cat(parts) for parts in everything.values()]))
+
+
+def _share(right: Tensor) -> float | None:
+    """Mean of outcomes ``[N]``, NaN standing for ties; None where all are ties."""
+    return None if bool(right.isnan().all()) else float(right.nanmean())
+
+
+def rank_correlation(scores: Tensor) -> Tensor:
+    """Spearman's matrix ``[S, S]`` of scores ``[S, N]``; ties share their mean rank."""
+    ranks = torch.empty(scores.shape, dtype=torch.float64)
+    for row, values in enumerate(scores):
+        _, group, count = values.unique(return_inverse=True, return_counts=True)
+        ranks[row] = (count.cumsum(0) - (count - 1) / 2)[group].double()
+    return torch.corrcoef(ranks)

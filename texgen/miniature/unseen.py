@@ -1,0 +1,73 @@
+"""Views of meshes that the miniature never met, painted as its world is: what it is evaluated on."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from texgen import procedural_meshes
+from texgen.cameras import Cameras
+from texgen.mesh import area_weighted_normals
+from texgen.mesh_readers import read_raw
+from texgen.mesh_sources import pymeshlab_samples
+from texgen.miniature.captions import canonical
+from texgen.miniature.dataset import Samples, View, empty_samples, view_shape, write_sample
+from texgen.miniature.materials import draw_paint, paint
+from texgen.miniature.scale import IMAGE_SIZE
+from texgen.miniature.shapes import LONGEST_SIDE
+
+SCANNED = ("bunny", "cow", "airplane", "bone")
+NOUNS = {"trefoil": "knot", "superellipsoid": "box", "bumpy_ball": "ball", "twisted_column": "column"}
+
+
+@cache
+def unseen_meshes() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Name -> vertices ``[V, 3]`` and faces ``[F, 3]``, placed as the world's shapes are.
+
+    All formulas of `texgen.procedural_meshes` and four samples of pymeshlab.
+    """
+    meshes = {name: make() for name, make in procedural_meshes.SHAPES.items()}
+    files = pymeshlab_samples()
+    for name in SCANNED:
+        meshes[name] = _raw(files[name])
+    return {name: _placed(*mesh) for name, mesh in meshes.items()}
+
+
+def unseen_views(count: int, seed: int, size: int = IMAGE_SIZE) -> list[View]:
+    """``count`` views of the unseen meshes in turn, from around the horizon and a little above."""
+    meshes = list(unseen_meshes().items())
+    normals = {name: area_weighted_normals(*mesh) for name, mesh in meshes}
+    generator = torch.Generator().manual_seed(seed)
+    views = []
+    for i in range(count):
+        name, (vertices, faces) = meshes[i % len(meshes)]
+        azimuth, height = torch.rand(2, generator=generator).tolist()
+        camera = Cameras.orbit(360 * azimuth - 180, 50 * height - 10, 2.5)
+        noun = NOUNS.get(name, name.replace("_", " "))
+        views.append(view_shape(noun, vertices, faces, normals[name], camera, size))
+    return views
+
+
+def unseen_samples(views: list[View], count: int, seed: int, size: int = IMAGE_SIZE) -> Samples:
+    """The views in turn, ``count`` pictures, flat lit, with canonical captions as prompts."""
+    samples = empty_samples(count, size)
+    for i in range(count):
+        view = views[i % len(views)]
+        spec = draw_paint(torch.Generator().manual_seed(seed * 1_000_003 + i))
+        text = canonical(spec.material, spec.colours, view.shape)
+        write_sample(samples, i, view, paint(view.positions, spec), spec, text)
+    return samples
+
+
+def _raw(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    mesh = read_raw(path)
+    return mesh.vertices, mesh.faces
+
+
+def _placed(vertices: np.ndarray, faces: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    low, high = vertices.min(0), vertices.max(0)
+    placed = (vertices - (low + high) / 2) * (LONGEST_SIDE / (high - low).max())
+    return torch.tensor(placed, dtype=torch.float32), torch.tensor(faces, dtype=torch.int64)
