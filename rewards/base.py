@@ -6,7 +6,6 @@ An *image score* maps images to one number per image; a *texture reward* maps a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -16,9 +15,13 @@ from texgen.render import render as render_mesh
 
 if TYPE_CHECKING:
     from texgen.cameras import Cameras
-    from texgen.geometry.uv_frames import PreparedGeometry
+    from texgen.geometry.prepared import PreparedGeometry
     from texgen.mesh import Mesh
     from texgen.render import GeometryBuffer
+
+
+class NotApplicable(ValueError):
+    """A reward that has no meaning for a mesh, such as symmetry of a spring; the message says why."""
 
 
 @runtime_checkable
@@ -55,6 +58,8 @@ class Textured:
 
     texture: `[3, T, T]` in [0, 1], filled and padded; painted: `[1, T, T]` in [0, 1], what the views covered
     before filling; geometry: the prepared uv fields of the mesh, or None where only renders are judged.
+    draw: what the random parts of a reward (jittered cameras, backgrounds) are drawn for; None = they stay at
+    their centres, as in every measurement.
     """
 
     mesh: Mesh
@@ -62,6 +67,7 @@ class Textured:
     painted: Tensor
     prompt: str
     geometry: PreparedGeometry | None = None
+    draw: tuple[object, ...] | None = None
 
     def render(
         self,
@@ -88,16 +94,36 @@ class TrainingItem(Protocol):
     prompt: str
 
 
-def training_reward(reward: TextureReward) -> Callable[[Tensor, Tensor, TrainingItem], Tensor]:
-    """Adapter for `texgen.finetune`, which knows nothing of rewards: `(texture, painted, item) -> scalar`.
-
-    The result is always to be maximised: a reward for which lower is better changes its sign here.
+class TrainingReward:
+    """A reward as `texgen.finetune` takes it, which knows nothing of rewards: `(texture, painted, item) ->
+    scalar`, always to be maximised: a reward for which lower is better changes its sign here.
     """
-    sign = 1.0 if reward.higher_is_better else -1.0
 
-    def judge(texture: Tensor, painted: Tensor, item: TrainingItem) -> Tensor:
-        textured = Textured(item.mesh, texture, painted, item.prompt, item.geometry)
-        return sign * reward(textured)
+    def __init__(self, reward: TextureReward, draw: tuple[object, ...] | None = None) -> None:
+        self.reward = reward
+        self.draw = draw
+        self.__name__ = reward.name
 
-    judge.__name__ = reward.name
-    return judge
+    def drawn(self, seed: tuple[object, ...]) -> TrainingReward:
+        """The same reward with its random parts drawn from a seed."""
+        return TrainingReward(self.reward, seed)
+
+    def refusal(self, item: TrainingItem) -> str | None:
+        """Why the reward cannot judge an item's mesh; None where it can."""
+        check = getattr(self.reward, "check", None)
+        try:
+            if check is not None:
+                check(item.mesh, item.geometry)
+        except NotApplicable as error:
+            return str(error)
+        return None
+
+    def __call__(self, texture: Tensor, painted: Tensor, item: TrainingItem) -> Tensor:
+        textured = Textured(item.mesh, texture, painted, item.prompt, item.geometry, self.draw)
+        value = self.reward(textured)
+        return value if self.reward.higher_is_better else -value
+
+
+def training_reward(reward: TextureReward) -> TrainingReward:
+    """Adapter of a reward for `texgen.finetune`."""
+    return TrainingReward(reward)

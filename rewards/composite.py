@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from rewards.base import Textured, TextureReward
+from texgen.geometry.prepared import PreparedGeometry
+from texgen.mesh import Mesh
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Composite:
         )
         ends = [sorted(_standardise(end, term) for end in term.reward.typical_range) for term in self.terms]
         self.typical_range = (sum(low for low, _ in ends), sum(high for _, high in ends))
+
+    def check(self, mesh: Mesh, geometry: PreparedGeometry | None) -> None:
+        """Raises NotApplicable for a mesh that one of the terms cannot judge."""
+        for term in self.terms:
+            if hasattr(term.reward, "check"):
+                term.reward.check(mesh, geometry)
 
     def parts(self, textured: Textured) -> dict[str, Tensor]:
         """The raw value of every term, by the name of its reward."""

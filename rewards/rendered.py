@@ -3,18 +3,62 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from rewards.base import ImageScore, Textured
+from texgen import seeds
 from texgen.cameras import Cameras, rig_cameras
 from texgen.mesh import Mesh
 from texgen.render import GeometryBuffer, geometry_buffer
 
+Colour = tuple[float, float, float]
 WHITE = (1.0, 1.0, 1.0)
 GREY = (0.5, 0.5, 0.5)
 REWARD_RIG = "tilted_short"
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """How far cameras and backgrounds move from their places in training, each uniformly.
+
+    azimuth, elevation: degrees to either side. distance: share of the distance, to either side. background: 0
+    = as given, 1 = any colour, between them a mixture of both.
+    """
+
+    azimuth: float = 0.0
+    elevation: float = 0.0
+    distance: float = 0.0
+    background: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field, high in (("azimuth", 180), ("elevation", 90), ("distance", 0.9), ("background", 1)):
+            if not 0 <= getattr(self, field) <= high:
+                raise ValueError(f"The jitter of {field} is {getattr(self, field)}; give 0 to {high}.")
+
+    @property
+    def moves_cameras(self) -> bool:
+        return max(self.azimuth, self.elevation, self.distance) > 0
+
+    def cameras(self, cameras: Cameras, random: torch.Generator) -> Cameras:
+        """Cameras around the given ones; elevations stay within 89.9 degrees, where views have an up."""
+        azimuth, elevation, distance = 2 * torch.rand(3, len(cameras), generator=random) - 1
+        return replace(
+            cameras,
+            azimuth=cameras.azimuth + self.azimuth * azimuth.to(cameras.azimuth),
+            elevation=(cameras.elevation + self.elevation * elevation.to(cameras.elevation)).clamp(
+                -89.9, 89.9
+            ),
+            distance=cameras.distance * (1 + self.distance * distance.to(cameras.distance)),
+        )
+
+    def colour(self, colour: Colour, random: torch.Generator) -> Colour:
+        """A background near the given one."""
+        other = torch.rand(3, generator=random).tolist()
+        pairs = zip(colour, other, strict=True)
+        return tuple((1 - self.background) * a + self.background * b for a, b in pairs)
 
 
 class RenderedReward:
@@ -23,6 +67,9 @@ class RenderedReward:
     This is the paper's camera-pose-aware reward (arXiv 2506.18331). cameras default to its reward rig, which
     is not its generation rig. The cameras are fixed, so what they see of a mesh is computed once per mesh and
     kept for the last `cache` meshes (0 = keep nothing).
+
+    jitter: moves cameras and backgrounds where `Textured.draw` says what for, i.e. in training; the same draw
+    gives the same views. Measurements, without a draw, look from the cameras as they are.
     """
 
     def __init__(
@@ -30,9 +77,10 @@ class RenderedReward:
         score: ImageScore,
         cameras: Cameras | None = None,
         size: int = 256,
-        backgrounds: tuple[tuple[float, float, float], ...] = (WHITE,),
+        backgrounds: tuple[Colour, ...] = (WHITE,),
         supersample: int = 1,
         cache: int = 8,
+        jitter: Jitter | None = None,
     ) -> None:
         if not backgrounds:
             raise ValueError("RenderedReward needs at least one background colour.")
@@ -45,15 +93,24 @@ class RenderedReward:
         self.higher_is_better = score.higher_is_better
         self.typical_range = score.typical_range
         self.version = score.version
+        self.jitter = Jitter() if jitter is None else jitter
         self._cache = cache
         self._buffers: OrderedDict[tuple, tuple[Mesh, GeometryBuffer]] = OrderedDict()
 
     def per_view(self, textured: Textured) -> Tensor:
         """Scores `[V, B]` float32, one per camera and background, before averaging."""
-        buffer = self._buffer(textured.mesh, textured.texture)
+        cameras, buffer, random = self.cameras, None, None
+        if textured.draw is not None:
+            random = seeds.generator("render jitter", textured.mesh.name, *textured.draw)
+        if random is not None and self.jitter.moves_cameras:
+            cameras = self.jitter.cameras(cameras, random)
+        else:
+            buffer = self._buffer(textured.mesh, textured.texture)
         columns = []
         for colour in self.backgrounds:
-            images = textured.render(self.cameras, self.size, colour, self.supersample, buffer)
+            if random is not None:
+                colour = self.jitter.colour(colour, random)
+            images = textured.render(cameras, self.size, colour, self.supersample, buffer)
             columns.append(self.score(images, [textured.prompt] * len(images)))
         return torch.stack(columns, dim=1)
 

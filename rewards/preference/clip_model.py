@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoTokenizer, CLIPModel
 
-from rewards.preference.preprocess import Preprocessing, preprocess, read_preprocessing
+from rewards.preference.memory import in_parts, recompute_layers
+from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
 
 
 class FrozenClip:
     """CLIP towers in eval mode and float32, weights without gradient.
 
     eight_bit: round inputs as the 8-bit pipeline does (for evaluation). max_batch: images per forward pass;
-    more are split, each part under a checkpoint, so that memory in training does not grow with the number of
-    views.
+    more are split, each part under a checkpoint. recompute: layers of the image tower keep their inputs only
+    and are computed again on the way back. clean: what is done to a prompt before the tokenizer sees it.
     """
 
     def __init__(
@@ -29,50 +30,52 @@ class FrozenClip:
         tokenizer: Callable,
         preprocessing: Preprocessing,
         version: str,
+        device: str | torch.device = "cpu",
         eight_bit: bool = False,
         max_batch: int | None = None,
+        recompute: bool = False,
+        clean: Callable[[str], str] | None = None,
     ) -> None:
-        self.model = model.float().eval().requires_grad_(False)
+        self.model = model.float().eval().requires_grad_(False).to(device)
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
         self.version = version
         self.eight_bit = eight_bit
         self.max_batch = max_batch
+        self.clean = clean
         self._texts: dict[str, Tensor] = {}
+        if recompute:
+            recompute_layers(self.model.vision_model.encoder.layers)
 
     @classmethod
     def load(
         cls,
         source: str | Path,
-        device: str | torch.device = "cpu",
-        revision: str | None = None,
-        local_files_only: bool = False,
-        eight_bit: bool = False,
-        max_batch: int | None = None,
+        tokenizer: str | Path | None = None,
+        preprocessing: Preprocessing | None = None,
+        fit: Fit = "crop",
+        **options,
     ) -> FrozenClip:
-        """From a folder in transformers layout, or a hub id at a revision. A missing weight is an error."""
-        folder = Path(source)
-        if not folder.is_dir():
-            from huggingface_hub import snapshot_download
+        """From a folder in transformers layout; options are those of the class.
 
-            folder = Path(
-                snapshot_download(
-                    str(source),
-                    revision=revision,
-                    local_files_only=local_files_only,
-                    allow_patterns=["*.json", "*.txt", "*.safetensors"],
-                )
-            )
-            version = f"{source}@{revision or folder.name}"
-        else:
-            version = f"{folder.name}@{folder_digest(folder)}"
+        tokenizer: folder of the tokenizer, when it lies elsewhere; preprocessing: default that of the folder;
+        fit: how images that are not square are made so. A weight that is missing or unexpected is an error.
+        """
+        folder = Path(source)
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"{folder}: there is no config.json, so no CLIP in transformers layout.")
         model, report = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-        if report["missing_keys"]:
-            raise ValueError(
-                f"{folder}: weights of the model are missing, e.g. {min(report['missing_keys'])}."
-            )
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(model.to(device), tokenizer, read_preprocessing(folder), version, eight_bit, max_batch)
+        for problem in ("missing", "unexpected"):
+            keys = [key for key in report[f"{problem}_keys"] if not key.endswith("position_ids")]
+            if keys:
+                raise ValueError(f"{folder}: weights of the model are {problem}, e.g. {min(keys)}.")
+        return cls(
+            model,
+            AutoTokenizer.from_pretrained(tokenizer or folder),
+            replace(preprocessing or read_preprocessing(folder), fit=fit),
+            f"{folder.name}@{folder_digest(folder)}",
+            **options,
+        )
 
     @property
     def device(self) -> torch.device:
@@ -80,36 +83,45 @@ class FrozenClip:
 
     def image_features(self, images: Tensor) -> Tensor:
         """Unit embeddings `[B, D]` float32 of `images [B, 3, H, W] in [0, 1]`, differentiable."""
-        if self.max_batch is None or len(images) <= self.max_batch:
-            return self._embed_images(images)
-        parts = images.split(self.max_batch)
-        return torch.cat([checkpoint(self._embed_images, part, use_reentrant=False) for part in parts])
+        return in_parts(self._embed_images, self.max_batch, images.to(self.device))
 
     def text_features(self, prompts: list[str]) -> Tensor:
         """Unit embeddings `[B, D]` float32 of prompts; each distinct prompt is encoded once."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
         if missing:
-            tokens = self.tokenizer(
-                missing,
-                padding="max_length",
-                truncation=True,
-                max_length=self.model.config.text_config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(self.device)
-            with torch.no_grad():
-                output = self.model.get_text_features(
-                    input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
-                )
+            ids, mask = self.tokens(missing)
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+                output = self.model.get_text_features(input_ids=ids, attention_mask=mask)
                 embeddings = F.normalize(pooled(output).float(), dim=-1)
             self._texts.update(zip(missing, embeddings, strict=True))
         return torch.stack([self._texts[prompt] for prompt in prompts])
 
-    def _embed_images(self, images: Tensor) -> Tensor:
-        pixels = preprocess(images.to(self.device), self.preprocessing, self.eight_bit)
+    def cosine(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Cosine `[B]` of image b with prompt b, for no other pair."""
+        if len(prompts) != len(images):
+            raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image.")
+        return (self.image_features(images) * self.text_features(prompts)).sum(dim=-1)
+
+    def tokens(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask `[B, L]` of cleaned prompts, truncated and padded to the model's length."""
+        encoded = self.tokenizer(
+            [self.clean(prompt) for prompt in prompts] if self.clean else prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.model.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        ).to(self.device)
+        return encoded["input_ids"], encoded["attention_mask"]
+
+    def embed_pixels(self, pixels: Tensor) -> Tensor:
+        """Unit embeddings `[B, D]` of preprocessed pixels: the network alone."""
         # Autocast of the caller would make reward gradients noisy.
         with torch.autocast(self.device.type, enabled=False):
             output = self.model.get_image_features(pixel_values=pixels)
-        return F.normalize(pooled(output).float(), dim=-1)
+            return F.normalize(pooled(output).float(), dim=-1)
+
+    def _embed_images(self, images: Tensor) -> Tensor:
+        return self.embed_pixels(preprocess(images, self.preprocessing, self.eight_bit))
 
 
 def pooled(output) -> Tensor:
@@ -120,7 +132,14 @@ def pooled(output) -> Tensor:
 def folder_digest(folder: Path) -> str:
     """First 12 hex digits of the sha256 over the weight files of a folder, in order of their names."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    for path in files:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:12]
+
+
+def file_digest(path: Path) -> str:
+    """First 12 hex digits of the sha256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from rewards.preference.clip_model import FrozenClip
+from rewards.preference.text import clean_text
 
 
 class CLIPScore:
@@ -27,12 +28,9 @@ class CLIPScore:
 
     @classmethod
     def load(cls, source: str | Path, prefix: str = "", **options) -> CLIPScore:
-        """`source`: folder or hub id of a CLIPModel; options are those of `FrozenClip.load`."""
-        return cls(FrozenClip.load(source, **options), prefix)
+        """`source`: folder of a CLIPModel in transformers layout; options are those of `FrozenClip`."""
+        return cls(FrozenClip.load(source, **{"clean": clean_text, "fit": "crop-even", **options}), prefix)
 
     def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> cosines `[B]` float32, differentiable in the images."""
-        if len(prompts) != len(images):
-            raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image.")
-        texts = self.clip.text_features([self.prefix + prompt for prompt in prompts])
-        return (self.clip.image_features(images) * texts).sum(dim=-1)
+        return self.clip.cosine(images, [self.prefix + prompt for prompt in prompts])

@@ -1,0 +1,1 @@
+"""Published checkpoints of scorers: where they are, and how their tensors become those of transformers."""

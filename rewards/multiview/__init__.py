@@ -1,0 +1,1 @@
+"""Rewards of a textured mesh that judge several renders of it together."""

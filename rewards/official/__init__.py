@@ -1,0 +1,1 @@
+"""The official packages of the scores, run in an environment of their own, to check ours against them."""

@@ -1,0 +1,110 @@
+"""A frozen BLIP whose text tower looks at an image while it reads: what it sees in a pair, with gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rewards.preference.memory import in_parts, recompute_layers
+from rewards.preference.preprocess import Preprocessing, preprocess
+
+
+class FrozenBlip:
+    """Both towers in eval mode and float32, weights without gradient.
+
+    A score is a head on `features`: the last text state at position 0, which has attended to all tokens of
+    the prompt and of the image. max_length: tokens that a prompt is truncated and padded to. eight_bit: round
+    inputs as the 8-bit pipeline does. max_batch: images per forward pass; more are split, each part under a
+    checkpoint. recompute: layers keep their inputs only and are computed again on the way back.
+    """
+
+    def __init__(
+        self,
+        vision: torch.nn.Module,
+        text: torch.nn.Module,
+        tokenizer: Callable,
+        preprocessing: Preprocessing,
+        version: str,
+        max_length: int,
+        device: str | torch.device = "cpu",
+        eight_bit: bool = False,
+        max_batch: int | None = None,
+        recompute: bool = False,
+    ) -> None:
+        self.vision = vision.float().eval().requires_grad_(False).to(device)
+        self.text = text.float().eval().requires_grad_(False).to(device)
+        self.tokenizer = tokenizer
+        self.preprocessing = preprocessing
+        self.version = version
+        self.max_length = max_length
+        self.eight_bit = eight_bit
+        self.max_batch = max_batch
+        self._tokens: dict[str, tuple[Tensor, Tensor]] = {}
+        if recompute:
+            recompute_layers(self.vision.encoder.layers)
+            recompute_layers(self.text.encoder.layer)
+
+    @property
+    def device(self) -> torch.device:
+        return self.vision.embeddings.class_embedding.device
+
+    @property
+    def width(self) -> int:
+        """Numbers per pair."""
+        return self.text.config.hidden_size
+
+    def features(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, D]` float32 of `images [B, 3, H, W] in [0, 1]`, image b with prompt b, differentiable."""
+        if len(prompts) != len(images):
+            raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image.")
+        ids, mask = self.tokens(prompts)
+        return in_parts(self._features, self.max_batch, images.to(self.device), ids, mask)
+
+    def _features(self, images: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.states(preprocess(images, self.preprocessing, self.eight_bit), ids, mask)
+
+    def states(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """The same of preprocessed pixels and token ids: the network alone."""
+        # Autocast of the caller would make reward gradients noisy.
+        with torch.autocast(self.device.type, enabled=False):
+            # Not pooler_output, which would apply the final norm again.
+            tokens = self.vision(pixel_values=pixels).last_hidden_state
+            states = self.text(
+                input_ids=ids,
+                attention_mask=mask,
+                encoder_hidden_states=tokens,
+                encoder_attention_mask=torch.ones(tokens.shape[:2], dtype=torch.long, device=tokens.device),
+            ).last_hidden_state
+            return states[:, 0].float()
+
+    def tokens(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask `[B, max_length]` of prompts, truncated and padded; each prompt is read once."""
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._tokens:
+                encoded = self.tokenizer(
+                    prompt,
+                    padding="max_length",
+                    truncation=True,
+                    max_length=self.max_length,
+                    return_tensors="pt",
+                ).to(self.device)
+                self._tokens[prompt] = (encoded["input_ids"][0], encoded["attention_mask"][0])
+        ids, masks = zip(*(self._tokens[prompt] for prompt in prompts), strict=True)
+        return torch.stack(ids), torch.stack(masks)
+
+
+class BlipScore(FrozenBlip):
+    """A FrozenBlip with a head: `_judge` maps features `[B, D]` to scores `[B]`."""
+
+    def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`images [B, 3, H, W] in [0, 1]` -> scores `[B]` float32, differentiable in the images."""
+        return self._judge(self.features(images, prompts))
+
+    def score_pixels(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Scores `[B]` of preprocessed pixels and token ids: the network alone."""
+        return self._judge(self.states(pixels, ids, mask))
+
+    def _judge(self, states: Tensor) -> Tensor:
+        raise NotImplementedError

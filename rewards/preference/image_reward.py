@@ -1,0 +1,177 @@
+"""ImageReward v1.0 (arXiv 2304.05977): BLIP judges how well people would like an image for its prompt.
+
+**Plain folder layout** (`ImageReward.save` writes it, `ImageReward.load` opens it):
+
+- `config.json`: `{"vision_config": {...}, "text_config": {...}, "mean": m, "std": s, "max_length": n}`, the
+  first two with the fields of transformers' BlipVisionConfig and BlipTextConfig (of the text: sizes, heads,
+  layers, vocab_size, layer_norm_eps, hidden_act); optionally `"typical_range": [low, high]`;
+- `model.safetensors`: `vision.*` (BlipVisionModel), `text.*` (BlipTextModel without pooling layer) and either
+  `head.weight [1, D]`, `head.bias [1]` or the five layers `head.layers.{0,2,4,6,7}.{weight,bias}`;
+- files of a tokenizer that AutoTokenizer opens, with a padding token; the reward reads the text's position 0;
+- `preprocessor_config.json`: `image_mean`, `image_std` and `size`.
+
+The reward is `(head(h) - mean) / std`, h the last text state at position 0.
+
+**Official layout**: a folder with `ImageReward.pt` and `med_config.json`, the tokenizer in another folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from rewards.checkpoints.blip import empty_towers, read_blip
+from rewards.checkpoints.linear_head import fold_head
+from rewards.checkpoints.tensors import build_model, read_tensors
+from rewards.preference.blip_model import BlipScore
+from rewards.preference.clip_model import file_digest, folder_digest
+from rewards.preference.preprocess import Preprocessing, read_preprocessing
+
+OFFICIAL_FILE = "ImageReward.pt"
+# Mean and deviation of the raw head over the images it was trained on.
+MEAN, STD = 0.16717362830052426, 1.0333394966054072
+MAX_LENGTH = 35
+
+
+class ImageReward(BlipScore):
+    """BLIP with an affine head; roughly standard normal scores. Options are those of `FrozenBlip`."""
+
+    name = "imagereward"
+    higher_is_better = True
+
+    def __init__(
+        self,
+        vision: torch.nn.Module,
+        text: torch.nn.Module,
+        head: dict[str, Tensor],
+        tokenizer: Callable,
+        preprocessing: Preprocessing,
+        version: str,
+        mean: float = MEAN,
+        std: float = STD,
+        max_length: int = MAX_LENGTH,
+        typical_range: tuple[float, float] = (-2.0, 2.0),
+        **options,
+    ) -> None:
+        super().__init__(vision, text, tokenizer, preprocessing, version, max_length, **options)
+        self.head = head
+        weight, bias = fold_head(head, version)
+        if weight.shape != (self.width,):
+            raise ValueError(
+                f"{version}: the head takes {weight.numel()} features, the text tower has {self.width}."
+            )
+        self.weight = weight.float().to(self.device)
+        self.bias = bias.float().to(self.device)
+        self.mean, self.std = mean, std
+        self.typical_range = typical_range
+
+    @classmethod
+    def load(cls, source: str | Path, tokenizer: str | Path | None = None, **options) -> ImageReward:
+        """From a folder in the plain or the official layout; see the module's text.
+
+        tokenizer: folder of the tokenizer, needed for the official layout; options are those of the class.
+        Missing and unexpected weights are errors.
+        """
+        folder = Path(source)
+        if (folder / OFFICIAL_FILE).is_file():
+            return cls._load_official(folder, tokenizer, options)
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{folder}: neither {OFFICIAL_FILE} nor config.json is there, so there is no ImageReward."
+            )
+        settings = json.loads((folder / "config.json").read_text())
+        state = read_tensors(folder / "model.safetensors")
+        parts = {name: part_of(state, f"{name}.") for name in ("vision", "text", "head")}
+        left = len(state) - sum(map(len, parts.values()))
+        if left:
+            raise ValueError(f"{folder}: {left} weights are neither of vision, text nor head.")
+        towers = empty_towers(settings["vision_config"], settings["text_config"])
+        vision_class, vision_config, text_class, text_config = towers
+        return cls(
+            build_model(vision_class, vision_config, parts["vision"], str(folder)),
+            build_model(text_class, text_config, parts["text"], str(folder)),
+            parts["head"],
+            AutoTokenizer.from_pretrained(tokenizer or folder),
+            read_preprocessing(folder),
+            f"{folder.name}@{folder_digest(folder)}",
+            mean=settings.get("mean", MEAN),
+            std=settings.get("std", STD),
+            max_length=settings.get("max_length", MAX_LENGTH),
+            typical_range=tuple(settings.get("typical_range", (-2.0, 2.0))),
+            **options,
+        )
+
+    @classmethod
+    def _load_official(cls, folder: Path, tokenizer: str | Path | None, options: dict) -> ImageReward:
+        if tokenizer is None:
+            raise ValueError(f"{folder}: the official checkpoint has no tokenizer; give the folder of one.")
+        blip = read_blip(folder / OFFICIAL_FILE, vision_heads=options.pop("vision_heads", None))
+        return cls(
+            blip.vision,
+            blip.text,
+            blip.parts["mlp."],
+            AutoTokenizer.from_pretrained(tokenizer),
+            Preprocessing(size=blip.vision.config.image_size, fit="crop-even"),
+            f"ImageReward@{file_digest(folder / OFFICIAL_FILE)}",
+            **options,
+        )
+
+    def _judge(self, states: Tensor) -> Tensor:
+        # Not a matrix product, which the caller's autocast would do in half precision.
+        return ((states * self.weight).sum(dim=-1) + self.bias - self.mean) / self.std
+
+    def save(self, folder: str | Path) -> None:
+        """Write the plain layout, which `load` opens."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {}
+        for name, part in (("vision", self.vision.state_dict()), ("text", self.text.state_dict())):
+            state |= {f"{name}.{key}": tensor.cpu().contiguous() for key, tensor in part.items()}
+        state |= {f"head.{key}": tensor.cpu().contiguous() for key, tensor in self.head.items()}
+        save_file(state, folder / "model.safetensors")
+        settings = {
+            "model_type": "blip",
+            "vision_config": _fields(self.vision.config),
+            "text_config": _fields(self.text.config),
+            "mean": self.mean,
+            "std": self.std,
+            "max_length": self.max_length,
+            "typical_range": list(self.typical_range),
+        }
+        (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+        image = {
+            "image_mean": list(self.preprocessing.mean),
+            "image_std": list(self.preprocessing.std),
+            "size": self.preprocessing.size,
+        }
+        (folder / "preprocessor_config.json").write_text(json.dumps(image, indent=2) + "\n")
+        self.tokenizer.save_pretrained(folder)
+
+
+def part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose key starts with a prefix, without it."""
+    return {key[len(prefix) :]: tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
+_FIELDS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "layer_norm_eps",
+    "hidden_act",
+    "image_size",
+    "patch_size",
+    "vocab_size",
+    "max_position_embeddings",
+)
+
+
+def _fields(config) -> dict:
+    return {name: getattr(config, name) for name in _FIELDS if hasattr(config, name)}
