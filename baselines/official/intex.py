@@ -1,0 +1,56 @@
+"""InTeX (ashawkey/InTeX, no licence: for your own use of your own checkout): `python main.py --config YAML`.
+
+Traps: the seed of the command line is ignored (`launch` seeds before it starts); uvs are cached beside the
+mesh; a mesh with uvs keeps them unless `retex`; values of the command line are read as YAML, so the prompt
+goes into a configuration of our own, made from the checkout's; dearpygui is imported without a window;
+several values of `front_dir` mirror the mesh, so it stays "+z".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from baselines.official.adapter import Job, Program
+from baselines.official.templates import read_template
+from texgen.hub_aliases import HUB_ALIASES
+
+TEMPLATE = "configs/revani.yaml"
+
+
+def write(job: Job) -> list[list[str]]:
+    config = read_template(job.checkout / TEMPLATE)
+    if config.get("model_key") in HUB_ALIASES:
+        config["model_key"] = HUB_ALIASES[config["model_key"]]
+    config |= {
+        "mesh": str(job.mesh),
+        # OmegaConf would look the name in ${...} up.
+        "prompt": job.prompt.replace("${", "$ {"),
+        "save_path": "result.obj",
+        "outdir": str(job.output),
+        "front_dir": "+z",
+        "retex": True,
+        "seed": job.seed,
+        "gui": False,
+    }
+    path = job.inputs / "intex.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
+    return [["main.py", "--config", str(path)]]
+
+
+def result(job: Job) -> tuple[Path, Path | None]:
+    return job.output / "result.obj", job.output / "result_albedo.png"
+
+
+PROGRAM = Program(
+    name="InTeX",
+    repository="https://github.com/ashawkey/InTeX",
+    commit="6669e4c",
+    files=("main.py", "guidance", TEMPLATE),
+    modules=("torch", "diffusers", "transformers", "kiui", "kornia", "nvdiffrast", "omegaconf", "xatlas"),
+    stubs=("dearpygui.dearpygui",),
+    caches=("logs",),
+    write=write,
+    result=result,
+)

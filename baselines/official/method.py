@@ -1,0 +1,65 @@
+"""An authors' program as a method: (mesh, prompt, seed, progress=None) -> TextureResult.
+
+Its textured mesh is carried to the evaluation atlas like that of any other system (`baselines.precomputed`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from baselines.official.adapter import Adapter, OfficialError, Setup
+from baselines.official.run import run_official
+from baselines.precomputed import transfer
+from texgen.mesh import Mesh
+from texgen.painting import Progress
+from texgen.pipeline import TextureResult
+
+
+class Official:
+    """Seconds are those of the whole processes, loading of models included; network evaluations inside them
+    cannot be counted, so `calls` is empty. `views` is one record: program, commits, whether it was kept."""
+
+    def __init__(self, adapter: Adapter, work: Path, timeout: float, texture_size: int) -> None:
+        self.adapter, self.work, self.timeout, self.size = adapter, work, timeout, texture_size
+
+    def __call__(self, mesh: Mesh, prompt: str, seed: int, progress: Progress | None = None) -> TextureResult:
+        outcome = run_official(
+            self.adapter, mesh, prompt, seed, self.work / folder_name(mesh.name, prompt, seed), self.timeout
+        )
+        texture, painted = transfer(outcome.parts, mesh.to("cpu"), self.size)
+        record = {
+            "program": self.adapter.program.name,
+            "commit": outcome.revision,
+            "written_for": self.adapter.program.commit,
+            "whole_process": True,
+            "kept": outcome.kept,
+        }
+        return TextureResult(texture, painted, outcome.seconds, outcome.peak_memory_bytes, {}, [record])
+
+
+def folder_name(mesh: str, prompt: str, seed: int) -> str:
+    """A name for the folder of one run: mesh, the prompt's first words, its hash, the seed."""
+    words = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")[:30]
+    return f"{mesh}--{words}-{sha256(prompt.encode()).hexdigest()[:8]}--{seed}"
+
+
+def official(
+    backbone: None,
+    program: str,
+    checkout: str,
+    python: str,
+    work: str,
+    timeout: float = 3600.0,
+    arguments: Sequence[str] = (),
+    texture_size: int = 1024,
+) -> Official:
+    """An authors' program as a method; backbone: unused, it brings its own. work: folder that gets one folder
+    per asset. Raises OfficialError with one sentence for each thing that is missing."""
+    adapter = Adapter(program, Setup(Path(checkout), Path(python), tuple(arguments)))
+    problems = adapter.health()
+    if problems:
+        raise OfficialError("\n".join(problems))
+    return Official(adapter, Path(work), timeout, texture_size)

@@ -1,0 +1,257 @@
+"""Paint3D (Zeng et al., arXiv 2312.13913) on the shared core.
+
+Stage 1 paints pairs of views as one picture: front and back from text, then two pairs of inpainting; the view
+that paints a texel first keeps it. Stage 2 works on the atlas with a ControlNet for position maps: inpainting
+of what is missing, then a "tile" pass over everything. Cost: 3 x 20 = 60 evaluations on pairs, then 20 + 15
+on the atlas.
+
+Settings are those of the released program (Apache-2.0); where this differs stands in docs/baselines.md. Its
+sampler, Euler ancestral, is DDIM with eta 1 up to a scaling of latents, which is what runs here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import cos, radians
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from baselines.settings import split
+from texgen.backbone import Backbone
+from texgen.backproject import face_visibility
+from texgen.cameras import Cameras
+from texgen.conditioning import fill_unknown
+from texgen.fill import padding_index
+from texgen.measured import Painted, TextureResult, measured
+from texgen.mesh import Mesh
+from texgen.painting import Progress
+from texgen.presets import Preset
+from texgen.project import Visibility, gather, texel_visibility
+from texgen.repaint import Look, atlas_look, atlas_view, look, mask_trimap, painted_share, repaint
+from texgen.running import Remembered, method_scene, preset_cameras, step_progress
+from texgen.scene import Scene, complete
+from texgen.state import TextureState, View
+from texgen.trimap import dilate, erode, kernel_side
+
+PRESET = Preset(
+    name="paint3d",
+    rig="paint3d",
+    distance=1.392 / 0.6,
+    distance_unit="radius",
+    fov_y=54.0,
+    word_rule="none",
+    render_size=2048,
+    steps=20,
+    eta=1.0,
+    guidance_scale=3.0,
+    same_noise=True,
+    blending="after_next",
+    blend_noise="fixed",
+    depth_convention="linear-0.5-1",
+    control_role="depth",
+    also_controls=(("inpaint", 0.5),),
+    crop=False,
+    prompt_template="{prompt}",
+    negative_prompt=(
+        "strong light, Bright light, intense light, dazzling light, brilliant light, radiant light, Shade, "
+        "darkness, silhouette, dimness, obscurity, shadow, glasses"
+    ),
+    min_cosine=cos(radians(68)),
+    projection="face_gather",
+    fill="none",
+)
+
+
+@dataclass(frozen=True)
+class Paint3DSettings:
+    """What the preset does not hold; the preset's guidance and extra ControlNets are those of inpainting.
+
+    first_guidance: of the first pair. uv_stage: "full" or "none"; "none" leaves stage 2 out, for backbones
+    without a ControlNet for position maps. uv_size: side of the atlas that stage 2 works on. uv_role: that
+    ControlNet. tile_strength, tile_guidance, tile_template, tile_negative: of the tile pass.
+    """
+
+    first_guidance: float = 7.0
+    uv_stage: str = "full"
+    uv_size: int = 1024
+    uv_role: str = "uv_position"
+    tile_strength: float = 0.75
+    tile_guidance: float = 7.0
+    tile_template: str = "UV map, {prompt}, high quality, best quality"
+    tile_negative: str = "blur, low quality, noisy image, over-exposed, shadow"
+
+    def __post_init__(self) -> None:
+        if self.uv_stage not in ("full", "none"):
+            raise ValueError(f"Preset 'paint3d': uv_stage is {self.uv_stage!r}; it must be full or none.")
+
+
+class Paint3D:
+    """The method: (mesh, prompt, seed, progress=None) -> TextureResult."""
+
+    def __init__(
+        self, backbone: Backbone, preset: Preset, settings: Paint3DSettings, cached_meshes: int = 2
+    ) -> None:
+        if settings.uv_stage == "full" and settings.uv_role not in backbone.controlnets:
+            raise ValueError(
+                f"Preset {preset.name!r} needs a ControlNet of the role {settings.uv_role!r}, which the "
+                'backbone does not have; add it, or leave the second stage out with uv_stage: "none".'
+            )
+        self.backbone, self.preset, self.settings = backbone, preset, settings
+        self.first = preset.replace(guidance_scale=settings.first_guidance, also_controls=())
+        self._scene = Remembered(self._prepare, cached_meshes)
+
+    def __call__(self, mesh: Mesh, prompt: str, seed: int, progress: Progress | None = None) -> TextureResult:
+        return measured(self.backbone, lambda: self._paint(self._scene(mesh), prompt, seed, progress))
+
+    def _prepare(self, mesh: Mesh) -> Scene:
+        preset = self.preset
+        scene = method_scene(mesh, preset, self.backbone.device)
+        cameras: Cameras = preset_cameras(preset, scene.mesh).to(scene.mesh.vertices.device)
+        views = []
+        for view in scene.views:
+            exact = texel_visibility(scene.mesh, scene.atlas, cameras[view.index], preset.render_size)
+            by_face = face_visibility(exact, view.buffer, scene.atlas)
+            views.append(replace(view, visibility=in_frame(by_face, preset.render_size)))
+        scene.views = views
+        return scene
+
+    def _paint(self, scene: Scene, prompt: str, seed: int, progress: Progress | None) -> Painted:
+        preset = self.preset
+        state = TextureState.empty(preset.texture_size, scene.mesh.vertices.device)
+        identity = (seed, scene.mesh.name, prompt, preset.name)
+        text = self.backbone.encode_prompts([preset.negative_prompt, preset.view_prompt(prompt, "")])
+        pairs = [scene.views[i : i + 2] for i in range(0, len(scene.views), 2)]
+        passes = len(pairs) + 2 * (self.settings.uv_stage == "full")
+        reports: list[dict[str, Any]] = []
+        for index, pair in enumerate(pairs):
+            start = time.perf_counter()
+            on_step = step_progress(progress, index + 1, passes)
+            looks = [self.look(view, state, index == 0) for view in pair]
+            wanted = [uncoloured(view, state) for view in pair]
+            skipped = not any(bool(mask.any()) for mask in wanted)
+            if not skipped:
+                chosen = self.first if index == 0 else preset
+                shown = [outlined(view) if index == 0 else view for view in pair]
+                images = repaint(self.backbone, chosen, shown, looks, text, identity, on_step)
+                for view, image, mask in zip(pair, images, wanted, strict=True):
+                    state = first_paint_wins(preset, view, state, image, mask)
+            seconds = time.perf_counter() - start
+            reports += [
+                {**record(view, mask), "pair": index, "skipped": skipped, "seconds": seconds / len(pair)}
+                for view, mask in zip(pair, wanted, strict=True)
+            ]
+        texture, painted = complete(preset, scene, state)
+        if self.settings.uv_stage == "full":
+            steppers = (step_progress(progress, passes - 1, passes), step_progress(progress, passes, passes))
+            texture = self._uv_stage(scene, texture, state, prompt, identity, steppers)
+        return Painted(texture, painted, reports)
+
+    def look(self, view: View, state: TextureState, everything: bool) -> Look:
+        """What a view shows. everything: paint the background along (the first pair, from text alone)."""
+        seen = look(self.preset, view, state)
+        missing = uncoloured(view, state)
+        rgb = fill_unknown(seen.rgb, 1 - missing)
+        free = dilate(missing, kernel_side(10, missing.shape[-1], 2048))
+        if everything and not self.preset.pin_background:
+            free = torch.ones_like(free)
+        return Look(rgb, seen.count, seen.best_cosine, mask_trimap(free))
+
+    def _uv_stage(
+        self,
+        scene: Scene,
+        texture: Tensor,
+        state: TextureState,
+        prompt: str,
+        identity: tuple,
+        steppers: tuple[Callable, Callable],
+    ) -> Tensor:
+        """Inpaint the atlas where nothing is painted, gutters included; then the tile pass over all of it."""
+        settings, whole = self.settings, self.preset.texture_size
+        size = settings.uv_size
+        inpaint = self.preset.replace(image_size=size, control_role=settings.uv_role)
+        tile = inpaint.replace(
+            guidance_scale=settings.tile_guidance,
+            also_controls=(("tile", 1.0),),
+            strength=settings.tile_strength,
+            prompt_template=settings.tile_template,
+            negative_prompt=settings.tile_negative,
+        )
+        missing = (state.weight <= 0).to(texture.dtype)
+        flat = texture.flatten(1)[:, padding_index(1 - missing).reshape(-1)].reshape(texture.shape)
+        view = atlas_view(position_map(scene))
+        unknown = dilate(missing[None], kernel_side(15, whole, 1024))[0]
+        for name, preset, mask, on_step in (
+            ("uv", inpaint, unknown, steppers[0]),
+            ("tile", tile, torch.ones_like(unknown), steppers[1]),
+        ):
+            text = self.backbone.encode_prompts([preset.negative_prompt, preset.view_prompt(prompt, "")])
+            (image,) = repaint(
+                self.backbone, preset, [view], [atlas_look(flat, mask)], text, (*identity, name), on_step
+            )
+            flat = image[0].flip(1)
+        return flat
+
+
+def in_frame(visibility: Visibility, size: int) -> Visibility:
+    """The same visibility without texels outside the image [size, size]."""
+    pixel = visibility.pixel
+    inside = ((pixel >= 0) & (pixel <= size)).all(-1)[None]
+    return replace(visibility, visible=visibility.visible * inside)
+
+
+def uncoloured(view: View, state: TextureState) -> Tensor:
+    """[1, 1, R, R] of 0s and 1s: surface of which less than half is painted."""
+    seen = painted_share(view, state)
+    return ((seen < 0.5) & (view.buffer.mask > 0)).to(seen.dtype)
+
+
+def outlined(view: View) -> View:
+    """The view with its depth image grown over the silhouette by 5 pixels (of 2048), softening outwards."""
+    depth = view.depth
+    for _ in range(max(round(5 * depth.shape[-1] / 2048), 1)):
+        grown = F.max_pool2d(depth, 3, stride=1, padding=1)
+        soft = F.avg_pool2d((depth > 0).to(depth.dtype), 3, stride=1, padding=1).clamp(min=0.5)
+        depth = torch.where(depth > 0, depth, grown * soft)
+    return replace(view, depth=depth)
+
+
+def first_paint_wins(
+    preset: Preset, view: View, state: TextureState, image: Tensor, wanted: Tensor
+) -> TextureState:
+    """Texels that the view sees and nothing has painted take the image's colour; the others stay.
+
+    wanted: [1, 1, R, R], uncoloured pixels; 9 pixels (of 2048) at their border are left out.
+    """
+    inner = erode(wanted, kernel_side(19, wanted.shape[-1], 2048))
+    values, weight = gather(torch.cat([image[0], inner[0]]), view.visibility)
+    frontal = (view.visibility.cosine >= preset.min_cosine) & (values[3:] > 0)
+    fresh = weight * frontal * (state.weight <= 0)
+    best = torch.where(fresh > 0, view.visibility.cosine, state.best_cosine)
+    return TextureState(state.colour_sum + values[:3] * fresh, state.weight + fresh, best)
+
+
+def position_map(scene: Scene) -> Tensor:
+    """[3, T, T] in [0, 1]: surface positions, in the frame that Paint3D's ControlNet was trained in."""
+    scale = 0.6 / float(scene.mesh.vertices.norm(dim=-1).max())
+    position = scene.atlas.position.permute(2, 0, 1) * scale
+    position = position + position.new_tensor([0.0, 0.25, 0.0]).view(3, 1, 1)
+    return (position.clamp(-1, 1) / 2 + 0.5) * scene.atlas.mask
+
+
+def record(view: View, mask: Tensor) -> dict[str, Any]:
+    """What stands in the run's record about one view."""
+    share = float(mask.sum() / view.buffer.mask.sum().clamp(min=1))
+    return {**view.place(), "generate": share, "refine": 0.0, "keep": 1 - share}
+
+
+def paint3d(backbone: Backbone, **overrides: Any) -> Paint3D:
+    """Paint3D as a method; overrides: fields of its preset and of `Paint3DSettings`.
+
+    backbone: with ControlNets "depth", "inpaint", "uv_position" and "tile", or the roles that stand in.
+    """
+    return Paint3D(backbone, *split(PRESET, Paint3DSettings(), overrides))
