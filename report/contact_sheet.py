@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from texgen.files import atomic_path
 
 BACKGROUND, INK, EMPTY = (255, 255, 255), (30, 30, 30), (236, 236, 236)
 
@@ -77,7 +78,8 @@ def contact_sheet(
                 corner = (x + (cell_size - fitted.width) // 2, y + (cell_size - fitted.height) // 2)
                 sheet.paste(fitted, corner)
         y += height + gap
-    _save(sheet, Path(path))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True)
 
 
 def _picture(image) -> Image.Image:
@@ -125,10 +127,3 @@ def _wrap(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
 def _height(draw: ImageDraw.ImageDraw, texts: Sequence[str], font) -> int:
     bottoms = [draw.multiline_textbbox((0, 0), text, font=font)[3] for text in texts if text]
     return round(max(bottoms, default=0) + 0.5)
-
-
-def _save(sheet: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    sheet.save(temporary, format="PNG", optimize=True)
-    os.replace(temporary, path)

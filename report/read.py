@@ -8,18 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-SCORE_COLUMNS = (
-    "asset",
-    "mesh",
-    "prompt_id",
-    "prompt",
-    "seed",
-    "view",
-    "azimuth",
-    "elevation",
-    "background",
-    "score",
-)
+from report.columns import SCORE_COLUMNS
+
 RUN_KEYS = ("method", "asset", "mesh", "prompt", "seed", "status")
 
 
@@ -54,6 +44,18 @@ def read_scores(
     if not tables:
         return pd.DataFrame(columns=["metric", "method", *SCORE_COLUMNS])
     return pd.concat(tables, ignore_index=True)
+
+
+def read_quality(
+    path: str | Path, methods: Collection[str], assets: Collection[str] | None = None
+) -> pd.DataFrame:
+    """The quality measures of some methods: rows as `read_scores` gives, of the metrics the file holds."""
+    table = read_score_file(path)
+    missing = [column for column in ("metric", "method") if column not in table.columns]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}; delete it and measure again.")
+    chosen = table["method"].isin(methods)
+    return table[chosen if assets is None else chosen & table["asset"].isin(assets)]
 
 
 def read_score_file(path: str | Path) -> pd.DataFrame:

@@ -34,6 +34,7 @@ class PairedDifference:
     low, high: bootstrap interval of the mean at `confidence` (nan for n < 2). p: two-sided sign-flip test
     of "a - b is symmetric about 0" (1.0 for n = 0 or all differences 0). win_rate: share of pairs with a >
     b, ties counting one half (nan for n = 0). exact: whether p enumerates all sign patterns.
+    win_low, win_high: Wilson interval of the win rate at `confidence` (nan for n = 0).
     """
 
     mean: float
@@ -44,6 +45,8 @@ class PairedDifference:
     n: int
     confidence: float
     exact: bool
+    win_low: float = float("nan")
+    win_high: float = float("nan")
 
 
 def sample_means(scores: pd.DataFrame, value: str = "score") -> pd.Series:
@@ -91,8 +94,10 @@ def paired_difference(
         return PairedDifference(nan, nan, nan, 1.0, nan, 0, confidence, True)
     low, high = bootstrap_interval(difference, confidence, resamples, seed)
     p, exact = sign_flip_test(difference, seed=seed)
+    wins = win_rate(difference)
+    n = len(difference)
     return PairedDifference(
-        float(difference.mean()), low, high, p, win_rate(difference), len(difference), confidence, exact
+        float(difference.mean()), low, high, p, wins, n, confidence, exact, *wilson(wins, n, confidence)
     )
 
 
@@ -101,7 +106,10 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated (BCa) bootstrap interval of the mean of `values` [n].
 
-    (nan, nan) for n < 2; the single point when all values are equal. Deterministic in `seed`.
+    A bootstrap resamples the spread that was seen, which for few values is smaller than the true one; the
+    level is therefore widened as `expanded_level` says; two or three values get a plain percentile interval.
+    (nan, nan) for n < 2; the single point when all
+    values are equal. Deterministic in `seed`.
     Source: B. Efron, Better Bootstrap Confidence Intervals, 1987.
     """
     values = np.asarray(values, dtype=float)
@@ -109,17 +117,43 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    generator = np.random.default_rng(seed)
+    # Of three values or fewer the correction for acceleration has nothing to stand on.
+    method = "BCa" if len(values) > 3 else "percentile"
     result = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
         batch=max(1, 1_000_000 // len(values)),
-        confidence_level=confidence,
-        method="BCa",
-        rng=generator,
+        confidence_level=expanded_level(len(values), confidence),
+        method=method,
+        rng=np.random.default_rng(seed),
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def expanded_level(n: int, confidence: float) -> float:
+    """The nominal level at which a percentile bootstrap of the mean of n normal values covers `confidence`.
+
+    The bootstrap's spread is sqrt((n - 1) / n) of the sample's and its shape is normal where Student's t is
+    wanted; solving for the level that undoes both widens an interval of 10 values from 95 to 98.3 %, one of
+    30 to 96.2 %.
+    Source: T. Hesterberg, What Teachers Should Know About the Bootstrap, 2015, section 4.2.
+    """
+    reach = np.sqrt(n / (n - 1)) * stats.t.ppf(0.5 + confidence / 2, n - 1)
+    return float(2 * stats.norm.cdf(reach) - 1)
+
+
+def wilson(rate: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share `rate` of n, within [0, 1]; (nan, nan) for n = 0.
+
+    Ties that count one half make the share's variance smaller than this interval takes it to be.
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def sign_flip_test(

@@ -1,97 +1,136 @@
-"""The results table as markdown and CSV: it only formats the numbers of `report.table_build`."""
+"""The blocks of the results page: scores, comparisons, failures, own rewards, what it was made with.
+
+It only arranges the numbers of `report.table_build`; `report.blocks` writes them as Markdown, LaTeX or HTML,
+`report.table_csv` as one unrounded row per method.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
-from collections.abc import Sequence
-from pathlib import Path
 
+from report.blocks import Block, Text, to_markdown
 from report.statistics import EXACT_SIGN_FLIP_LIMIT, RANDOM_SIGN_PATTERNS, PairedDifference, smallest_p
-from report.table_build import Cell, Metric, Row, Table, TableSpec, build_table
-
-__all__ = ["Metric", "Table", "TableSpec", "build_table", "markdown", "write_csv", "write_markdown"]
+from report.table_data import Cell, Metric, Table
 
 LEVEL = 0.05
-TRAINED, BETTER, WORSE, ABSENT = "†", "▲", "▼", "–"
-
-
-def write_markdown(table: Table, path: str | Path) -> None:
-    """Write the table, its caption, the failures and the own-reward section as markdown (atomically)."""
-    _write_text(path, markdown(table))
-
-
-def write_csv(table: Table, path: str | Path) -> None:
-    """Write one row per method with every number behind the table, unrounded (atomically). Missing =
-    empty.
-    """
-    out = io.StringIO()  # a model trained on several metrics has the first in the own_reward columns
-    records = [_record(table, row) for row in table.rows]
-    writer = csv.DictWriter(out, fieldnames=list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    _write_text(path, out.getvalue())
+TRAINED, BETTER, WORSE, TIED, ABSENT = "†", "▲", "▼", "≈", "–"
 
 
 def markdown(table: Table) -> str:
-    """The markdown text of the table."""
+    """The table with all its sections as Markdown."""
+    return to_markdown(table_blocks(table))
+
+
+def table_blocks(table: Table) -> list[Block]:
+    """Every section of one table, in the order of the page."""
+    sections = [scores_block(table), own_block(table), baselines_block(table), failures_block(table)]
+    return [block for block in sections if block is not None] + [made_with_block(table)]
+
+
+def scores_block(table: Table, title: str | None = None, cost: bool = True) -> Block:
+    """Methods against metrics, with costs and n (cost=False: n alone)."""
     header = ["Method"]
     for i, metric in enumerate(table.metrics):
         trained = TRAINED if any(row.cells[i].trained for row in table.rows) else ""
         header.append(f"{metric.label}{trained} {'↑' if metric.higher_is_better else '↓'}")
-    header += ["seconds per mesh", "model calls (UNet / ControlNet)", "n"]
+    header += ["seconds per mesh", "model calls (UNet / ControlNet)", "peak memory, GB"] if cost else []
     body = []
     for row in table.rows:
         shown = zip(row.cells, table.metrics, strict=True)
-        cells = [_show_cell(cell, metric, row.n) for cell, metric in shown]
+        line = [Text(row.label), *(_score(cell, metric, row.n) for cell, metric in shown)]
+        if cost:
+            calls = f"{number(row.unet_calls)} / {number(row.controlnet_calls)}"
+            line += [Text(decimal(row.seconds, 1)), Text(calls), Text(gigabytes(row.peak_memory_bytes))]
         failed = f" ({row.failed} failed)" if row.failed else ""
-        calls = f"{_number(row.unet_calls)} / {_number(row.controlnet_calls)}"
-        body.append([row.label, *cells, _decimal(row.seconds, 1), calls, f"{row.n}{failed}"])
-    parts = [f"# {table.spec.title}", _grid(header, body), "\n".join(f"- {note}" for note in notes(table))]
-    if table.failures:
-        lines = [f"- {label}, {asset}: {' '.join(reason.split())}" for label, asset, reason in table.failures]
-        parts += ["## Failed runs", "\n".join(lines)]
-    if table.own_rewards:
-        parts += ["## Own held-out reward", _own_grid(table), _own_note()]
-    return "\n\n".join(parts) + "\n"
+        body.append([*line, Text(f"{row.n}{failed}")])
+    return Block(title or table.spec.title, [*header, "n"], body, reading_notes(table, cost))
 
 
-def _own_grid(table: Table) -> str:
+def own_block(table: Table) -> Block | None:
+    """Each tuned model under its own reward, on pairs that it was not trained on."""
+    if not table.own_rewards:
+        return None
     baseline = dict(table.spec.methods)[table.spec.baseline]
-    header = ["Model", "Own reward", baseline, "Tuned", "Difference", "95 % interval", "p", "p (Holm)", "n"]
+    header = ["Model", "Own reward", baseline, "Tuned", *_COMPARISON]
     body = []
     for own in table.own_rewards:
-        digits, d = own.metric.decimals, own.difference
-        interval = ABSENT if math.isnan(d.low) else f"[{_signed(d.low, digits)}, {_signed(d.high, digits)}]"
-        arrow = "↑" if own.metric.higher_is_better else "↓"
+        digits = own.metric.decimals
+        means = [Text(decimal(own.baseline.mean, digits)), Text(decimal(own.tuned.mean, digits))]
         body.append(
-            [own.label, f"{own.metric.label} {arrow}", _decimal(own.baseline.mean, digits)]
-            + [_decimal(own.tuned.mean, digits), _signed(d.mean, digits), interval]
-            + [_show_p(d.p) if d.n else ABSENT, _show_p(own.adjusted_p) if d.n else ABSENT, str(d.n)]
+            [Text(own.label), Text(_arrow(own.metric)), *means]
+            + _comparison(own.metric, own.difference, own.adjusted_p)
         )
-    return _grid(header, body)
-
-
-def _own_note() -> str:
-    return (
+    note = (
         "Each tuned model under the reward that it was trained on, over the evaluation's (mesh, prompt) "
-        "pairs that were not in its training; both means are over the n pairs that both methods have. The "
-        "interval is a BCa bootstrap of the mean paired difference, p a two-sided sign-flip test; p (Holm) "
-        "is corrected over the rows of this section."
+        "pairs that were not in its training; both means are over the n pairs that both methods have. "
+        + _comparison_note("the rows of this section")
     )
+    return Block("Own held-out reward", header, body, [note])
 
 
-def notes(table: Table) -> list[str]:
-    """The caption: what a cell is, what the marks mean, and what everything was made with."""
+def baselines_block(table: Table, title: str = "Against the best other method") -> Block | None:
+    """Each tuned model against the best untuned method other than the reference, metric by metric."""
+    if not table.best_baselines:
+        return None
+    header = ["Model", "Metric", "Best other method", *_COMPARISON]
+    body = [
+        [
+            Text(each.label),
+            Text(_arrow(each.metric), mark=TRAINED if each.trained else ""),
+            Text(each.opponent_label),
+            *_comparison(each.metric, each.difference, each.adjusted_p),
+        ]
+        for each in table.best_baselines
+    ]
+    reference = dict(table.spec.methods)[table.spec.baseline]
+    note = (
+        f"The opponent is the untuned method other than {reference} with the best mean of the metric. It is "
+        "chosen on these same samples, which favours it: a win is safe, a loss is overstated. "
+        + _comparison_note("the rows of this section")
+    )
+    return Block(title, header, body, [note])
+
+
+def failures_block(table: Table) -> Block | None:
+    """Failed runs with their reasons."""
+    lines = [f"{label}, {asset}: {' '.join(reason.split())}" for label, asset, reason in table.failures]
+    return Block("Failed runs", notes=lines) if lines else None
+
+
+def made_with_block(table: Table) -> Block:
+    """Meshes, prompts, seeds, devices and the caption's facts."""
+    lines = []
+    if table.ok_runs:
+        meshes = sorted({run["mesh"] for run in table.ok_runs})
+        seeds = sorted({run["seed"] for run in table.ok_runs})
+        prompts = {run.get("prompt_id", run["prompt"]) for run in table.ok_runs}
+        lines.append(
+            f"{count(len(meshes), 'mesh', 'meshes')} ({', '.join(meshes)}), "
+            f"{count(len(prompts), 'prompt')}, {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))})."
+        )
+    devices = sorted({str(run["device"]) for run in table.ok_runs if run.get("device")})
+    if devices:
+        apart = " Seconds of different devices are not comparable." if len(devices) > 1 else ""
+        lines.append(f"Device: {'; '.join(devices)}.{apart}")
+    lines += [f"{key[:1].upper()}{key[1:]}: {value}" for key, value in table.spec.caption.items()]
+    return Block("Made with", notes=lines)
+
+
+def reading_notes(table: Table, cost: bool = True) -> list[str]:
+    """What a cell is and what the marks mean."""
     spec, rows = table.spec, table.rows
+    cells = [cell for row in rows for cell in row.cells]
     labels = dict(spec.methods)
-    versus = [cell.versus for row in rows for cell in row.cells if cell.versus is not None]
+    versus = [cell.versus for cell in cells if cell.versus is not None]
     lines = [
         "Mean ± standard error over n samples; one sample is one (mesh, prompt) pair, with views and seeds "
-        "averaged inside it. The best mean of a column is bold."
+        "averaged inside it. The best mean of a column is bold, the second underlined."
     ]
+    if any(cell.tied for cell in cells):
+        lines.append(
+            f"{TIED}: cannot be told apart from the best of its column: the 95 % bootstrap interval of the "
+            "paired difference includes 0."
+        )
     if versus:
         lines.append(
             f"{BETTER} / {WORSE}: better / worse than {labels[spec.baseline]}, paired over the samples that "
@@ -103,11 +142,12 @@ def notes(table: Table) -> list[str]:
         if floor >= LEVEL:
             lines.append(
                 f"With {max(result.n for result in versus)} samples the smallest corrected p that can occur "
-                f"is {_show_p(min(1.0, floor))}: no cell could be marked."
+                f"is {show_p(min(1.0, floor))}: no cell could be marked."
             )
-    if any(cell.trained for row in rows for cell in row.cells):
+    if any(cell.trained for cell in cells):
         lines.append(
-            f"{TRAINED}: the row's model was trained on this metric, which is no independent evidence."
+            f"{TRAINED}: the row's model was trained on this metric, which is no independent evidence; such "
+            "cells are not ranked."
         )
     if len({row.n for row in rows if row.n}) > 1:
         lines.append(
@@ -115,26 +155,12 @@ def notes(table: Table) -> list[str]:
         )
     if table.failures:
         lines.append("Failed runs are not in the means; their reasons are listed below.")
-    lines.append("Seconds and model calls are per texture, inside the process, without loading models.")
-    return lines + _made_with(table)
-
-
-def _made_with(table: Table) -> list[str]:
-    lines = []
-    if table.ok_runs:
-        meshes = sorted({run["mesh"] for run in table.ok_runs})
-        seeds = sorted({run["seed"] for run in table.ok_runs})
-        prompts = {run.get("prompt_id", run["prompt"]) for run in table.ok_runs}
+    if cost:
         lines.append(
-            f"{len(meshes)} meshes ({', '.join(meshes)}), {len(prompts)} prompts, {len(seeds)} seeds "
-            f"({', '.join(map(str, seeds))})."
+            "Seconds, model calls and peak memory are per texture, in the process, without loading models."
         )
-    devices = sorted({str(run["device"]) for run in table.ok_runs if run.get("device")})
-    if devices:
-        apart = " Seconds of different devices are not comparable." if len(devices) > 1 else ""
-        lines.append(f"Device: {'; '.join(devices)}.{apart}")
-    lines += [f"{key[:1].upper()}{key[1:]}: {value}" for key, value in table.spec.caption.items()]
-    if table.spec.miniature:
+        lines += programs_note(table)
+    if spec.miniature:
         lines.append(
             "**The scorers are the miniature ones of this repository: these scores are not comparable with "
             "published ones, only with each other.**"
@@ -142,83 +168,117 @@ def _made_with(table: Table) -> list[str]:
     return lines
 
 
-def _record(table: Table, row: Row) -> dict:
-    record = {"method": row.key, "label": row.label, "n": row.n, "failed": row.failed}
-    for metric, cell in zip(table.metrics, row.cells, strict=True):
-        name, versus = metric.key, cell.versus
-        record[f"{name}_mean"] = _plain(cell.summary.mean)
-        record[f"{name}_standard_error"] = _plain(cell.summary.standard_error)
-        record[f"{name}_n"] = cell.summary.n
-        record[f"{name}_difference"] = _plain(versus.mean) if versus else ""
-        record[f"{name}_low"] = _plain(versus.low) if versus else ""
-        record[f"{name}_high"] = _plain(versus.high) if versus else ""
-        record[f"{name}_p"] = _plain(versus.p) if versus else ""
-        record[f"{name}_p_holm"] = _plain(cell.adjusted_p) if versus else ""
-        record[f"{name}_win_rate"] = _plain(_win_rate(metric, versus)) if versus else ""
-        record[f"{name}_trained_on"] = int(cell.trained)
-    for name in ("seconds", "peak_memory_bytes", "unet_calls", "controlnet_calls"):
-        record[name] = _plain(getattr(row, name))
-    own = next((own for own in table.own_rewards if own.key == row.key), None)
-    record["own_reward"] = own.metric.key if own else ""
-    record["own_reward_baseline"] = _plain(own.baseline.mean) if own else ""
-    record["own_reward_tuned"] = _plain(own.tuned.mean) if own else ""
-    for name, value in (("difference", "mean"), ("low", "low"), ("high", "high"), ("p", "p"), ("n", "n")):
-        record[f"own_reward_{name}"] = _plain(getattr(own.difference, value)) if own else ""
-    record["own_reward_p_holm"] = _plain(own.adjusted_p) if own else ""
-    return record
+def programs_note(table: Table) -> list[str]:
+    """What differs for rows that the authors' own programs made; empty when there are none."""
+    methods = {run["method"] for run in table.ok_runs if run.get("kind") == "official"}
+    rows = [row.label for row in table.rows if row.key in methods]
+    if not rows:
+        return []
+    return [
+        f"{', '.join(rows)}: the authors' own programs; their seconds are those of whole processes, loading "
+        "of models included, and their model calls cannot be counted."
+    ]
 
 
-def _win_rate(metric: Metric, versus: PairedDifference) -> float:
-    """Share of pairs in which the method is the better one."""
-    return versus.win_rate if metric.higher_is_better else 1.0 - versus.win_rate
+_COMPARISON = ("Difference", "95 % interval", "Win rate", "p", "p (Holm)", "n")
 
 
-def _show_cell(cell: Cell, metric: Metric, n: int) -> str:
+def _comparison(metric: Metric, difference: PairedDifference, adjusted_p: float) -> list[Text]:
+    digits, d = metric.decimals, difference
+    if d.n == 0:
+        return [*(Text(ABSENT) for _ in range(5)), Text("0")]
+    interval = ABSENT if math.isnan(d.low) else f"[{signed(d.low, digits)}, {signed(d.high, digits)}]"
+    rate, low, high = wins(metric, d)
+    won = f"{rate:.2f} [{low:.2f}, {high:.2f}]"
+    cells = (signed(d.mean, digits), interval, won, show_p(d.p), show_p(adjusted_p), str(d.n))
+    return [Text(cell) for cell in cells]
+
+
+def _comparison_note(family: str) -> str:
+    return (
+        "The interval is a BCa bootstrap of the mean paired difference, widened for small n; the win rate is "
+        "the share of pairs in which the model is better, ties one half, with Wilson's 95 % interval; "
+        f"p is a two-sided sign-flip test; p (Holm) is corrected over {family}."
+    )
+
+
+def wins(metric: Metric, difference: PairedDifference) -> tuple[float, float, float]:
+    """Share of pairs in which the method is the better one, with its interval."""
+    rate = (difference.win_rate, difference.win_low, difference.win_high)
+    return rate if metric.higher_is_better else (1 - rate[0], 1 - rate[2], 1 - rate[1])
+
+
+def _score(cell: Cell, metric: Metric, n: int) -> Text:
     summary = cell.summary
     if summary.n == 0:
-        return ABSENT
-    text = _decimal(summary.mean, metric.decimals)
+        return Text(ABSENT)
+    text = decimal(summary.mean, metric.decimals)
     if not math.isnan(summary.standard_error):
-        text += f" ± {_decimal(summary.standard_error, metric.decimals)}"
-    if cell.best:
-        text = f"**{text}**"
+        text += f" ± {decimal(summary.standard_error, metric.decimals)}"
+    marks = []
     if cell.adjusted_p is not None and cell.adjusted_p < LEVEL:
-        text += f" {BETTER if (cell.versus.mean > 0) == metric.higher_is_better else WORSE}"
+        marks.append(BETTER if (cell.versus.mean > 0) == metric.higher_is_better else WORSE)
+    if cell.tied:
+        marks.append(TIED)
     if cell.trained:
-        text += f" {TRAINED}"
-    return text if summary.n == n else f"{text} (n = {summary.n})"
+        marks.append(TRAINED)
+    if summary.n != n:
+        marks.append(f"(n = {summary.n})")
+    return Text(text, cell.best, cell.second, cell.trained, " ".join(marks))
 
 
-def _grid(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in [header, *body]]
-    lines = ["| " + " | ".join(line) + " |" for line in escaped]
-    return "\n".join([lines[0], "|---" + "|---:" * (len(header) - 1) + "|", *lines[1:]])
+def cost_block(table: Table, wall_seconds: dict[str, float], training: dict[str, dict]) -> Block:
+    """What each method costs. wall_seconds: of its texturing jobs, as the workflow measured them; training:
+    per tuned method `steps` and `seconds` of its history."""
+    header = ["Method", "seconds per mesh", "shortest to longest", "UNet calls", "ControlNet calls"]
+    header += ["peak memory, GB", "wall time of the jobs, min", "training steps", "training, min", "device"]
+    body = []
+    for row in table.rows:
+        seconds = [run["seconds"] for run in table.ok_runs if run["method"] == row.key and run.get("seconds")]
+        spread = f"{min(seconds):.1f} to {max(seconds):.1f}" if seconds else ABSENT
+        trained = training.get(row.key)
+        line = [row.label, decimal(row.seconds, 1), spread, number(row.unet_calls)]
+        line += [number(row.controlnet_calls), gigabytes(row.peak_memory_bytes)]
+        line += [decimal(wall_seconds.get(row.key, math.nan) / 60, 1)]
+        line += [str(trained["steps"]), decimal(trained["seconds"] / 60, 1)] if trained else [ABSENT] * 2
+        body.append([Text(cell) for cell in (*line, "; ".join(row.devices) or ABSENT)])
+    notes = [
+        "Seconds are measured inside the process, after a warm-up and without loading models; on a GPU after "
+        "synchronising it. Wall time is that of the whole texturing jobs, loading included.",
+        "Model calls count UNet and ControlNet evaluations per texture, a guidance pair as one; they do not "
+        "depend on the device. Peak memory is the device's on a GPU, else that of the process, with the "
+        "models.",
+        "Training is paid once per model, not per mesh; its held-out measurements are not counted.",
+        *programs_note(table),
+    ]
+    return Block("Cost", header, body, notes)
 
 
-def _decimal(value: float, digits: int) -> str:
+def _arrow(metric: Metric) -> str:
+    return f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
+
+
+def count(n: int, singular: str, plural: str | None = None) -> str:
+    """E.g. "1 seed", "3 seeds"."""
+    return f"{n} {singular if n == 1 else plural or singular + 's'}"
+
+
+def decimal(value: float, digits: int) -> str:
     return ABSENT if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _signed(value: float, digits: int) -> str:
+def signed(value: float, digits: int) -> str:
     return ABSENT if math.isnan(value) else f"{value:+.{digits}f}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """A mean count: without decimals when whole."""
     return ABSENT if math.isnan(value) else f"{value:.1f}".removesuffix(".0")
 
 
-def _show_p(p: float) -> str:
+def gigabytes(value: float) -> str:
+    return ABSENT if math.isnan(value) else f"{value / 1e9:.2f}"
+
+
+def show_p(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def _plain(value: float | None) -> float | str:
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
-
-
-def _write_text(path: str | Path, text: str) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

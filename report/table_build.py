@@ -7,109 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from report.statistics import (
-    PairedDifference,
-    Summary,
-    holm,
-    paired_difference,
-    sample_means,
-    summarize,
-)
-
-
-class Metric(NamedTuple):
-    """One column: key of the score folder, label, whether larger is better, decimals shown."""
-
-    key: str
-    label: str
-    higher_is_better: bool = True
-    decimals: int = 3
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """What to show.
-
-    methods: (key, label) of the rows, in order. metrics: (key, label, higher_is_better, decimals) of the
-    columns.
-    baseline: the method that all others are compared with. trained_on: for each tuned method the metric(s)
-    that is its own reward (a column or not). reward_metrics: label, direction and decimals of own rewards
-    that are not columns; one that is not given is shown by its key, larger better, 4 decimals. seen_pairs:
-    for each tuned method the (mesh, prompt_id) pairs it was trained on, left out of its own-reward row.
-    caption: facts printed below the table as "key: value", in order (models, meshes, prompts, seeds,
-    device, protocol, ...).
-    miniature: whether the scorers are the miniature ones. title: heading of the markdown file.
-    """
-
-    methods: Sequence[tuple[str, str]]
-    metrics: Sequence[tuple[str, str, bool, int]]
-    baseline: str = "pretrained"
-    trained_on: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-    reward_metrics: Sequence[tuple[str, str, bool, int]] = ()
-    seen_pairs: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
-    caption: Mapping[str, str] = field(default_factory=dict)
-    miniature: bool = False
-    title: str = "Results"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method's result in one metric; `versus` is method - baseline, None for the baseline itself."""
-
-    summary: Summary
-    versus: PairedDifference | None
-    adjusted_p: float | None
-    best: bool
-    trained: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method. seconds and the calls are means over its ok runs (nan without any); n counts its
-    samples.
-    """
-
-    key: str
-    label: str
-    cells: tuple[Cell, ...]
-    seconds: float
-    peak_memory_bytes: float
-    unet_calls: float
-    controlnet_calls: float
-    n: int
-    failed: int
-
-
-@dataclass(frozen=True)
-class OwnReward:
-    """One tuned method's own reward on pairs it was not trained on."""
-
-    key: str
-    label: str
-    metric: Metric
-    baseline: Summary
-    tuned: Summary
-    difference: PairedDifference
-    adjusted_p: float
-
-
-@dataclass(frozen=True)
-class Table:
-    """All numbers of the table. failures: (label, asset, reason). ok_runs: the successful run
-    records of the rows' methods."""
-
-    spec: TableSpec
-    metrics: tuple[Metric, ...]
-    rows: tuple[Row, ...]
-    own_rewards: tuple[OwnReward, ...]
-    failures: tuple[tuple[str, str, str], ...]
-    ok_runs: tuple[Mapping, ...]
+from report.statistics import holm, paired_difference, sample_means, summarize
+from report.table_data import BaselineComparison, Cell, Metric, OwnReward, Row, Table, TableSpec
 
 
 def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) -> Table:
@@ -146,18 +49,21 @@ def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) 
                 versus[method, metric.key] = paired_difference(ours, theirs)
     adjusted = dict(zip(versus, holm([result.p for result in versus.values()]), strict=True))
 
+    ranks = {metric.key: _ranks(samples, empty, spec, metric, labels) for metric in metrics}
     rows = []
     for method, label in labels.items():
         cells = []
         for metric in metrics:
-            means = {m: summarize(samples.get((m, metric.key), empty)).mean for m in labels}
+            rank, tied = ranks[metric.key].get(method, (0, False))
             cells.append(
                 Cell(
                     summary=summarize(samples.get((method, metric.key), empty)),
                     versus=versus.get((method, metric.key)),
                     adjusted_p=adjusted.get((method, metric.key)),
-                    best=_is_best(means, method, metric.higher_is_better),
+                    best=rank == 1,
                     trained=metric.key in trained_metrics(spec, method),
+                    second=rank == 2,
+                    tied=tied,
                 )
             )
         rows.append(_row(method, label, tuple(cells), [run for run in runs if run["method"] == method]))
@@ -169,7 +75,8 @@ def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) 
         if run["status"] != "ok" and run["method"] in labels
     )
     ok_runs = tuple(run for run in runs if run["status"] == "ok" and run["method"] in labels)
-    return Table(spec, metrics, tuple(rows), own, failures, ok_runs)
+    opponents = _best_baselines(samples, empty, spec, metrics, labels)
+    return Table(spec, metrics, tuple(rows), own, opponents, failures, ok_runs)
 
 
 def trained_metrics(spec: TableSpec, method: str) -> tuple[str, ...]:
@@ -188,11 +95,65 @@ def _check_scored_assets_ran(scores: pd.DataFrame, runs: Sequence[Mapping], labe
             )
 
 
-def _is_best(means: Mapping[str, float], method: str, higher_is_better: bool) -> bool:
-    known = [mean for mean in means.values() if not math.isnan(mean)]
-    if len(known) < 2:  # nothing to be better than
-        return False
-    return means[method] == (max(known) if higher_is_better else min(known))
+def _ranks(
+    samples: Mapping, empty: pd.Series, spec: TableSpec, metric: Metric, labels: Mapping[str, str]
+) -> dict[str, tuple[int, bool]]:
+    """Method -> (rank of its mean, whether it cannot be told apart from the best).
+
+    A method whose model was trained on the metric has no rank: its score says that training did what it was
+    told. With fewer than two ranked methods there is nothing to be better than, and nobody has one.
+    """
+    sign = 1.0 if metric.higher_is_better else -1.0
+    ranked = {}
+    for method in labels:
+        values = samples.get((method, metric.key), empty)
+        if len(values) and metric.key not in trained_metrics(spec, method):
+            ranked[method] = values
+    if len(ranked) < 2:
+        return {}
+    means = {method: sign * float(values.mean()) for method, values in ranked.items()}
+    order = sorted(set(means.values()), reverse=True)
+    best = next(method for method in ranked if means[method] == order[0])
+    ranks = {}
+    for method, values in ranked.items():
+        result = paired_difference(values, ranked[best])
+        tied = method != best and result.n > 1 and result.low <= 0.0 <= result.high
+        ranks[method] = (order.index(means[method]) + 1, tied)
+    return ranks
+
+
+def _best_baselines(
+    samples: Mapping, empty: pd.Series, spec: TableSpec, metrics: Sequence[Metric], labels: Mapping[str, str]
+) -> tuple[BaselineComparison, ...]:
+    tuned = [method for method in labels if trained_metrics(spec, method)]
+    others = [method for method in labels if method not in tuned and method != spec.baseline]
+    found = []
+    for metric in metrics:
+        sign = 1.0 if metric.higher_is_better else -1.0
+        scored = [method for method in others if len(samples.get((method, metric.key), empty))]
+        if not scored:
+            continue
+        means = {method: sign * float(samples[method, metric.key].mean()) for method in scored}
+        opponent = max(scored, key=means.get)
+        for method in tuned:
+            ours, theirs = samples.get((method, metric.key), empty), samples[opponent, metric.key]
+            if len(ours.index.intersection(theirs.index)):
+                found.append((method, metric, opponent, paired_difference(ours, theirs)))
+    found.sort(key=lambda each: tuned.index(each[0]))
+    adjusted = holm([difference.p for *_, difference in found])
+    return tuple(
+        BaselineComparison(
+            key=method,
+            label=labels[method],
+            metric=metric,
+            opponent=opponent,
+            opponent_label=labels[opponent],
+            difference=difference,
+            adjusted_p=p,
+            trained=metric.key in trained_metrics(spec, method),
+        )
+        for (method, metric, opponent, difference), p in zip(found, adjusted, strict=True)
+    )
 
 
 def _row(method: str, label: str, cells: tuple[Cell, ...], runs: Sequence[Mapping]) -> Row:
@@ -212,6 +173,7 @@ def _row(method: str, label: str, cells: tuple[Cell, ...], runs: Sequence[Mappin
         controlnet_calls=mean([run.get("calls", {}).get("controlnet") for run in ok]),
         n=len({(run["mesh"], run.get("prompt_id", run["prompt"])) for run in ok}),
         failed=len(runs) - len(ok),
+        devices=tuple(sorted({str(run["device"]) for run in ok if run.get("device")})),
     )
 
 
