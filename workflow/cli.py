@@ -1,19 +1,23 @@
-"""The command `texreward`: texture one mesh by any method of a configuration, without the workflow."""
+"""The command `texreward`: texture, score, weights, status and more, without starting the workflow."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from workflow import cli_miniature, cli_score, cli_study, cli_weights
 from workflow.config import Config, load_config
-from workflow.plan import ADAPTER_FILE, preset_changes
+from workflow.kinds import ADAPTER_FILE, WITHOUT_BACKBONE
+from workflow.plan import preset_changes
 from workflow.provenance import ROOT
-from workflow.tables import ConfigError
+from workflow.step_errors import plain_sentence
 
 
 class UsageError(ValueError):
@@ -109,7 +113,15 @@ def texture(options: argparse.Namespace) -> int:
             f"allowed are {', '.join(config.methods)}."
         )
     method = config.methods[options.method]
+    if method.kind == "precomputed":
+        raise UsageError(
+            f"The method {options.method!r} reads files that exist already; it paints nothing new."
+        )
     model = options.model or method.model
+    if method.kind in WITHOUT_BACKBONE and (model is not None or options.steps is not None):
+        raise UsageError(
+            f"The method {options.method!r} is a program of its own; leave --model and --steps out."
+        )
     adapter = None if model is None else find_adapter(config, model).resolve()
     mesh_file = find_mesh(options.mesh, ROOT / "resources")
     changes = preset_changes(config, method.kind, method.preset.changes())
@@ -123,7 +135,7 @@ def texture(options: argparse.Namespace) -> int:
     from texgen.mesh import MeshError
     from texgen.mesh_io import prepare_mesh
     from workflow.devices import pick_device
-    from workflow.steps.loading import build_method, load_backbone
+    from workflow.steps.loading import build_method, load_backbone, method_parts
 
     try:
         mesh, problems = prepare_mesh(
@@ -135,14 +147,26 @@ def texture(options: argparse.Namespace) -> int:
         say(f"warning: {problem}")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    say(f"loading {config.backbone.source}")
-    try:
-        backbone = load_backbone(located(config.backbone.model_dump()), pick_device())
-    except FileNotFoundError as error:
-        raise UsageError(str(error)) from None
+    backbone = None
+    if method.official is not None:
+        block = method.official.model_dump()
+        block |= {key: str(below_root(block[key])) for key in ("checkout", "python")}
+        changes |= method_parts({"official": block}, "", out.with_suffix(".official"))
+        say(f"running the authors' program; its log and files are in {out.with_suffix('.official')}")
+    else:
+        say(f"loading {config.backbone.source}")
+        try:
+            backbone = load_backbone(located(config.backbone.model_dump()), pick_device())
+        except FileNotFoundError as error:
+            raise UsageError(str(error)) from None
     if adapter is not None:
         backbone.load_lora(adapter)
-    paint = build_method(method.kind, backbone, changes)
+        backbone.set_lora_scale(method.lora_scale)
+    if method.metric is not None:
+        block = config.metrics[method.metric].model_dump(exclude={"label"})
+        score = {key: located(part) if isinstance(part, dict) else part for key, part in block.items()}
+        changes |= method_parts({"score": score}, str(backbone.device))
+    paint = build_method(method.kind, backbone, changes, adapter)
     progress = Progress()
     try:
         result = paint(mesh, options.prompt, options.seed, progress)
@@ -152,9 +176,23 @@ def texture(options: argparse.Namespace) -> int:
     write_glb(out, mesh, painted)
     if options.texture is not None:
         save_texture_png(Path(options.texture), painted)
-    calls = ", ".join(f"{count} {name} calls" for name, count in result.calls.items())
+    counted = [f"{count} {name} calls" for name, count in result.calls.items()]
+    calls = ", ".join(counted or ["model calls not counted"])
     tuned = f" with {model}" if model else ""
     say(f"{out}: textured by {options.method}{tuned} in {result.seconds:.1f} s, {calls}")
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print what a configuration's results folder holds."""
+    from workflow.plan import Plan
+    from workflow.status import report, stages
+
+    found = stages(Plan(load_config(options.config)))
+    if options.json:
+        print(json.dumps([asdict(stage) for stage in found], indent=2))
+    else:
+        print(report(found))
     return 0
 
 
@@ -186,6 +224,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     one.set_defaults(run=texture)
+    tell = commands.add_parser("status", help="what is done, missing and failed in a results folder")
+    tell.add_argument("--config", default="config/config.yaml", help="configuration (default: %(default)s)")
+    tell.add_argument("--json", action="store_true", help="print it as JSON")
+    tell.set_defaults(run=status)
+    cli_score.add_parser(commands)
+    cli_weights.add_parser(commands)
+    cli_study.add_parser(commands)
+    cli_miniature.add_parser(commands)
     return parser
 
 
@@ -196,8 +242,14 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; ours is not tqdm
     try:
         return options.run(options)
-    except (ConfigError, UsageError) as error:
+    except UsageError as error:
         say(str(error))
+        return 2
+    except Exception as error:
+        sentence = plain_sentence(error)
+        if sentence is None:
+            raise
+        say(sentence)
         return 2
 
 

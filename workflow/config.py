@@ -16,49 +16,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from workflow.config_base import Colour, Name, PlainPath, Strict, Weights
 from workflow.config_errors import nested_models, sentence
-from workflow.tables import NAME, ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
+from workflow.config_metrics import Metric, Scoring
+from workflow.config_official import OfficialProgram
+from workflow.config_presets import PresetOverrides
+from workflow.config_training import TunedModel
+from workflow.kinds import FOREIGN, IMAGE_SCORES, METHOD_MODULES, METRICS, OFFICIAL_BACKEND
+from workflow.tables import ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
 
 SCHEMA_PATH = Path(__file__).parent / "schemas" / "config.schema.json"
-
-Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
-Unit = Annotated[float, Field(ge=0, le=1)]
-Colour = Annotated[list[Unit], Field(min_length=3, max_length=3)]
-
-
-class Strict(BaseModel):
-    """Base of every block: unknown keys are refused, numbers are not read from strings."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Weights(Strict):
-    """Where the weights of one model are: exactly one of `folder` and `hub`."""
-
-    folder: str | None = Field(None, description="Folder in diffusers or transformers layout, from the root.")
-    hub: str | None = Field(None, description="Hub id, organisation/name; downloaded on first use.")
-    revision: str | None = Field(None, description="Branch, tag or commit of the hub id; null = its default.")
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Weights:
-        if (self.folder is None) == (self.hub is None):
-            raise ValueError("give exactly one of folder and hub")
-        if self.revision is not None and self.hub is None:
-            raise ValueError("a revision belongs to a hub id, not to a folder")
-        return self
-
-    @property
-    def source(self) -> str:
-        """What loaders take: the folder or the hub id."""
-        return self.folder or self.hub  # type: ignore[return-value]
 
 
 class Backbone(Weights):
     """The diffusion model that every method of the configuration shares."""
 
     controlnets: dict[Name, Weights] = Field(description="ControlNet weights by role, e.g. depth_inpaint.")
+    inpainting: Weights | None = Field(
+        None, description="Inpainting model of the same family, for methods that use its UNet; null = none."
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Number format of the frozen weights; float16 and bfloat16 are for GPUs."
     )
@@ -76,148 +54,30 @@ class MeshPreparation(Strict):
     )
 
 
-class PresetOverrides(Strict):
-    """Fields of a method's preset that this configuration changes; what is left out keeps the preset's value.
-
-    The fields are those of texgen.presets.Preset, which says more about each.
-    """
-
-    rig: str = Field(None, description="Generation cameras: a name in texgen.cameras.RIGS.")
-    image_size: int = Field(None, ge=8, description="Side of images from the diffusion model; pixels.")
-    render_size: int = Field(None, ge=8, description="Side of the renders that are projected from; pixels.")
-    texture_size: int = Field(None, ge=8, description="Side of the texture; texels.")
-    scheduler: Literal["ddim", "unipc"] = Field(None, description="Sampler; fine-tuning needs ddim.")
-    steps: int = Field(None, ge=1, description="Denoising steps per view.")
-    eta: Unit = Field(None, description="Share of noise that a DDIM step adds again; 0 to 1.")
-    guidance_scale: float = Field(None, ge=0, description="Classifier-free guidance scale.")
-    control_scale: float = Field(None, ge=0, description="Strength of the ControlNet.")
-    refine_strength: Unit = Field(None, description="Share of steps in which refine regions stay; 0 to 1.")
-    prompt_template: str = Field(None, description="Text given to the model; may use {prompt} and {view}.")
-    negative_prompt: str = Field(None, description="Text of the unconditional branch.")
-    background: Colour = Field(None, description="Background of generation renders, [r, g, b] in 0 to 1.")
-    pin_background: bool = Field(None, description="Keep the background as known in every view.")
-    crop: bool = Field(None, description="Zoom on the object before the model paints it.")
-    known_threshold: Unit = Field(
-        None, description="Share of a pixel that must be known to be shown; 0 to 1."
-    )
-    hard_pins: bool = Field(None, description="Pin a latent only where every pixel under it is known.")
-    fill_before_encoding: bool = Field(None, description="Continue colours into unpainted surface first.")
-    accumulate: Literal["mean", "mean_new", "cosine", "replace"] = Field(
-        None, description="What a view does to the texture that is already there."
-    )
-    min_cosine: Unit = Field(None, description="Surface seen at a smaller cosine is not painted; 0 to 1.")
-    fill: Literal["surface", "dilate", "none"] = Field(None, description="How unpainted texels are filled.")
-
-    def changes(self) -> dict[str, Any]:
-        """The fields that were given, for `Preset.replace`."""
-        return self.model_dump(exclude_unset=True)
-
-
-class Head(Strict):
-    """Weights of an aesthetic head: a path, or an address with its SHA-256."""
-
-    path: str | None = Field(None, description="Folder with head.safetensors, or a file of weights.")
-    url: str | None = Field(
-        None, pattern="^https://", description="Address it is downloaded from on first use; needs sha256."
-    )
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the downloaded file.")
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Head:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("give exactly one of path and url")
-        if (self.url is None) != (self.sha256 is None):
-            raise ValueError("url and sha256 belong together")
-        return self
-
-
-class AestheticMetric(Strict):
-    """Aesthetic score of renders: an affine map of the CLIP image embedding."""
-
-    kind: Literal["aesthetic"] = Field(description="aesthetic")
-    clip: Weights = Field(description="CLIP whose image embedding is judged.")
-    head: Head = Field(description="Affine map from the embedding to the score.")
-    label: str = Field("Aesthetic", description="Name of the column.")
-
-
-class ClipScoreMetric(Strict):
-    """CLIPScore of renders: raw cosine of image and prompt embeddings."""
-
-    kind: Literal["clipscore"] = Field(description="clipscore")
-    clip: Weights = Field(description="CLIP whose embeddings are compared.")
-    prefix: str = Field("", description="Put before every prompt.")
-    label: str = Field("CLIPScore", description="Name of the column.")
-
-
-class AlignmentMetric(Strict):
-    """Geometry-texture alignment, judged on the texture itself."""
-
-    kind: Literal["alignment"] = Field(description="alignment")
-    label: str = Field("Alignment", description="Name of the column.")
-
-
-Metric = Annotated[AestheticMetric | ClipScoreMetric | AlignmentMetric, Field(discriminator="kind")]
-
-
-class RewardTerm(Strict):
-    """One term of a training reward. Metrics of renders use the cameras below; others ignore them."""
-
-    metric: Name = Field(description="A metric of this configuration; it is what is optimised.")
-    weight: float = Field(1.0, gt=0, description="Weight of the term in the sum of standardised terms.")
-    mean: float = Field(0.0, description="Mean of the metric for the untuned model, subtracted from it.")
-    std: float = Field(1.0, gt=0, description="Spread of the metric for the untuned model, its divisor.")
-    rig: str = Field("tilted_short", description="Cameras that judge renders: a name in texgen.cameras.RIGS.")
-    size: int = Field(128, ge=8, description="Side of the judged renders; pixels.")
-    backgrounds: list[Colour] = Field([[1.0, 1.0, 1.0]], min_length=1, description="Backgrounds of renders.")
-
-
-class Gradient(Strict):
-    """Which denoising steps carry the gradient from the reward to the weights."""
-
-    strategy: Literal["exact", "last_k"] = Field(
-        "last_k", description="exact = all steps, one step's graph alive at a time; last_k = only the last k."
-    )
-    k: int = Field(1, ge=1, description="Number of last steps that carry gradient; used by last_k.")
-
-
-class TunedModel(Strict):
-    """One LoRA adapter, trained on the training split by backpropagation through texture generation."""
-
-    rewards: list[RewardTerm] = Field(min_length=1, description="Terms of the reward.")
-    steps: int = Field(ge=1, description="Optimiser steps.")
-    batch: int = Field(1, ge=1, description="Textures per optimiser step, by gradient accumulation.")
-    # YAML reads 1e-3 (no dot) as text; this is the one field that people write so.
-    learning_rate: float = Field(1e-3, gt=0, strict=False, description="Learning rate of AdamW.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Norm above which gradients are scaled down.")
-    rank: int = Field(4, ge=1, description="LoRA rank.")
-    alpha: float = Field(4.0, gt=0, description="LoRA alpha; alpha / rank scales the adapter.")
-    gradient: Gradient = Field(default_factory=Gradient, description="Gradient strategy.")
-    views_per_step: int | None = Field(
-        None, ge=1, description="Views drawn anew for every optimiser step; null = all of the preset's rig."
-    )
-    target: float | None = Field(
-        None, description="Reward beyond which nothing is gained (a hinge); null = none."
-    )
-    preset: PresetOverrides = Field(
-        default_factory=PresetOverrides, description="Changes to the texgen preset while training."
-    )
-    validate_every: int = Field(
-        10, ge=1, description="Optimiser steps between measurements of the held-out reward."
-    )
-    validation_samples: int = Field(
-        2, ge=0, description="Evaluation (mesh, prompt) pairs in that measurement; 0 = none."
-    )
-    checkpoint_every: int = Field(5, ge=1, description="Optimiser steps between resumable checkpoints.")
-    seed: int = Field(0, ge=0, description="Seed of the training run.")
+MethodKind = Literal[*METHOD_MODULES]
 
 
 class Method(Strict):
     """One row of the table."""
 
-    kind: Literal["texgen", "intex"] = Field(description="Which method: texgen or intex.")
+    kind: MethodKind = Field(
+        description="Which method; precomputed = textured GLBs of any system, official = an authors' program."
+    )
     model: Name | None = Field(None, description="Tuned model of this file; null = untuned backbone.")
+    lora_scale: float = Field(
+        1.0, ge=0, description="Strength of the tuned model's adapter: 0 = untuned, 1 = as trained."
+    )
     preset: PresetOverrides = Field(
         default_factory=PresetOverrides, description="Changes to the preset for this row only."
+    )
+    metric: Name | None = Field(
+        None, description="psd_like: the image score of this file that ranks its pairs; else null."
+    )
+    folder: str | None = Field(
+        None, description="precomputed: folder with MESH--PROMPT_ID--SEED.glb for every asset; else null."
+    )
+    official: OfficialProgram | None = Field(
+        None, description="official: the program, your checkout and its environment; else null."
     )
     label: str | None = Field(None, description="Name of the row; null = its key.")
 
@@ -225,7 +85,7 @@ class Method(Strict):
 class Evaluation(Strict):
     """What every method is run on and how renders are made for scoring."""
 
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+    seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(
         [0], min_length=1, description="Seeds per (mesh, prompt); averaged inside a sample."
     )
     reference: Name = Field("pretrained", description="Method that others are compared with, in pairs.")
@@ -245,19 +105,20 @@ class Config(Strict):
 
     title: str = Field(description="One line that names the run, shown with the table.")
     note: str = Field("", description="What a reader of the table must know, shown in its caption.")
-    results: str = Field("results", description="Folder that everything is computed into.")
+    results: PlainPath = Field("results", description="Folder that everything is computed into.")
     meshes: MeshPreparation = Field(default_factory=MeshPreparation, description="Meshes, their preparation.")
     prompts: str = Field("config/prompts.tsv", description="Sheet of prompts; columns in config/README.md.")
     published: str | None = Field(
         None, description="Sheet of published numbers that is printed beside ours; null = none."
     )
     backbone: Backbone = Field(description="The diffusion model.")
-    presets: dict[Literal["texgen", "intex"], PresetOverrides] = Field(
+    presets: dict[MethodKind, PresetOverrides] = Field(
         default_factory=dict, description="Changes to the presets, by kind of method."
     )
     metrics: dict[Name, Metric] = Field(min_length=1, description="Columns of the table.")
     models: dict[Name, TunedModel] = Field(default_factory=dict, description="LoRA adapters to train.")
     methods: dict[Name, Method] = Field(min_length=1, description="Rows of the table.")
+    scoring: Scoring = Field(default_factory=Scoring, description="Which code computes image scores.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Evaluation protocol.")
 
     @model_validator(mode="after")
@@ -269,11 +130,28 @@ class Config(Strict):
                         f"models.{name}.rewards names the metric {term.metric!r}; "
                         f"allowed are {_names(self.metrics)}"
                     )
+            for metric in model.monitor or []:
+                if metric not in self.metrics:
+                    raise ValueError(
+                        f"models.{name}.monitor names the metric {metric!r}; "
+                        f"allowed are {_names(self.metrics)}"
+                    )
         for name, method in self.methods.items():
             if method.model is not None and method.model not in self.models:
                 raise ValueError(
                     f"methods.{name}.model is {method.model!r}; allowed are null and {_names(self.models)}"
                 )
+            self._check_kind(name, method)
+        if self.scoring.backend == "official":
+            for name, metric in self.metrics.items():
+                if not METRICS[metric.kind].is_geometric and metric.kind not in OFFICIAL_BACKEND:
+                    raise ValueError(
+                        f"scoring.backend is official, which cannot score metrics.{name} ({metric.kind}); "
+                        f"it can {', '.join(OFFICIAL_BACKEND)}"
+                    )
+        for kind, preset in self.presets.items():
+            _refuse(preset.refused(kind), f"presets.{kind}", kind)
+            _refuse_idle(preset, f"presets.{kind}", kind)
         sizes = {
             f"methods.{name}": method.preset.texture_size or self._texture_size(method.kind)
             for name, method in self.methods.items()
@@ -290,10 +168,47 @@ class Config(Strict):
             )
         return self
 
+    def _check_kind(self, name: str, method: Method) -> None:
+        """Fields that belong to one kind of method are given exactly there."""
+        where = f"methods.{name}"
+        _refuse(method.preset.refused(method.kind), f"{where}.preset", method.kind)
+        if (method.metric is not None) != (method.kind == "psd_like"):
+            raise ValueError(
+                f"{where}.metric names the score of a psd_like method; give it there, only there"
+            )
+        scores = {key for key, m in self.metrics.items() if METRICS[m.kind].module.startswith(IMAGE_SCORES)}
+        if method.metric is not None and method.metric not in scores:
+            raise ValueError(f"{where}.metric is {method.metric!r}; allowed are {', '.join(sorted(scores))}")
+        if (method.folder is not None) != (method.kind == "precomputed"):
+            raise ValueError(
+                f"{where}.folder holds the files of a precomputed method; give it there, only there"
+            )
+        if (method.official is not None) != (method.kind == "official"):
+            raise ValueError(
+                f"{where}.official names the program of an official method; give it there, only there"
+            )
+        _refuse_idle(method.preset, f"{where}.preset", method.kind)
+        if method.kind in FOREIGN and method.model is not None:
+            raise ValueError(
+                f"{where}.model must be null: a method of kind {method.kind} runs no model of ours"
+            )
+
     def _texture_size(self, kind: str) -> int | None:
         """Texture size that the configuration gives to one kind of method; None = the preset's default."""
         preset = self.presets.get(kind)
         return preset.texture_size if preset else None
+
+
+def _refuse(fields: list[str], where: str, kind: str) -> None:
+    if fields:
+        raise ValueError(f"{where}.{fields[0]} is a field of another kind of method than {kind}; remove it")
+
+
+def _refuse_idle(preset: PresetOverrides, where: str, kind: str) -> None:
+    """Kinds that paint nothing here have a texture size and no other setting."""
+    idle = preset.model_fields_set - {"texture_size"}
+    if kind in FOREIGN and idle:
+        raise ValueError(f"{where}.{min(idle)} does nothing for a method of kind {kind}; remove it")
 
 
 def _names(block: dict[str, Any]) -> str:
@@ -315,11 +230,18 @@ def load_config(path: str | Path) -> Config:
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as such.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{place}: is not YAML ({getattr(error, 'problem', error)}).") from error
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(f"{path}{place}: is not YAML ({reason}); mend it there.") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply; a configuration has a few levels.") from None
+    except ValueError as error:  # e.g. a date that does not exist
+        raise ConfigError(f"{path}: is not YAML ({error}); mend it there.") from error
     return parse_config(data, str(path))
 
 

@@ -24,9 +24,8 @@ def sentence(where: str, root: type[BaseModel], error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{where}: {field} is missing; it must be given."
     if error["type"] == "union_tag_invalid":
-        return (
-            f"{where}: {field}.kind is {error['ctx']['tag']!r}; allowed are {error['ctx']['expected_tags']}."
-        )
+        tag, allowed = _short(repr(error["ctx"]["tag"])), error["ctx"]["expected_tags"]
+        return f"{where}: {field}.kind is {tag}; allowed are {allowed}."
     if error["type"] == "union_tag_not_found":
         return f"{where}: {field}.kind is missing; it says which kind of metric this is."
     message = error["msg"].removeprefix("Value error, ")
@@ -34,7 +33,7 @@ def sentence(where: str, root: type[BaseModel], error: dict[str, Any]) -> str:
         return f"{where}: {message}."
     if isinstance(error["input"], dict | list | BaseModel):
         return f"{where}, {field}: {message[0].lower()}{message[1:]}."
-    return f"{where}: {field} is {error['input']!r}; {message[0].lower()}{message[1:]}."
+    return f"{where}: {field} is {_short(repr(error['input']))}; {message[0].lower()}{message[1:]}."
 
 
 def _walk(root: type[BaseModel], location: Iterable[Any]) -> tuple[list[Any], list[type[BaseModel]]]:
@@ -103,5 +102,10 @@ def _parts(annotation: Any) -> list[Any]:
 def _dotted(path: list[Any]) -> str:
     text = ""
     for key in path:
-        text += f"[{key}]" if isinstance(key, int) else (f".{key}" if text else str(key))
+        key = key if isinstance(key, int) else _short(str(key))
+        text += f"[{key}]" if isinstance(key, int) else (f".{key}" if text else key)
     return text
+
+
+def _short(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

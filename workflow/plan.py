@@ -9,41 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from workflow.config import (
-    AestheticMetric,
-    AlignmentMetric,
-    ClipScoreMetric,
-    Config,
-    Head,
-    Weights,
-    load_sheets,
-)
+from workflow.config import Config, load_sheets
+from workflow.config_base import Weights
+from workflow.config_metrics import FileScore, Head
+from workflow.kinds import METHOD_MODULES, METRICS, WITHOUT_BACKBONE, glb_places, program_module
 from workflow.provenance import content_hash, write_json
 from workflow.tables import ConfigError, MeshRow, PromptRow
-
-
-@dataclass(frozen=True)
-class MetricKind:
-    """Where a kind of metric is implemented and how its column looks."""
-
-    module: str
-    name: str  # class in the module
-    decimals: int
-    higher_is_better: bool = True
-
-
-# What a tuned model's folder holds, as texgen.lora and diffusers name it.
-ADAPTER_FILE = "pytorch_lora_weights.safetensors"
-# The module of each kind: its code is part of what a job of that kind depends on.
-METHOD_MODULES = {"texgen": "texgen.pipeline", "intex": "baselines.intex"}
-METRICS = {
-    "aesthetic": MetricKind("rewards.preference.aesthetic", "Aesthetic", 3),
-    "clipscore": MetricKind("rewards.preference.clip_score", "CLIPScore", 4),
-    "alignment": MetricKind("rewards.geometric.alignment", "GeometryTextureAlignment", 4),
-}
 
 
 @dataclass(frozen=True)
@@ -77,6 +53,8 @@ class Plan:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.mesh_rows, self.prompt_rows = load_sheets(config)
+        self._hashes: dict[int, tuple[list | None, str]] = {}  # by identity of a list that it keeps alive
+        self._rows = {row.mesh: row for row in self.mesh_rows}
         self.assets = pair(self.mesh_rows, self.prompt_rows, "evaluation", config.evaluation.seeds)
         if not self.assets:
             raise ConfigError(
@@ -114,9 +92,29 @@ class Plan:
     def shards(self) -> list[int]:
         return list(range(min(self.config.evaluation.shards, len(self.assets))))
 
+    @cached_property
+    def _dealt(self) -> list[list[Asset]]:
+        """Assets of every shard: equal shares, those of a mesh together.
+
+        A shard then opens as few meshes as can be, and waits for no others.
+        """
+        place = {row.mesh: index for index, row in enumerate(self.mesh_rows)}
+        ordered = sorted(self.assets, key=lambda asset: place[asset.mesh])
+        count = len(self.shards)
+        cuts = [len(ordered) * index // count for index in range(count + 1)]
+        return [ordered[start:end] for start, end in pairwise(cuts)]
+
     def shard(self, index: int) -> list[Asset]:
-        """Assets of one shard, dealt out in turn so that every shard meets every mesh."""
-        return self.assets[index :: len(self.shards)]
+        """Assets of one shard."""
+        return self._dealt[index]
+
+    @cached_property
+    def _asset_records(self) -> list[dict[str, Any]]:
+        return [asset.record() for asset in self.assets]
+
+    @cached_property
+    def _shard_records(self) -> list[list[dict[str, Any]]]:
+        return [[asset.record() for asset in shard] for shard in self._dealt]
 
     def meshes_of(self, assets: Iterable[Asset]) -> list[str]:
         """Names of the meshes of some assets, each once, in order."""
@@ -124,37 +122,64 @@ class Plan:
 
     def model_meshes(self, model: str) -> list[str]:
         """Meshes that training one model needs: for its steps and for its held-out measurement."""
-        return self.meshes_of([*self.training_assets, *self.validation_assets(model)])
+        return self.meshes_of(self.training_assets)
 
     def validation_assets(self, model: str) -> list[Asset]:
-        """A few evaluation assets with different meshes on which training measures its held-out reward."""
-        wanted = self.config.models[model].validation_samples
-        one_each = list({asset.mesh: asset for asset in reversed(self.assets)}.values())[::-1]
-        return one_each[:wanted]
+        """Training pairs that this model is not trained on: they measure its held-out reward and choose the
+        adapter that is kept. Taken from the training split, because the evaluation split must choose nothing.
+        """
+        return held_out(self.training_assets, self.config.models[model].validation_samples)
+
+    def trained_assets(self, model: str) -> list[Asset]:
+        """The training pairs without those that are held out."""
+        kept = set(self.validation_assets(model))
+        return [asset for asset in self.training_assets if asset not in kept]
+
+    def model_metrics(self, model: str) -> list[str]:
+        """Metrics that training loads: those of the reward, then those it only watches."""
+        block = self.config.models[model]
+        watched = list(self.config.metrics) if block.monitor is None else block.monitor
+        return list(dict.fromkeys([*(term.metric for term in block.rewards), *watched]))
 
     def mesh_row(self, mesh: str) -> MeshRow:
-        return next(row for row in self.mesh_rows if row.mesh == mesh)
+        """The sheet's row of a mesh. Raises ConfigError for a name that is not in it."""
+        if mesh not in self._rows:
+            raise ConfigError(f"{self.config.meshes.table}: there is no mesh {mesh!r} in it.")
+        return self._rows[mesh]
 
     def metric_weights(self, metrics: Iterable[str]) -> list[str]:
         """Weight files that some metrics load."""
         files: dict[str, None] = {}
         for name in metrics:
             block = self.config.metrics[name]
-            if isinstance(block, AestheticMetric | ClipScoreMetric):
-                files |= dict.fromkeys(weight_files(block.clip))
-            if isinstance(block, AestheticMetric):
+            for field in ("clip", "weights"):
+                if isinstance(getattr(block, field, None), Weights):
+                    files |= dict.fromkeys(weight_files(getattr(block, field)))
+            if isinstance(getattr(block, "head", None), Head):
                 files |= dict.fromkeys(head_files(block.head))
+            if isinstance(block, FileScore):
+                files |= dict.fromkeys(block.files())
         return list(files)
+
+    def method_inputs(self, method: str) -> list[str]:
+        """Files that a method reads besides the backbone's: weights of its score, or textured GLBs."""
+        block = self.config.methods[method]
+        if block.folder is not None:
+            places = [glb_places(block.folder, asset.name) for asset in self.assets]
+            return [path.as_posix() for pair in places for path in pair if path.is_file()]
+        return [] if block.metric is None else self.metric_weights([block.metric])
 
     # ---- code --------------------------------------------------------------------------------------------
     def method_modules(self, method: str) -> list[str]:
-        return ["workflow.steps.texture", METHOD_MODULES[self.config.methods[method].kind]]
+        block = self.config.methods[method]
+        own = [] if block.official is None else [program_module(block.official.program)]
+        return ["workflow.steps.texture", METHOD_MODULES[block.kind], *own]
 
     def metric_modules(self, metric: str) -> list[str]:
         return ["workflow.steps.score", METRICS[self.config.metrics[metric].kind].module]
 
     def model_modules(self, model: str) -> list[str]:
-        kinds = {self.config.metrics[term.metric].kind for term in self.config.models[model].rewards}
+        kinds = {self.config.metrics[name].kind for name in self.model_metrics(model)}
         return ["workflow.steps.finetune", *sorted(METRICS[kind].module for kind in kinds)]
 
     # ---- settings of the jobs ----------------------------------------------------------------------------
@@ -186,14 +211,20 @@ class Plan:
             "method": method,
             "kind": block.kind,
             "model": block.model,
+            "lora_scale": block.lora_scale,
+            "score": None
+            if block.metric is None
+            else self.config.metrics[block.metric].model_dump(exclude={"label"}),
+            "folder": block.folder,
+            "official": None if block.official is None else block.official.model_dump(),
             "preset": preset_changes(self.config, block.kind, block.preset.changes()),
-            "backbone": self.backbone_settings(),
-            "assets": [asset.record() for asset in self.shard(shard)],
+            "backbone": None if block.kind in WITHOUT_BACKBONE else self.backbone_settings(),
+            "assets": self._shard_records[shard],
         }
 
     def model_settings(self, model: str) -> dict[str, Any]:
         block = self.config.models[model]
-        used = dict.fromkeys(term.metric for term in block.rewards)
+        used = self.model_metrics(model)
         training = block.model_dump(exclude={"preset"})
         return {
             "model": model,
@@ -201,20 +232,23 @@ class Plan:
             "metrics": {name: self.config.metrics[name].model_dump(exclude={"label"}) for name in used},
             "preset": preset_changes(self.config, "texgen", block.preset.changes()),
             "backbone": self.backbone_settings(),
-            "assets": [asset.record() for asset in self.training_assets],
+            "assets": [asset.record() for asset in self.trained_assets(model)],
             "validation_assets": [asset.record() for asset in self.validation_assets(model)],
         }
 
     def score_settings(self, metric: str) -> dict[str, Any]:
         block = self.config.metrics[metric]
         protocol = self.config.evaluation.model_dump(include={"rig", "size", "supersample", "backgrounds"})
-        if isinstance(block, AlignmentMetric):
+        if METRICS[block.kind].judges_texture:
             protocol = {}  # judged on the texture itself
+        backend = self.config.scoring.backend
+        official = backend == "official" and not METRICS[block.kind].judges_texture
         return {
             "metric": metric,
             **block.model_dump(exclude={"label"}),
+            **({"backend": backend} if official else {}),
             "protocol": protocol,
-            "assets": [asset.record() for asset in self.assets],
+            "assets": self._asset_records,
         }
 
     def table_settings(self) -> dict[str, Any]:
@@ -234,10 +268,23 @@ class Plan:
                     "label": metric.label,
                     "higher_is_better": METRICS[metric.kind].higher_is_better,
                     "decimals": METRICS[metric.kind].decimals,
+                    "kind": metric.kind,
+                    "group": "geometry" if METRICS[metric.kind].is_geometric else "preference",
                 }
                 for name, metric in config.metrics.items()
             },
             "trained_on": trained_on,
+            "models": {
+                name: {
+                    "model": method.model,
+                    "rewards": [
+                        term.model_dump(include={"metric", "rig"})
+                        for term in config.models[method.model].rewards
+                    ],
+                }
+                for name, method in config.methods.items()
+                if method.model is not None
+            },
             "backbone": config.backbone.source,
             "miniature": "miniature" in config.backbone.source,
             "evaluation": config.evaluation.model_dump(exclude={"shards"}),
@@ -246,16 +293,26 @@ class Plan:
                 mesh: {"source": self.mesh_row(mesh).source, "licence": self.mesh_row(mesh).licence}
                 for mesh in self.meshes_of(self.assets)
             },
-            "assets": [asset.record() for asset in self.assets],
+            "assets": self._asset_records,
             "training_pairs": sorted({(asset.mesh, asset.prompt_id) for asset in self.training_assets}),
         }
 
     def write_settings(self, stem: str, settings: dict[str, Any]) -> str:
         """Write a settings file once; returns its path, which changes exactly when its content does."""
-        path = Path(self.config.results) / "settings" / f"{stem}.{content_hash(settings)[:10]}.json"
+        digest = content_hash({**settings, "assets": self._assets_hash(settings.get("assets"))})
+        path = Path(self.config.results) / "settings" / f"{stem}.{digest[:10]}.json"
         if not path.is_file():
             write_json(path, settings)
         return str(path)
+
+    def _assets_hash(self, records: list[dict[str, Any]] | None) -> str:
+        """Hash of a list of assets, computed once for the lists that several jobs share: with 100,000 assets
+        it is nearly all that naming a settings file costs."""
+        hashed, digest = self._hashes.get(id(records), (None, ""))
+        if hashed is not records or not digest:
+            digest = content_hash(records)
+            self._hashes[id(records)] = (records, digest)
+        return digest
 
 
 def pair(meshes: list[MeshRow], prompts: list[PromptRow], split: str, seeds: list[int]) -> list[Asset]:
@@ -268,6 +325,21 @@ def pair(meshes: list[MeshRow], prompts: list[PromptRow], split: str, seeds: lis
         for mesh in (names if row.mesh == "*" else [row.mesh])
         for seed in seeds
     ]
+
+
+def held_out(assets: list[Asset], wanted: int) -> list[Asset]:
+    """Some of a split's assets, at most half of them, with meshes and prompts as different as can be."""
+    count = min(wanted, len(assets) // 2)
+    chosen: list[Asset] = []
+    rest = list(assets)
+    for _ in range(count):
+        meshes = {asset.mesh for asset in chosen}
+        prompts = {asset.prompt_id for asset in chosen}
+        # max keeps the first of equals: the order of the sheets decides.
+        best = max(rest, key=lambda asset: (asset.mesh not in meshes) + (asset.prompt_id not in prompts))
+        chosen.append(best)
+        rest.remove(best)
+    return chosen
 
 
 def preset_changes(config: Config, kind: str, own: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +356,8 @@ def weight_files(weights: Weights) -> list[str]:
     if weights.folder is None:
         return []
     folder = Path(weights.folder)
-    files = sorted(path.as_posix() for path in folder.rglob("*.safetensors"))
+    endings = (".safetensors", ".pt", ".bin")
+    files = sorted(path.as_posix() for path in folder.rglob("*") if path.suffix in endings)
     return files or [(folder / "model.safetensors").as_posix()]
 
 

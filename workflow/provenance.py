@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
-from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from texgen.errors import DamagedFileError
+from texgen.files import atomic_path as atomic_path
+from texgen.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 # First-party code whose edits change results. The rest of `workflow` only moves files and strings about.
@@ -25,6 +27,17 @@ def content_hash(value: Any) -> str:
     """SHA-256 of a JSON-like value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def texture_inputs(settings: dict[str, Any]) -> str:
+    """Hash of the settings that every texture of a method depends on, of a texturing job's settings file."""
+    fields = ("method", "kind", "model", "lora_scale", "preset", "backbone", "score", "folder", "official")
+    return content_hash({key: settings.get(key) for key in fields})
+
+
+def textures_hash(runs: Iterable[dict[str, Any]]) -> str:
+    """Hash of the textures of a method, by their records."""
+    return content_hash([(run["asset"], run["status"], run["hash"]) for run in runs])
 
 
 def file_hash(path: str | Path) -> str:
@@ -97,33 +110,26 @@ def _parents(name: str) -> Iterable[str]:
     return (".".join(parts[:i]) for i in range(1, len(parts)))
 
 
-@contextmanager
-def atomic_path(path: str | Path):
-    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def write_json(path: str | Path, value: Any) -> None:
     """Write a JSON file atomically, indented, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file. Raises DamagedFileError when it is cut off or no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); delete it and run again.") from error
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """A record that may be missing, or cut off, or be written at this moment: None then."""
+    try:
+        found = read_json(path)
+    except (OSError, DamagedFileError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 @cache

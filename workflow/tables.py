@@ -5,8 +5,8 @@ Every problem is one `ConfigError` sentence that names the file, the row, the co
 
 from __future__ import annotations
 
-import csv
 import re
+import unicodedata
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,11 @@ SPLITS = ("evaluation", "training")
 SOURCES = ("file", "https", "pymeshlab", "procedural")
 NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 _TURN = r"[xyz]:[+-]?\d+(\.\d*)?"
-_NAME_RULE = "letters, digits and single '_' or '-' between them"
+# A folder is named mesh--prompt_id--seed, and file systems allow 255 bytes.
+LONGEST_NAME = 100
+_NAME_RULE = f"letters, digits and single '_' or '-' between them, {LONGEST_NAME} at most"
+# Control characters and the line ends that only Unicode knows: they break sheets, logs and tables.
+_UNPRINTABLE = ("Cc", "Zl", "Zp")
 
 
 class ConfigError(ValueError):
@@ -51,15 +55,17 @@ def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
     """Rows of a tab-separated file with exactly the columns of `kind`, each with its line number."""
     columns = [field.name for field in fields(kind)]
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        # With or without the mark that Windows puts first; read_text would take a lone return for a line end.
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text.") from error
-    lines = list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
-    if not lines:
+    # Quotes mean nothing, and only line feeds end rows.
+    lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
+    if not text.strip():
         raise ConfigError(f"{path}: is empty; its first line must hold the columns {', '.join(columns)}.")
-    header = lines[0]
+    header = [name.strip() for name in lines[0]]
     unknown = [name for name in header if name not in columns]
     missing = [name for name in columns if name not in header]
     if unknown or missing or len(set(header)) != len(header):
@@ -75,8 +81,16 @@ def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
             continue
         if len(cells) > len(header):
             raise ConfigError(
-                f"{path}, row {number}: has {len(cells)} cells, but there are {len(header)} columns."
+                f"{path}, row {number}: has {len(cells)} cells, but there are {len(header)} columns; a tab "
+                "starts a new cell."
             )
+        for column, cell in zip(header, cells, strict=False):
+            wrong = next((char for char in cell if unicodedata.category(char) in _UNPRINTABLE), None)
+            if wrong is not None:
+                raise ConfigError(
+                    f"{path}, row {number}, {column}: holds the character U+{ord(wrong):04X}, which cannot "
+                    "be printed; remove it."
+                )
         cells = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
         rows.append((number, kind(**dict(zip(header, cells, strict=True)))))
     if not rows:
@@ -85,7 +99,7 @@ def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
 
 
 def _check_name(path: Path, number: int, column: str, value: str, seen: dict[str, int]) -> None:
-    if not NAME.fullmatch(value):
+    if not NAME.fullmatch(value) or len(value) > LONGEST_NAME:
         raise ConfigError(f"{path}, row {number}, {column}: {value!r} is no name; allowed are {_NAME_RULE}.")
     if value in seen:
         raise ConfigError(

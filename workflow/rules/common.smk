@@ -2,14 +2,19 @@
 import os
 import re
 import sys
+from functools import cache
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from snakemake.exceptions import WorkflowError
 
 from workflow.config import parse_config
+from workflow.figures import figure_caption, figure_names
+from workflow.kinds import WITHOUT_BACKBONE
 from workflow.locking import BusyError, lock_folder
 from workflow.plan import Plan, weight_files
-from workflow.provenance import code_version
+from workflow.provenance import code_version as current_code_version
+from workflow.step_errors import plain_sentence
 from workflow.tables import ConfigError
 
 
@@ -24,6 +29,8 @@ def make_plan():
 
 
 PLAN = make_plan()
+# Asked once per job, and there may be thousands of a kind.
+code_version = cache(current_code_version)
 
 
 def lock_results():
@@ -38,20 +45,33 @@ def lock_results():
 #
 # The MALLOC settings keep freed memory in the process. Without them glibc gives every large tensor back to the
 # system and gets it anew, page by page: 40 % of a CPU-bound training was spent in the kernel.
+#
+# A step that is killed cannot say so itself; 137 = 128 + signal 9.
+KILLED = (
+    "The job was killed, most often because the memory was used up: raise mem_mb of its rule, "
+    "or let fewer jobs run at a time; then run the same command again."
+)
 shell.prefix(
     f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH"
     " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296; "
+    f"trap 'if [ $? = 137 ]; then echo \"{KILLED}\" >&2; fi' EXIT; "
 )
 
 
 def one_of(names):
-    """Pattern that matches exactly the given names."""
+    """Pattern that matches exactly the given names; any name where there are too many to try one by one."""
+    if len(names) > 200:
+        return "[A-Za-z0-9_-]+"
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def result(*parts):
     """A path below the results folder, for input functions (pathvars work in rules only)."""
     return "/".join([PLAN.config.results, *map(str, parts)])
+
+
+def results_folder(wildcards):
+    return PLAN.config.results
 
 
 def mesh_files(names):
@@ -78,7 +98,7 @@ def texture_settings(wildcards):
 
 
 def score_settings(wildcards):
-    return PLAN.write_settings(f"score.{wildcards.metric}", PLAN.score_settings(wildcards.metric))
+    return [PLAN.write_settings(f"score.{metric}", PLAN.score_settings(metric)) for metric in PLAN.metrics]
 
 
 def table_settings(wildcards):
@@ -98,12 +118,14 @@ def write_all_settings():
     for method in PLAN.methods:
         for shard in PLAN.shards:
             texture_settings(SimpleNamespace(method=method, shard=shard))
-    for metric in PLAN.metrics:
-        score_settings(SimpleNamespace(metric=metric))
+    score_settings(SimpleNamespace())
     table_settings(SimpleNamespace())
 
 
-write_all_settings()
+try:
+    write_all_settings()
+except OSError as error:
+    raise WorkflowError(plain_sentence(error) or str(error)) from None
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------
@@ -116,16 +138,26 @@ def mesh_source(wildcards):
 
 
 def backbone_weights(wildcards):
+    method = getattr(wildcards, "method", None)
+    if method is not None and PLAN.config.methods[method].kind in WITHOUT_BACKBONE:
+        return PLAN.method_inputs(method)
     backbone = PLAN.config.backbone
-    return [path for part in (backbone, *backbone.controlnets.values()) for path in weight_files(part)]
+    parts = [part for part in (backbone, *backbone.controlnets.values(), backbone.inpainting) if part]
+    files = [path for part in parts for path in weight_files(part)]
+    return files + (PLAN.method_inputs(method) if method is not None else [])
+
+
+def texture_memory(wildcards):
+    """MB of a texturing job; the authors' programs load several models of full size."""
+    return 24000 if PLAN.config.methods[wildcards.method].kind in WITHOUT_BACKBONE else 6000
 
 
 def metric_weights(wildcards):
-    return PLAN.metric_weights([wildcards.metric])
+    return PLAN.metric_weights(PLAN.metrics)
 
 
 def reward_weights(wildcards):
-    return PLAN.metric_weights([term.metric for term in PLAN.config.models[wildcards.model].rewards])
+    return PLAN.metric_weights(PLAN.model_metrics(wildcards.model))
 
 
 def model_meshes(wildcards):
@@ -145,8 +177,63 @@ def method_manifests(wildcards):
     return [result("textures", wildcards.method, f"shard-{shard}.json") for shard in PLAN.shards]
 
 
+class MiniaturePart(NamedTuple):
+    """One trained part of the miniature: the program that trains it, its arguments, the parts it builds on."""
+
+    program: str
+    arguments: str = ""
+    after: tuple[str, ...] = ()
+
+
+MINIATURE_PARTS = {
+    "vae": MiniaturePart("pretrain_vae"),
+    "backbone": MiniaturePart("pretrain_backbone", after=("vae",)),
+    "controlnet_depth": MiniaturePart("pretrain_controlnet", "--part depth", ("backbone",)),
+    "controlnet_uv_position": MiniaturePart("pretrain_controlnet", "--part uv_position", ("backbone",)),
+    "clip": MiniaturePart("pretrain_clip"),
+    "pickscore": MiniaturePart("pretrain_preferences", "--part pickscore", ("clip",)),
+    "hpsv2": MiniaturePart("pretrain_preferences", "--part hpsv2", ("clip",)),
+    "image_reward": MiniaturePart("pretrain_blip", after=("clip",)),
+    "judge": MiniaturePart("judge"),
+}
+
+
+def all_manifests():
+    """What says that every method has textured every shard."""
+    return expand("<results>/textures/{method}/shard-{shard}.json", method=PLAN.methods, shard=PLAN.shards)
+
+
+def all_scores():
+    return expand("<results>/scores/{metric}/{method}.tsv", metric=PLAN.metrics, method=PLAN.methods)
+
+
+def all_histories():
+    return expand("<results>/models/{model}/history.jsonl", model=PLAN.models)
+
+
+FIGURES = figure_names(PLAN.table_settings())
+
+
+def figure_files(suffix):
+    """Output name -> file of every figure in one format."""
+    return {f"{name}_{suffix}": f"<results>/figures/{name}.{suffix}" for name in FIGURES}
+
+
+def figure_reports():
+    """The PNG files of the figures, each with its caption and labels in the report."""
+    return {
+        key: report(
+            path,
+            caption=f"../report/{figure_caption(name)}.rst",
+            category="2 Figures",
+            labels={"figure": name, "shows": FIGURES[name]},
+        )
+        for (key, path), name in zip(figure_files("png").items(), FIGURES)
+    }
+
+
 def miniature_parts_before(wildcards):
-    before = {"vae": [], "backbone": ["vae"], "clip": []}[wildcards.part]
+    before = MINIATURE_PARTS[wildcards.part].after
     return [result("miniature", wildcards.scale, f"{part}.done") for part in before]
 
 
@@ -166,11 +253,23 @@ def texture_code(wildcards):
 
 
 def score_code(wildcards):
-    return code_version(*PLAN.metric_modules(wildcards.metric))
+    return " ".join(f"{metric}={code_version(*PLAN.metric_modules(metric))}" for metric in PLAN.metrics)
 
 
 def overview_code(wildcards):
     return code_version("workflow.steps.overview")
+
+
+def quality_code(wildcards):
+    return code_version("workflow.steps.quality")
+
+
+def figures_code(wildcards):
+    return code_version("workflow.steps.figures")
+
+
+def gallery_code(wildcards):
+    return code_version("workflow.steps.gallery")
 
 
 def table_code(wildcards):
@@ -182,4 +281,4 @@ def miniature_world_code(wildcards):
 
 
 def miniature_code(wildcards):
-    return code_version(f"texgen.miniature.pretrain_{wildcards.part}")
+    return code_version(f"texgen.miniature.{MINIATURE_PARTS[wildcards.part].program}")

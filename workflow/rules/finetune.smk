@@ -15,7 +15,7 @@ rule finetune:
         "<benchmarks>/finetune/{model}.tsv"
     # Training decides how long the whole run takes: start it first.
     priority: 10
-    threads: 2
+    threads: 1
     resources:
         gpu=1,
         mem_mb=6000,

@@ -10,7 +10,7 @@ rule prepare_mesh:
         preview=report(
             "<results>/meshes/{mesh}/preview.png",
             caption="../report/mesh.rst",
-            category="Meshes",
+            category="4 Meshes",
             labels={"mesh": "{mesh}"},
         ),
     log:

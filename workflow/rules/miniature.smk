@@ -10,7 +10,7 @@ rule miniature_world:
         "<logs>/miniature/{scale}.world.log",
     benchmark:
         "<benchmarks>/miniature/{scale}.world.tsv"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=6000,
         runtime=4 * 60,
@@ -18,11 +18,12 @@ rule miniature_world:
         code=miniature_world_code,
         folder=subpath(output.samples, parent=True),
     shell:
-        "python -m texgen.miniature.world --scale {wildcards.scale} --out {params.folder:q} > {log:q} 2>&1"
+        "python -m texgen.miniature.world --scale {wildcards.scale} --out {params.folder:q} --workers {threads}"
+        " > {log:q} 2>&1"
 
 
 rule pretrain_miniature:
-    """Train one part of the miniature on that world: vae, then backbone, and clip."""
+    """Train one part of the miniature on that world: backbone after vae, the scorers after clip, the judge."""
     input:
         parts=miniature_parts_before,
         samples="<results>/miniature/{scale}/world/samples.pt",
@@ -39,21 +40,23 @@ rule pretrain_miniature:
         runtime=12 * 60,
     params:
         code=miniature_code,
+        module=lambda wildcards: MINIATURE_PARTS[wildcards.part].program,
+        arguments=lambda wildcards: MINIATURE_PARTS[wildcards.part].arguments,
         folder=subpath(output.done, parent=True),
     shell:
-        "python -m texgen.miniature.pretrain_{wildcards.part} --scale {wildcards.scale}"
+        "python -m texgen.miniature.{params.module} {params.arguments} --scale {wildcards.scale}"
         " --data {params.folder:q}/world --out {params.folder:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule miniature:
     """Retrain the miniature models from nothing into results/miniature/full (hours on two CPU cores)."""
     input:
-        expand("<results>/miniature/full/{part}.done", part=["vae", "backbone", "clip"]),
+        expand("<results>/miniature/full/{part}.done", part=MINIATURE_PARTS),
     localrule: True
 
 
 rule miniature_test:
     """The same training code for a few steps, to check that it runs."""
     input:
-        expand("<results>/miniature/test/{part}.done", part=["vae", "backbone", "clip"]),
+        expand("<results>/miniature/test/{part}.done", part=MINIATURE_PARTS),
     localrule: True

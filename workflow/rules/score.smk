@@ -1,15 +1,16 @@
 rule score:
-    """Score every texture of one method by one metric: one row per asset, view and background."""
+    """Score every texture of one method by every metric: one row per asset, view and background."""
     input:
         settings=score_settings,
         manifests=method_manifests,
         weights=metric_weights,
     output:
-        scores="<results>/scores/{metric}/{method}.tsv",
+        # Kept while the job runs: metrics whose scores are current are not computed again.
+        scores=update(expand("<results>/scores/{metric}/{{method}}.tsv", metric=PLAN.metrics)),
     log:
-        "<logs>/score/{metric}.{method}.log",
+        "<logs>/score/{method}.log",
     benchmark:
-        "<benchmarks>/score/{metric}.{method}.tsv"
+        "<benchmarks>/score/{method}.tsv"
     threads: 1
     resources:
         gpu=1,
@@ -17,8 +18,8 @@ rule score:
         runtime=4 * 60,
     params:
         code=score_code,
-        results=subpath(output.scores, ancestor=3),
+        results=results_folder,
     shell:
         "python -m workflow.steps.score --settings {input.settings:q}"
         " --meshes {params.results:q}/meshes --textures {params.results:q}/textures/{wildcards.method}"
-        " --out {output.scores:q} --threads {threads} > {log:q} 2>&1"
+        " --out {params.results:q}/scores --code {params.code} --threads {threads} > {log:q} 2>&1"

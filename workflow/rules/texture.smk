@@ -12,10 +12,10 @@ rule texture:
         "<logs>/texture/{method}.{shard}.log",
     benchmark:
         "<benchmarks>/texture/{method}.{shard}.tsv"
-    threads: 2
+    threads: 1
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=texture_memory,
         runtime=12 * 60,
     params:
         code=texture_code,

@@ -1,4 +1,4 @@
-"""Train one LoRA adapter by backpropagation of its reward; continues from its checkpoint when killed."""
+"""Train one LoRA adapter by the gradient of its reward; continues from its checkpoint when killed."""
 
 from __future__ import annotations
 
@@ -10,30 +10,100 @@ from typing import Any
 
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
-from workflow.plan import ADAPTER_FILE
+from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METRICS
+from workflow.step_errors import run_step
 
 # What may change between a kill and the next start without starting the training again.
-FREE = ("steps", "validate_every", "checkpoint_every")
+FREE = ("steps", "validate_every", "checkpoint_every", "keep_best", "patience", "monitor")
+
+
+def build_term(settings: dict[str, Any], block: dict[str, Any], device: str):
+    """The texture reward of one term: the metric itself, or its mean over renders from the term's cameras,
+    shaped where the term has a target."""
+    from rewards.shaping import Shaped
+
+    reward = build_unshaped(settings, block, device)
+    return reward if block["target"] is None else Shaped(reward, block["target"], block["shape"])
+
+
+def build_unshaped(settings: dict[str, Any], block: dict[str, Any], device: str):
+    """The same without its shape."""
+    from rewards.rendered import Jitter, RenderedReward
+    from texgen.cameras import rig_cameras
+    from workflow.steps.loading import load_metric
+
+    metric_settings = settings["metrics"][block["metric"]]
+    reward = load_metric(metric_settings, device, training=True)
+    if METRICS[metric_settings["kind"]].judges_texture:
+        return reward
+    backgrounds = tuple(tuple(colour) for colour in block["backgrounds"])
+    jitter = Jitter(**block["jitter"])
+    return RenderedReward(reward, rig_cameras(block["rig"]), block["size"], backgrounds, jitter=jitter)
 
 
 def build_reward(settings: dict[str, Any], device: str):
     """The reward of a settings file as the trainer takes it: `(texture, painted, item) -> scalar`."""
     from rewards.base import training_reward
     from rewards.composite import Composite, Term
-    from rewards.rendered import RenderedReward
-    from texgen.cameras import rig_cameras
-    from workflow.steps.loading import load_metric
 
-    terms = []
-    for block in settings["training"]["rewards"]:
-        metric_settings = settings["metrics"][block["metric"]]
-        reward = load_metric(metric_settings, device, training=True)
-        if metric_settings["kind"] != "alignment":
-            backgrounds = tuple(tuple(colour) for colour in block["backgrounds"])
-            reward = RenderedReward(reward, rig_cameras(block["rig"]), block["size"], backgrounds)
-        terms.append(Term(reward, block["weight"], block["mean"], block["std"]))
+    terms = [
+        Term(build_term(settings, block, device), block["weight"], block["mean"], block["std"])
+        for block in settings["training"]["rewards"]
+    ]
     plain = len(terms) == 1 and (terms[0].weight, terms[0].mean, terms[0].std) == (1.0, 0.0, 1.0)
     return training_reward(terms[0].reward if plain else Composite(terms))
+
+
+def build_scores(settings: dict[str, Any], device: str) -> dict[str, Any]:
+    """Metrics that are only watched, by name: `(texture, painted, item) -> raw value`, or None for a mesh
+    that the metric cannot judge.
+
+    Renders are judged from the cameras of the reward's first term.
+    """
+    from rewards.base import NotApplicable, Textured
+
+    blocks = settings["training"]["rewards"]
+    rewarded = {block["metric"] for block in blocks} if len(blocks) == 1 else set()
+
+    def watch(reward):
+        def score(texture, painted, item):
+            try:
+                return reward(Textured(item.mesh, texture, painted, item.prompt, item.geometry))
+            except NotApplicable:
+                return None
+
+        return score
+
+    return {
+        name: watch(build_unshaped(settings, {**blocks[0], "metric": name}, device))
+        for name in settings["metrics"]
+        if name not in rewarded
+        and (settings["training"]["monitor"] is None or name in settings["training"]["monitor"])
+    }
+
+
+def build_algorithm(training: dict[str, Any], reward):
+    """The algorithm that a configuration names, with its settings."""
+    from texgen.finetune.d3po import D3PO
+    from texgen.finetune.direct import Direct
+    from texgen.finetune.gradients import make_strategy
+    from texgen.finetune.nabla import Nabla
+
+    if training["algorithm"] == "nabla":
+        return Nabla(reward, **training["nabla"])
+    if training["algorithm"] == "d3po":
+        return D3PO(reward, **training["d3po"])
+    gradient = training["gradient"]
+    strategy = make_strategy(
+        gradient["strategy"], k=gradient["k"], copies=gradient["copies"], replay=gradient["replay"]
+    )
+    return Direct(
+        reward,
+        strategy,
+        target=training["target"],
+        kl_weight=training["kl_weight"],
+        detach_conditioning=not gradient["through_conditioning"],
+    )
 
 
 def build_items(records: list[dict[str, Any]], meshes: Path, device: str) -> list:
@@ -47,6 +117,18 @@ def build_items(records: list[dict[str, Any]], meshes: Path, device: str) -> lis
     return [
         TrainingItem(loaded[each["mesh"]][0], each["prompt"], loaded[each["mesh"]][1]) for each in records
     ]
+
+
+def judged(reward, items: list) -> list:
+    """The items that a reward can judge; the others are named, with the reason."""
+    kept = []
+    for item in items:
+        reason = reward.refusal(item)
+        if reason is None:
+            kept.append(item)
+        else:
+            print(f"left out {item.name}: {reason}", flush=True)
+    return kept
 
 
 def training_identity(settings: dict[str, Any], meshes: Path, code: str) -> str:
@@ -75,25 +157,33 @@ def train(settings: dict[str, Any], meshes: Path, work: Path, code: str, threads
     """Train into `work`, which keeps history, checkpoint and finished adapter; returns the model's record."""
     import torch
 
-    from texgen.finetune.gradients import make_strategy
-    from texgen.finetune.trainer import Trainer, TrainSettings
+    from texgen.finetune.learned_cameras import CameraRates
+    from texgen.finetune.settings import TrainSettings
+    from texgen.finetune.trainer import Trainer
+    from texgen.lora import LAYERS
     from workflow.steps.loading import build_method, load_backbone
 
     torch.set_num_threads(threads)
     device = pick_device()
     training = settings["training"]
     backbone = load_backbone(settings["backbone"], device)
-    backbone.add_lora(training["rank"], training["alpha"], seed=training["seed"])
+    targets = LAYERS[training["layers"]]
+    backbone.add_lora(training["rank"], training["alpha"], targets, seed=training["seed"])
     identity = training_identity(settings, meshes, code)
     method = build_method("texgen", backbone, settings["preset"])
     # Every step visits another mesh: the geometry of all of them stays at hand.
     method.cached_meshes = len(
         {asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]}
     )
+    moving = training["learn_cameras"]
+    rates = None
+    if moving is not None:
+        rates = CameraRates(moving["azimuth_lr"], moving["elevation_lr"], moving["limit"])
+    reward = build_reward(settings, device)
     trainer = Trainer(
         method,
-        build_reward(settings, device),
-        build_items(settings["assets"], meshes, device),
+        build_algorithm(training, reward),
+        judged(reward, build_items(settings["assets"], meshes, device)),
         TrainSettings(
             steps=training["steps"],
             learning_rate=training["learning_rate"],
@@ -102,19 +192,23 @@ def train(settings: dict[str, Any], meshes: Path, work: Path, code: str, threads
             seed=training["seed"],
             holdout_every=training["validate_every"],
             checkpoint_every=training["checkpoint_every"],
-            gradient=make_strategy(training["gradient"]["strategy"], training["gradient"]["k"]),
             views_per_step=training["views_per_step"],
-            target=training["target"],
+            keep_best=training["keep_best"],
+            patience=training["patience"],
+            cameras=rates,
         ),
-        heldout=build_items(settings["validation_assets"], meshes, device),
+        heldout=judged(reward, build_items(settings["validation_assets"], meshes, device)),
         # Another identity is another run: it starts anew beside the old checkpoint instead of refusing.
         checkpoint=work / f"checkpoint.{identity[:10]}.pt",
         identity=identity,
+        scores=build_scores(settings, device),
     )
     result = trainer.run(work)
     return {
         **settings,
         "seconds": result.seconds,
+        "steps_done": result.steps,
+        "saved_step": result.saved_step,
         "device": device_name(device),
         "versions": provenance.package_versions(),
         "git": provenance.git_revision(),
@@ -134,12 +228,15 @@ def main(arguments: list[str] | None = None) -> int:
     claim = claim_gpu()
     settings = provenance.read_json(options.settings)
     record = train(settings, options.meshes, options.work, options.code, options.threads)
-    for name in (ADAPTER_FILE, "history.jsonl"):
+    record["code"] = options.code
+    learned = [CAMERAS_FILE] if settings["training"]["learn_cameras"] is not None else []
+    for name in (ADAPTER_FILE, "history.jsonl", *learned):
         with provenance.atomic_path(options.out / name) as path:
             shutil.copyfile(options.work / name, path)
     provenance.write_json(options.out / "config.json", record)
     print(
-        f"{settings['model']}: {settings['training']['steps']} steps, {record['seconds']:.0f} s in this run"
+        f"{settings['model']}: {record['steps_done']} steps, adapter of step {record['saved_step']}, "
+        f"{record['seconds']:.0f} s in this run"
     )
     if claim is not None:
         claim.close()
@@ -147,4 +244,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

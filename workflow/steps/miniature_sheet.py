@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from workflow.step_errors import run_step
+
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey")
 MATERIALS = (
     "a red and white striped {}",
@@ -75,4 +77,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

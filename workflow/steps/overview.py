@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from workflow import provenance
+from workflow.step_errors import run_step
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,4 +44,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

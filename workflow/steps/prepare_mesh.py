@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow import provenance
+from workflow.step_errors import run_step
 
 CACHE = Path("resources")
 PREVIEW_SIZE = 192
@@ -40,7 +41,7 @@ def preview(mesh, size: int = PREVIEW_SIZE):
 def prepare(settings: dict[str, Any], out: Path, cache: Path = CACHE) -> dict[str, Any]:
     """Prepare the mesh of a settings file into a folder; returns what mesh.json holds."""
     from texgen.export import save_image
-    from texgen.geometry.uv_frames import prepare_geometry
+    from texgen.geometry.prepared import prepare_geometry
     from texgen.mesh import save_mesh
     from texgen.mesh_io import prepare as prepare_working_mesh
     from texgen.mesh_sources import fetch_source
@@ -79,6 +80,7 @@ def prepare(settings: dict[str, Any], out: Path, cache: Path = CACHE) -> dict[st
     save_mesh(mesh, out / "mesh.npz")
     geometry.save(out / "geometry.npz")
     save_image(out / "preview.png", preview(mesh))
+    record["settings_hash"] = provenance.content_hash(settings)
     record["seconds"] = round(time.perf_counter() - started, 3)
     provenance.write_json(out / "mesh.json", record)
     return record
@@ -124,4 +126,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -1,29 +1,25 @@
-"""Score the textures of one method by one metric: one row per asset, view and background."""
+"""Score the textures of one method by every metric: a file per metric, a row per asset, view and background.
+
+Beside each score file lies a record with the hash of all that it depends on; a metric whose record is current
+is kept, so that a new metric, or a killed job, does not repeat the others.
+"""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from report.columns import SCORE_COLUMNS
+from texgen.errors import DamagedFileError
 from workflow import provenance
-from workflow.devices import claim_gpu, pick_device
-
-COLUMNS = (
-    "asset",
-    "mesh",
-    "prompt_id",
-    "prompt",
-    "seed",
-    "view",
-    "azimuth",
-    "elevation",
-    "background",
-    "score",
-)
+from workflow.devices import claim_gpu, device_name, pick_device
+from workflow.kinds import METRICS
+from workflow.step_errors import run_step
 
 
 def score_views(
@@ -56,7 +52,7 @@ def score_asset(
     metric, kind: str, textured, protocol: dict[str, Any], buffers: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Rows of one asset without its identity. A metric of the texture itself gives one row."""
-    if kind == "alignment":
+    if METRICS[kind].judges_texture:
         yield {
             "view": "texture",
             "azimuth": "",
@@ -74,7 +70,7 @@ def score_method(
     """All rows of one method; assets whose run failed have none."""
     import torch
 
-    from rewards.base import Textured
+    from rewards.base import NotApplicable, Textured
     from texgen.export import load_texture_png
     from workflow.steps.loading import load_metric, load_prepared
 
@@ -87,9 +83,9 @@ def score_method(
     # Assets of one mesh one after the other, so that its geometry is loaded and rasterised once.
     for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
         folder = textures / asset["asset"]
-        run = provenance.read_json(folder / "run.json")
+        run = run_record(textures, asset["asset"])
         if run["status"] != "ok":
-            print(f"{asset['asset']}: no texture, {run['reason']}")
+            print(f"{asset['asset']}: no texture, {run.get('reason')}")
             continue
         if asset["mesh"] not in prepared:
             prepared = {asset["mesh"]: load_prepared(meshes, asset["mesh"], device)}
@@ -101,35 +97,112 @@ def score_method(
             prompt=asset["prompt"],
             geometry=geometry,
         )
-        with torch.no_grad():
-            for row in score_asset(metric, settings["kind"], textured, settings["protocol"], buffers):
-                rows.append({**asset, **row})
+        try:
+            with torch.no_grad():
+                for row in score_asset(metric, settings["kind"], textured, settings["protocol"], buffers):
+                    rows.append({**asset, **row})
+        except NotApplicable as error:
+            print(f"{asset['asset']}: no score, {error}")
     order = {asset["asset"]: index for index, asset in enumerate(settings["assets"])}
     return sorted(rows, key=lambda row: order[row["asset"]])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=Path, required=True, help="settings file of the job")
-    parser.add_argument("--meshes", type=Path, required=True, help="folder of prepared meshes")
-    parser.add_argument("--textures", type=Path, required=True, help="folder of one method's textures")
-    parser.add_argument("--out", type=Path, required=True, help="score file to write")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    options = parser.parse_args(arguments)
-    claim = claim_gpu()
-    settings = provenance.read_json(options.settings)
-    rows = score_method(settings, options.meshes, options.textures, options.threads)
-    with provenance.atomic_path(options.out) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+def run_record(textures: Path, asset: str) -> dict[str, Any]:
+    """The record of a textured asset. Raises DamagedFileError when it is missing, cut off or incomplete."""
+    path = textures / asset / "run.json"
+    run = provenance.read_record(path)
+    if run is None or not {"asset", "status", "hash"} <= run.keys():
+        raise DamagedFileError(
+            f"{path} is missing or damaged; run snakemake again with --forcerun texture, which keeps all "
+            "finished assets."
+        )
+    return run
+
+
+def scores_hash(settings: dict[str, Any], textures: Path, code: str) -> str:
+    """Hash of all that the scores of one method by one metric depend on."""
+    runs = [run_record(textures, asset["asset"]) for asset in settings["assets"]]
+    return provenance.content_hash(
+        {
+            "settings": settings,
+            "weights": {path: provenance.folder_hash(path) for path in sorted(folders_in(settings))},
+            "textures": [(run["asset"], run["status"], run["hash"]) for run in runs],
+            "code": code,
+        }
+    )
+
+
+def folders_in(value: Any) -> set[str]:
+    """Existing folders that a settings value names, at any depth: those of weights."""
+    if isinstance(value, dict):
+        named = [value[key] for key in ("folder", "path") if isinstance(value.get(key), str)]
+        found = {path for path in named if Path(path).is_dir()}
+        return found.union(*(folders_in(each) for each in value.values()))
+    return set()
+
+
+def is_current(out: Path, digest: str) -> bool:
+    """Whether a score file and its record are there and belong to this hash."""
+    try:
+        record = provenance.read_record(out.with_suffix(".json"))
+        return out.is_file() and record is not None and record.get("hash") == digest
+    except OSError:
+        return False
+
+
+def write_scores(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a score file atomically."""
+    with provenance.atomic_path(out) as path, open(path, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(
-            stream, COLUMNS, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
+            stream, SCORE_COLUMNS, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
         )
         writer.writeheader()
         writer.writerows(rows)
-    print(f"{options.out}: {len(rows)} scores of {len({row['asset'] for row in rows})} assets")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--settings", type=Path, nargs="+", required=True, help="settings, one per metric")
+    parser.add_argument("--meshes", type=Path, required=True, help="folder of prepared meshes")
+    parser.add_argument("--textures", type=Path, required=True, help="folder of one method's textures")
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets <metric>/<method>.tsv")
+    parser.add_argument("--code", nargs="+", required=True, help="metric=hash of its code, for every metric")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    options = parser.parse_args(arguments)
+    claim = claim_gpu()
+    method = options.textures.name
+    codes = dict(each.split("=", 1) for each in options.code)
+    for path in options.settings:
+        settings = provenance.read_json(path)
+        metric = settings["metric"]
+        out = options.out / metric / f"{method}.tsv"
+        digest = scores_hash(settings, options.textures, codes[metric])
+        if is_current(out, digest):
+            print(f"{out}: kept", flush=True)
+            continue
+        started = time.perf_counter()
+        rows = score_method(settings, options.meshes, options.textures, options.threads)
+        write_scores(out, rows)
+        record = {
+            "metric": metric,
+            "method": method,
+            "rows": len(rows),
+            "seconds": time.perf_counter() - started,
+            "device": device_name(pick_device()),
+            "versions": provenance.package_versions(),
+            "settings_hash": provenance.content_hash(settings),
+            "code": codes[metric],
+            "textures_hash": provenance.textures_hash(
+                run_record(options.textures, asset["asset"]) for asset in settings["assets"]
+            ),
+            "hash": digest,
+        }
+        provenance.write_json(out.with_suffix(".json"), record)
+        print(f"{out}: {len(rows)} scores of {len({row['asset'] for row in rows})} assets", flush=True)
     if claim is not None:
         claim.close()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -1,20 +1,42 @@
-"""Build results/table.md and results/table.csv from scores and run records."""
+"""Build the results tables from scores, quality measures and run records: Markdown, CSV, LaTeX, HTML."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from report.read import read_runs, read_scores
-from report.table import TableSpec, build_table, markdown, write_csv
+import pandas as pd
+
+from report.blocks import Block, Text, to_html, to_latex, to_markdown
+from report.read import read_quality, read_runs, read_scores
+from report.table import (
+    baselines_block,
+    cost_block,
+    failures_block,
+    made_with_block,
+    own_block,
+    scores_block,
+)
+from report.table_build import build_table
+from report.table_csv import to_csv
+from report.table_data import Table, TableSpec
 from workflow import provenance
+from workflow.step_errors import run_step
+
+QUALITY = (
+    ("coverage", "Coverage", True, 3),
+    ("seam_error", "Seam error", False, 4),
+    ("consistency", "View consistency", True, 3),
+)
 
 
 def table_spec(settings: dict[str, Any]) -> TableSpec:
-    """What to show, from the settings file of the job."""
+    """What to show, from the settings file of the job; its metrics are those of all tables."""
     evaluation = settings["evaluation"]
     seen = frozenset(tuple(pair) for pair in settings["training_pairs"])
     backgrounds = ", ".join(evaluation["backgrounds"])
@@ -45,8 +67,29 @@ def table_spec(settings: dict[str, Any]) -> TableSpec:
     )
 
 
-def published_section(path: str) -> str:
-    """The published numbers as a markdown section, as they were printed."""
+def build_tables(
+    settings: dict[str, Any], scores: pd.DataFrame, quality: pd.DataFrame | None, runs: list[dict[str, Any]]
+) -> tuple[Table, Table | None]:
+    """The table of preference metrics, and that of geometry metrics with the quality measures.
+
+    Each corrects its own comparisons. Without preference metrics (or without the others) there is one table.
+    """
+    spec = table_spec(settings)
+    geometric = {name for name, metric in settings["metrics"].items() if metric["group"] == "geometry"}
+    main = [metric for metric in spec.metrics if metric[0] not in geometric] or list(spec.metrics)
+    second = [metric for metric in spec.metrics if metric not in main]
+    if quality is not None:
+        known = set(settings["metrics"])
+        second += [metric for metric in QUALITY if metric[0] not in known]
+        scores = pd.concat([scores, quality[~quality["metric"].isin(known)]], ignore_index=True)
+    first = build_table(scores, runs, replace(spec, metrics=main, reward_metrics=list(spec.metrics)))
+    if not second:
+        return first, None
+    return first, build_table(scores, runs, replace(spec, metrics=second, miniature=False))
+
+
+def published_block(path: str) -> Block:
+    """The published numbers, as they were printed."""
     with open(path, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
@@ -55,42 +98,81 @@ def published_section(path: str) -> str:
         (row["label"], row["metric"]): row["mean"] + (f" ± {row['plus_minus']}" if row["plus_minus"] else "")
         for row in rows
     }
-    lines = [
-        "## Published numbers, for orientation",
-        "",
-        "As printed with the paper (arXiv 2506.18331); protocol, prompts and the meaning of ± are not known, "
-        "and nothing of it is reproduced here.",
-        "",
-        "| Method | " + " | ".join(metrics) + " |",
-        "|---" + "|---:" * len(metrics) + "|",
-    ]
-    for label in labels:
-        lines.append(
-            f"| {label} | " + " | ".join(cells.get((label, metric), "–") for metric in metrics) + " |"
-        )
-    return "\n".join(lines) + "\n"
+    return Block(
+        "Published numbers, for orientation",
+        ["Method", *metrics],
+        [[Text(label), *(Text(cells.get((label, metric), "–")) for metric in metrics)] for label in labels],
+        [
+            "As printed with the paper (arXiv 2506.18331); protocol, prompts and the meaning of ± are not "
+            "known, and nothing of it is reproduced here."
+        ],
+    )
+
+
+def wall_seconds(results: Path, methods: list[str]) -> dict[str, float]:
+    """Wall time of the texturing jobs of each method, from the workflow's own measurement where it is."""
+    found = {}
+    for method in methods:
+        seconds = 0.0
+        for path in (results / "benchmarks" / "texture").glob(f"{method}.*.tsv"):
+            with open(path, newline="", encoding="utf-8") as stream:
+                seconds += sum(float(row["s"]) for row in csv.DictReader(stream, delimiter="\t"))
+        if seconds:
+            found[method] = seconds
+    return found
+
+
+def training_cost(results: Path, settings: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Steps and seconds of the training behind each tuned method, from its history where it is."""
+    found = {}
+    for method, model in settings["models"].items():
+        path = results / "models" / model["model"] / "history.jsonl"
+        if path.is_file():
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            seconds = sum(row.get("seconds") or 0.0 for row in rows)
+            found[method] = {"steps": max(row["step"] for row in rows), "seconds": seconds}
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="settings file of the job")
     parser.add_argument("--results", type=Path, required=True, help="folder with scores/ and textures/")
-    parser.add_argument("--markdown", type=Path, required=True, help="table to write")
+    parser.add_argument("--quality", type=Path, help="quality measures, for the second table")
+    parser.add_argument("--markdown", type=Path, required=True, help="tables to write")
     parser.add_argument("--csv", type=Path, required=True, help="numbers to write")
+    parser.add_argument("--latex", type=Path, help="tables to write, for booktabs")
+    parser.add_argument("--html", type=Path, help="tables to write as a page")
     options = parser.parse_args(arguments)
     settings = provenance.read_json(options.settings)
     assets = {asset["asset"] for asset in settings["assets"]}
-    scores = read_scores(options.results / "scores", settings["metrics"], settings["methods"], assets)
-    runs = read_runs(options.results / "textures", settings["methods"], assets)
-    table = build_table(scores, runs, table_spec(settings))
-    text = markdown(table)
+    methods = list(settings["methods"])
+    scores = read_scores(options.results / "scores", settings["metrics"], methods, assets)
+    quality = None if options.quality is None else read_quality(options.quality, methods, assets)
+    runs = read_runs(options.results / "textures", methods, assets)
+    first, second = build_tables(settings, scores, quality, runs)
+
+    blocks = [scores_block(first)]
+    if second is not None:
+        blocks.append(scores_block(second, "Geometry and texture quality", cost=False))
+    blocks += [own_block(first), baselines_block(first)]
+    if second is not None:
+        blocks.append(baselines_block(second, "Against the best other method: geometry and texture quality"))
+    cost = cost_block(first, wall_seconds(options.results, methods), training_cost(options.results, settings))
+    blocks += [cost, failures_block(first), made_with_block(first)]
     if settings["published"] is not None:
-        text += "\n" + published_section(settings["published"])
-    write_csv(table, options.csv)
-    provenance.write_text(options.markdown, text)
-    print(f"{options.markdown}: {len(table.rows)} methods, {len(table.metrics)} metrics")
+        blocks.append(published_block(settings["published"]))
+    blocks = [block for block in blocks if block is not None]
+
+    provenance.write_text(options.csv, to_csv([table for table in (first, second) if table is not None]))
+    if options.latex is not None:
+        provenance.write_text(options.latex, to_latex(blocks))
+    if options.html is not None:
+        provenance.write_text(options.html, to_html(blocks, settings["title"]))
+    provenance.write_text(options.markdown, to_markdown(blocks))
+    print(f"{options.markdown}: {len(first.rows)} methods, {len(settings['metrics'])} metrics")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -17,23 +17,23 @@ from typing import Any
 
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
+from workflow.step_errors import concerns_machine, run_step
 
 
 def asset_hash(settings: dict[str, Any], asset: dict[str, Any], code: str, files: dict[str, str]) -> str:
     """Hash of all that one asset depends on: method, preset, weights, mesh, prompt, seed, code."""
-    fields = ("method", "kind", "model", "preset", "backbone")
+    fields = ("method", "kind", "model", "lora_scale", "preset", "backbone", "score", "folder")
+    fields += ("official",) if settings.get("official") else ()
     return provenance.content_hash(
-        {"settings": {key: settings[key] for key in fields}, "asset": asset, "code": code, "files": files}
+        {"settings": {key: settings.get(key) for key in fields}, "asset": asset, "code": code, "files": files}
     )
 
 
 def finished_run(folder: Path, digest: str) -> dict[str, Any] | None:
     """The record of an asset that is done and current, else None."""
-    try:
-        run = provenance.read_json(folder / "run.json")
-    except (OSError, ValueError):
-        return None
-    return run if run.get("hash") == digest and run.get("status") == "ok" else None
+    run = provenance.read_record(folder / "run.json")
+    current = run is not None and run.get("hash") == digest and run.get("status") == "ok"
+    return run if current else None
 
 
 def texture_asset(method: Callable, mesh, asset: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -61,17 +61,18 @@ def run_shard(
     import torch
 
     from texgen.mesh import load_mesh
-    from workflow.steps.loading import build_method, load_backbone, weight_hashes
+    from workflow.steps.loading import method_files, weight_hashes
 
     adapter = None if settings["model"] is None else models / settings["model"]
-    weights = weight_hashes(settings["backbone"], adapter)
+    weights = {} if settings["backbone"] is None else weight_hashes(settings["backbone"], adapter)
     device, method, mesh = None, None, None
     records = []
     for index, asset in enumerate(settings["assets"]):
         label = f"[{index + 1}/{len(settings['assets'])}] {asset['asset']}"
         folder = out / asset["asset"]
         mesh_path = meshes / asset["mesh"] / "mesh.npz"
-        digest = asset_hash(settings, asset, code, {**weights, "mesh": provenance.file_hash(mesh_path)})
+        files = {**weights, **method_files(settings, asset), "mesh": provenance.file_hash(mesh_path)}
+        digest = asset_hash(settings, asset, code, files)
         run = finished_run(folder, digest)
         if run is not None:
             print(f"{label}: kept", flush=True)
@@ -84,23 +85,24 @@ def run_shard(
         if method is None:
             torch.set_num_threads(threads)
             device = pick_device()
-            backbone = load_backbone(settings["backbone"], device)
-            if adapter is not None:
-                backbone.load_lora(adapter)
-            method = build_method(settings["kind"], backbone, settings["preset"])
-            # One denoising step, so that compilation and caches are not part of any time.
-            short = build_method(settings["kind"], backbone, {**settings["preset"], "steps": 1})
-            warm_up(short, mesh, asset)
+            # Beside the textures, so that what an authors' program left outlives a new texturing.
+            work = out.parent.parent / "official" / settings["method"]
+            method = ready_method(settings, adapter, device, work, mesh, asset)
         run = {
             "method": settings["method"],
             "kind": settings["kind"],
             "model": settings["model"],
+            "lora_scale": settings["lora_scale"],
             **asset,
             "status": "ok",
             "device": device_name(device),
             "preset": settings["preset"],
             "versions": provenance.package_versions(),
             "git": provenance.git_revision(),
+            # For those who ask what is stale; `hash` covers these and all weights.
+            "settings_hash": provenance.texture_inputs(settings),
+            "code": code,
+            "mesh_hash": files["mesh"],
             "hash": digest,
         }
         try:
@@ -108,6 +110,8 @@ def run_shard(
             print(f"{label}: {run['seconds']:.1f} s", flush=True)
         # Whatever a method stumbles over is part of its result: the table shows it, the others go on.
         except Exception as error:
+            if concerns_machine(error):
+                raise
             traceback.print_exc()
             run |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
             print(f"{label}: failed, {run['reason']}", flush=True)
@@ -116,11 +120,32 @@ def run_shard(
     return records
 
 
+def ready_method(
+    settings: dict[str, Any], adapter: Path | None, device: str, work: Path, mesh, asset: dict[str, Any]
+) -> Callable:
+    """The method of a job, warmed up; work: folder for the files of an authors' program."""
+    from workflow.steps.loading import build_method, load_backbone, method_parts
+
+    changes = settings["preset"] | method_parts(settings, device, work)
+    if settings["backbone"] is None:  # its own models, in its own process: nothing to load or to warm up
+        return build_method(settings["kind"], None, changes)
+    backbone = load_backbone(settings["backbone"], device)
+    if adapter is not None:
+        backbone.load_lora(adapter)
+        backbone.set_lora_scale(settings["lora_scale"])
+    # One denoising step, so that compilation and caches are not part of any time.
+    short = build_method(settings["kind"], backbone, {**changes, "steps": 1}, adapter)
+    warm_up(short, mesh, asset)
+    return build_method(settings["kind"], backbone, changes, adapter)
+
+
 def warm_up(method: Callable, mesh, asset: dict[str, Any]) -> None:
     """Run a method once and forget the result; what it stumbles over is met again, and recorded, later."""
     try:
         method(mesh, asset["prompt"], asset["seed"])
-    except Exception:
+    except Exception as error:
+        if concerns_machine(error):
+            raise
         traceback.print_exc()
 
 
@@ -149,4 +174,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

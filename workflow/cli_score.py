@@ -1,0 +1,178 @@
+"""`texreward score`: scores of image files for a prompt, as a table or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from workflow.config import load_config
+from workflow.kinds import METRICS, OFFICIAL_BACKEND
+from workflow.provenance import ROOT
+from workflow.tables import ConfigError
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser("score", help="score image files for a prompt")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files; transparency is composited")
+    parser.add_argument(
+        "--prompt", required=True, action="append", help="one for all images, or as many as there are images"
+    )
+    parser.add_argument(
+        "--metric", action="append", help="a metric of the configuration; again for more (default: all)"
+    )
+    parser.add_argument(
+        "--config",
+        default=str(ROOT / "config" / "config.yaml"),
+        help="configuration with the metrics; paper.yaml has the published ones (default: %(default)s)",
+    )
+    parser.add_argument("--backend", choices=("native", "official"), help="default: the configuration's")
+    parser.add_argument(
+        "--background",
+        default="1,1,1",
+        help="colour behind transparent pixels, r,g,b in 0 to 1 (default: white)",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    parser.add_argument("--json", action="store_true", help="print records as JSON")
+    parser.set_defaults(run=score)
+
+
+def score(options: argparse.Namespace) -> int:
+    """Score every image by every metric that judges images."""
+    config = load_config(options.config)
+    names = chosen_metrics(config, options.metric)
+    prompts = options.prompt * len(options.images) if len(options.prompt) == 1 else options.prompt
+    if len(prompts) != len(options.images):
+        raise ConfigError(
+            f"There are {len(options.images)} images but {len(prompts)} prompts; give one, or one per image."
+        )
+    background = parse_colour(options.background)
+    backend = options.backend or config.scoring.backend
+    refuse_backend(config, names, backend)
+    import torch
+
+    from workflow.cli import located
+    from workflow.devices import pick_device
+    from workflow.steps.loading import load_metric
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    images = [read_image(path, background) for path in options.images]
+    scores: dict[str, list[float]] = {}
+    versions: dict[str, str] = {}
+    device = pick_device()
+    for name in names:
+        settings = {**below(config.metrics[name].model_dump(), located), "backend": backend}
+        try:
+            metric = load_metric(settings, device)
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(f"{name}: {error}") from None
+        versions[name] = metric.version
+        scores[name] = score_images(metric, images, prompts, device)
+        del metric
+    if options.json:
+        print(json.dumps(records(options, prompts, scores, versions, background, backend), indent=2))
+    else:
+        decimals = {name: METRICS[config.metrics[name].kind].decimals for name in names}
+        print(table(options.images, scores, decimals))
+    return 0
+
+
+def chosen_metrics(config: Any, wanted: list[str] | None) -> list[str]:
+    """Names of the metrics to compute: the wanted ones, or all that judge images. Raises ConfigError."""
+    judging = [name for name, each in config.metrics.items() if not METRICS[each.kind].judges_texture]
+    for name in wanted or []:
+        if name not in judging:
+            raise ConfigError(f"There is no image metric {name!r}; allowed are {', '.join(judging)}.")
+    return wanted or judging
+
+
+def refuse_backend(config: Any, names: list[str], backend: str) -> None:
+    """Raises ConfigError for a metric that the official packages cannot score."""
+    for name in names if backend == "official" else []:
+        if config.metrics[name].kind not in OFFICIAL_BACKEND:
+            raise ConfigError(
+                f"The official packages cannot score {name}; choose others by --metric, or --backend native."
+            )
+
+
+def parse_colour(text: str) -> tuple[float, ...]:
+    """r,g,b in 0 to 1. Raises ConfigError."""
+    try:
+        colour = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        colour = ()
+    if len(colour) != 3 or not all(0 <= part <= 1 for part in colour):
+        raise ConfigError(f"--background is {text!r}; give three numbers from 0 to 1 such as 0.5,0.5,0.5.")
+    return colour
+
+
+def below(settings: dict[str, Any], located) -> dict[str, Any]:
+    """Settings with folders and paths of weights that can be opened from the working directory."""
+    from workflow.cli import below_root
+
+    found = {key: located(each) if isinstance(each, dict) else each for key, each in settings.items()}
+    if isinstance(found.get("head"), dict) and found["head"]["path"] is not None:
+        found["head"] = {**found["head"], "path": str(below_root(found["head"]["path"]))}
+    return found
+
+
+def read_image(path: str, background: tuple[float, ...]):
+    """`[1, 3, H, W]` in [0, 1], composited over the background. Raises ConfigError in one sentence."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1)[None].float() / 255
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read as an image ({error}).") from None
+    alpha = pixels[:, 3:]
+    return alpha * pixels[:, :3] + (1 - alpha) * torch.tensor(background)[:, None, None]
+
+
+def score_images(metric, images: list, prompts: list[str], device: str) -> list[float]:
+    """Scores in order; images of one size go through the model together."""
+    import torch
+
+    values: list[float] = [0.0] * len(images)
+    for size in dict.fromkeys(image.shape for image in images):
+        places = [index for index, image in enumerate(images) if image.shape == size]
+        batch = torch.cat([images[index] for index in places]).to(device)
+        with torch.no_grad():
+            for index, value in zip(
+                places, metric(batch, [prompts[i] for i in places]).tolist(), strict=True
+            ):
+                values[index] = value
+    return values
+
+
+def records(options, prompts, scores, versions, background, backend) -> dict[str, Any]:
+    """Everything that the numbers depend on, as plain JSON."""
+    return {
+        "background": list(background),
+        "backend": backend,
+        "versions": versions,
+        "images": [
+            {"image": path, "prompt": prompt, **{name: values[index] for name, values in scores.items()}}
+            for index, (path, prompt) in enumerate(zip(options.images, prompts, strict=True))
+        ],
+    }
+
+
+def table(images: list[str], scores: dict[str, list[float]], decimals: dict[str, int]) -> str:
+    """Aligned text, one line per image and one column per metric."""
+    lines = [["image", *scores]]
+    for index, path in enumerate(images):
+        values = [f"{column[index]:.{decimals[name]}f}" for name, column in scores.items()]
+        lines.append([Path(path).name, *values])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    )

@@ -1,0 +1,234 @@
+"""Configuration of metrics: one block per kind, told apart by its field `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rewards.checkpoints.sources import CLIP_MODELS, PUBLISHED
+from workflow.config_base import Strict, Weights
+from workflow.config_geometry import AlignmentMetric, ColourisationMetric, EmphasisMetric, SymmetryMetric
+
+# Tokenizers of published scores.
+BERT = "google-bert/bert-base-uncased"
+VIT_H_14 = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+
+
+class Checkpoint(Weights):
+    """Weights of a scorer."""
+
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file of weights; checked when given."
+    )
+
+
+def pinned(hub: str) -> Checkpoint:
+    """A published checkpoint at the revision that is pinned in rewards/checkpoints/sources.py."""
+    return Checkpoint(hub=hub, revision=PUBLISHED[hub].revision)
+
+
+class Scoring(Strict):
+    """How image scores are computed."""
+
+    backend: Literal["native", "official"] = Field(
+        "native",
+        description="native = ours; official = the published packages themselves in an environment of their "
+        "own (see docs/scorers.md), to check ours; slow, for evaluation only.",
+    )
+
+
+class Head(Strict):
+    """Weights of an aesthetic head: a path, or an address with its SHA-256."""
+
+    path: str | None = Field(None, description="Folder with head.safetensors, or a file of weights.")
+    url: str | None = Field(
+        None, pattern="^https://", description="Address it is downloaded from on first use; needs sha256."
+    )
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the downloaded file.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Head:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("give exactly one of path and url")
+        if (self.url is None) != (self.sha256 is None):
+            raise ValueError("url and sha256 belong together")
+        return self
+
+
+class AestheticMetric(Strict):
+    """Aesthetic score of renders: an affine map of the CLIP image embedding."""
+
+    kind: Literal["aesthetic"] = Field(description="aesthetic")
+    clip: Checkpoint = Field(description="CLIP whose image embedding is judged.")
+    head: Head = Field(description="Affine map from the embedding to the score.")
+    label: str = Field("Aesthetic", description="Name of the column.")
+
+
+class ClipScoreMetric(Strict):
+    """CLIPScore of renders: raw cosine of image and prompt embeddings."""
+
+    kind: Literal["clipscore"] = Field(description="clipscore")
+    clip_model: Literal["ViT-B/32", "ViT-L/14"] = Field(
+        "ViT-B/32", description="OpenAI's CLIP whose embeddings are compared, unless `clip` names another."
+    )
+    clip: Checkpoint | None = Field(None, description="CLIP to use; null = the pinned one of clip_model.")
+    prefix: str = Field("", description="Put before every prompt.")
+    label: str = Field("CLIPScore", description="Name of the column.")
+
+    @model_validator(mode="after")
+    def _default(self) -> ClipScoreMetric:
+        if self.clip is None:
+            self.clip = pinned(CLIP_MODELS[self.clip_model])
+        return self
+
+
+def _tokenizer(hub: str) -> Weights:
+    return Weights(hub=hub, revision=PUBLISHED[hub].revision)
+
+
+class HubScore(Strict):
+    """Base of metrics whose published weights come without the tokenizer that they need."""
+
+    tokenizer_hub: ClassVar[str]
+
+    weights: Checkpoint = Field(description="Published checkpoint, or a folder.")
+    tokenizer: Weights | None = Field(
+        None, description="Tokenizer and image settings; null = those of the folder, or the published ones."
+    )
+
+    @model_validator(mode="after")
+    def _published_tokenizer(self) -> Self:
+        if self.tokenizer is None and self.weights.hub is not None:
+            self.tokenizer = _tokenizer(self.tokenizer_hub)
+        return self
+
+
+class ImageRewardMetric(HubScore):
+    """ImageReward of renders: BLIP trained on people's preferences."""
+
+    tokenizer_hub: ClassVar[str] = BERT
+
+    kind: Literal["imagereward"] = Field(description="imagereward")
+    weights: Checkpoint = Field(
+        default_factory=lambda: pinned("zai-org/ImageReward"),
+        description="Official checkpoint, or a folder in plain layout.",
+    )
+    label: str = Field("ImageReward", description="Name of the column.")
+
+
+class Hpsv2Metric(HubScore):
+    """HPSv2 of renders: cosine of a CLIP ViT-H/14 that was tuned to people's rankings."""
+
+    tokenizer_hub: ClassVar[str] = VIT_H_14
+
+    kind: Literal["hpsv2"] = Field(description="hpsv2")
+    version: Literal["v2.0", "v2.1"] = Field(
+        "v2.1", description="Which checkpoint; the scores of one cannot be compared with the other's."
+    )
+    weights: Checkpoint = Field(
+        default_factory=lambda: pinned("xswu/HPSv2"),
+        description="Official checkpoint, or a folder in transformers layout.",
+    )
+    label: str = Field("HPSv2", description="Name of the column.")
+
+
+class PickScoreMetric(HubScore):
+    """PickScore of renders: a CLIP ViT-H/14 tuned to people's choices, times its temperature."""
+
+    tokenizer_hub: ClassVar[str] = VIT_H_14
+
+    kind: Literal["pickscore"] = Field(description="pickscore")
+    weights: Checkpoint = Field(
+        default_factory=lambda: pinned("yuvalkirstain/PickScore_v1"),
+        description="Official checkpoint, or a folder in transformers layout.",
+    )
+    label: str = Field("PickScore", description="Name of the column.")
+
+
+class LocalFolder(Strict):
+    """Published files that are put in place by hand: no revision or hash of them is pinned here."""
+
+    folder: str = Field(description="Folder, from the root.")
+
+
+class FileScore(Strict):
+    """Base of extra scores, whose files are put into a folder (addresses: docs/scorers.md)."""
+
+    weights: LocalFolder = Field(description="Folder with the published files.")
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the files of weights in the folder."""
+        raise NotImplementedError
+
+    def files(self) -> list[str]:
+        """Their paths, as inputs of the rules that read them."""
+        return [f"{self.weights.folder.rstrip('/')}/{name}" for name in self.names()]
+
+
+class CycleRewardMetric(FileScore):
+    """CycleReward of renders: BLIP trained on cycle consistency instead of people's preferences."""
+
+    kind: Literal["cyclereward"] = Field(description="cyclereward")
+    model: Literal["Combo", "T2I", "I2T"] = Field("Combo", description="Which of the published models.")
+    tokenizer: Weights = Field(default_factory=lambda: _tokenizer(BERT), description="BERT's tokenizer.")
+    label: str = Field("CycleReward", description="Name of the column.")
+
+    def names(self) -> tuple[str, ...]:
+        return (f"CycleReward-{self.model}.pth",)
+
+
+class IctMetric(FileScore):
+    """ICT of renders: whether an image contains what the text says, richness not marked down."""
+
+    kind: Literal["ict"] = Field(description="ict")
+    tokenizer: Weights = Field(
+        default_factory=lambda: _tokenizer(VIT_H_14),
+        description="Configuration, image settings and tokenizer of LAION's CLIP ViT-H/14.",
+    )
+    label: str = Field("ICT", description="Name of the column.")
+
+    def names(self) -> tuple[str, ...]:
+        return ("pytorch_model.bin",)
+
+
+class HpMetric(IctMetric):
+    """HP of renders: preference for an image, whatever its prompt; the companion of ICT."""
+
+    kind: Literal["hp"] = Field(description="hp")
+    label: str = Field("HP", description="Name of the column.")
+
+    def names(self) -> tuple[str, ...]:
+        return ("hp_backbone/pytorch_model.bin", "hp_scorer/mlp_pytorch_model.bin")
+
+
+class Reward3DMetric(FileScore):
+    """Reward3D of a textured mesh: BLIP judges four views together."""
+
+    kind: Literal["reward3d"] = Field(description="reward3d")
+    variant: Literal["scorer", "fusion"] = Field(
+        "scorer", description="How the views are joined: scorer = the paper's, fusion = the later one."
+    )
+    tokenizer: Weights = Field(default_factory=lambda: _tokenizer(BERT), description="BERT's tokenizer.")
+    label: str = Field("Reward3D", description="Name of the column.")
+
+    def names(self) -> tuple[str, ...]:
+        return ({"scorer": "Reward3D_Scorer.pt", "fusion": "Reward3D_CrossViewFusion.pt"}[self.variant],)
+
+
+Metric = Annotated[
+    AestheticMetric
+    | ClipScoreMetric
+    | ImageRewardMetric
+    | Hpsv2Metric
+    | PickScoreMetric
+    | CycleRewardMetric
+    | IctMetric
+    | HpMetric
+    | Reward3DMetric
+    | AlignmentMetric
+    | SymmetryMetric
+    | EmphasisMetric
+    | ColourisationMetric,
+    Field(discriminator="kind"),
+]

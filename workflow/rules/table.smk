@@ -1,0 +1,75 @@
+rule quality:
+    """Coverage, seam error and multi-view consistency of every texture, without any model."""
+    input:
+        settings=table_settings,
+        manifests=all_manifests(),
+        meshes=mesh_files(PLAN.meshes_of(PLAN.assets)),
+    output:
+        quality="<results>/quality.tsv",
+    log:
+        "<logs>/quality.log",
+    benchmark:
+        "<benchmarks>/quality.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=quality_code,
+        results=subpath(output.quality, parent=True),
+    shell:
+        "python -m workflow.steps.quality --settings {input.settings:q} --results {params.results:q}"
+        " --out {output.quality:q} > {log:q} 2>&1"
+
+
+rule table:
+    """Compare the methods: scores, geometry and texture quality, paired tests, own rewards, cost."""
+    input:
+        settings=table_settings,
+        manifests=all_manifests(),
+        scores=all_scores(),
+        quality="<results>/quality.tsv",
+        histories=all_histories(),
+        published=PLAN.config.published or [],
+    output:
+        markdown=report(
+            "<results>/table.md",
+            caption="../report/table.rst",
+            category="1 Tables",
+            labels={"table": "all", "format": "Markdown"},
+        ),
+        csv=report(
+            "<results>/table.csv",
+            caption="../report/table.rst",
+            category="1 Tables",
+            labels={"table": "all", "format": "CSV"},
+        ),
+        latex=report(
+            "<results>/table.tex",
+            caption="../report/table.rst",
+            category="1 Tables",
+            labels={"table": "all", "format": "LaTeX"},
+        ),
+        html=report(
+            "<results>/table.html",
+            caption="../report/table.rst",
+            category="1 Tables",
+            labels={"table": "all", "format": "page"},
+        ),
+    log:
+        "<logs>/table.log",
+    benchmark:
+        "<benchmarks>/table.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=table_code,
+        results=subpath(output.markdown, parent=True),
+    shell:
+        "python -m workflow.steps.table --settings {input.settings:q} --results {params.results:q}"
+        " --quality {input.quality:q} --markdown {output.markdown:q} --csv {output.csv:q}"
+        " --latex {output.latex:q} --html {output.html:q} > {log:q} 2>&1"

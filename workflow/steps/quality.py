@@ -1,0 +1,70 @@
+"""Measure coverage, seam error and multi-view consistency of every texture: one row per asset and measure."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from report.columns import SCORE_COLUMNS
+from workflow import provenance
+from workflow.step_errors import run_step
+
+
+def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
+    """All rows, mesh by mesh, so that each mesh is rasterised once; assets whose run failed have none."""
+    from report import quality
+    from texgen.atlas import build_atlas
+    from texgen.export import load_texture_png
+    from texgen.mesh import load_mesh
+
+    rows = []
+    surfaces: dict[tuple[str, int], quality.Surface] = {}
+    for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
+        mesh = load_mesh(results / "meshes" / asset["mesh"] / "mesh.npz")
+        for method in settings["methods"]:
+            folder = results / "textures" / method / asset["asset"]
+            if provenance.read_json(folder / "run.json")["status"] != "ok":
+                continue
+            texture = load_texture_png(folder / "texture.png")
+            key = (asset["mesh"], texture.shape[-1])
+            if key not in surfaces:
+                atlas = build_atlas(mesh, key[1])
+                surfaces = {key: quality.prepare_surface(mesh, atlas, settings["evaluation"]["rig"])}
+            painted = load_texture_png(folder / "painted.png")[:1]
+            measures = {
+                "coverage": quality.coverage(painted, surfaces[key]),
+                "seam_error": quality.seam_error(texture, surfaces[key]),
+                "consistency": quality.multiview_consistency(texture, surfaces[key]),
+            }
+            whole = {"view": "texture", "azimuth": "", "elevation": "", "background": ""}
+            rows += [
+                {"metric": name, "method": method, **asset, **whole, "score": repr(value)}
+                for name, value in measures.items()
+                if value is not None
+            ]
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="settings file of the table")
+    parser.add_argument("--results", type=Path, required=True, help="folder with meshes/ and textures/")
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    options = parser.parse_args(arguments)
+    rows = measure(provenance.read_json(options.settings), options.results)
+    with provenance.atomic_path(options.out) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+        columns = ("metric", "method", *SCORE_COLUMNS)
+        writer = csv.DictWriter(
+            stream, columns, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{options.out}: {len(rows)} measurements")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
