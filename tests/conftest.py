@@ -1,4 +1,4 @@
-"""What every test shares: the readable twins on the path, two threads, no network."""
+"""What every test shares: the readable twins on the path, one thread, no network."""
 
 import os
 import socket
@@ -13,9 +13,17 @@ sys.path.append(str(Path(__file__).parent))
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # inherited by the processes that tests start
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
-torch.set_num_threads(2)
 
 _LOCAL = ("localhost", "127.0.0.1", "::1", "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tensors of a few hundred numbers are faster without threads, beside other workers many times.
+
+    Again for each module, because programs that a test runs in this process may set another number.
+    """
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,21 +6,17 @@ import json
 import pytest
 import torch
 from reference.tiny_models import load_miniature
+from reference.tiny_painter import HELDOUT, ITEMS, redness
 
 from texgen.cameras import RIGS
 from texgen.finetune.checkpointing import CheckpointError
-from texgen.finetune.direct import direct_loss
+from texgen.finetune.differentiation import Differentiation
+from texgen.finetune.direct import Direct, direct_loss
+from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.gradients import Exact, LastK
 from texgen.finetune.history import FIELDS, Progress, read_history
-from texgen.finetune.trainer import (
-    Trainer,
-    TrainingError,
-    TrainingItem,
-    TrainSettings,
-    noise_seed,
-    view_subset,
-)
-from texgen.mesh import Mesh
+from texgen.finetune.settings import TrainSettings
+from texgen.finetune.trainer import Trainer, TrainingError, noise_seed, view_subset
 from texgen.pipeline import TexGen
 from texgen.presets import PRESETS
 
@@ -49,24 +45,7 @@ def painter(models):
     return TexGen(backbone, PRESET)
 
 
-def tetrahedron(name="tetra"):
-    vertices = torch.tensor([[0.0, 0.7, 0.0], [-0.8, -0.6, 0.5], [0.8, -0.6, 0.5], [0.0, -0.6, -0.8]])
-    faces = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])
-    corner = torch.tensor([[0.05, 0.05], [0.45, 0.05], [0.05, 0.45]])
-    offsets = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
-    uvs = (corner[None] + offsets[:, None]).reshape(-1, 2)
-    normals = torch.nn.functional.normalize(vertices, dim=-1)
-    return Mesh(name, vertices, faces, uvs, torch.arange(12).reshape(4, 3), normals, torch.zeros(3), 1.0)
-
-
-ITEMS = [TrainingItem(tetrahedron(), prompt) for prompt in ("a red cow", "a blue cow", "a vase")]
-HELDOUT = [TrainingItem(tetrahedron("other"), "a red vase")]
-
-
-def redness(texture, painted, item):
-    """Red against green and blue, averaged over what was painted: a reward anybody can check by eye."""
-    surplus = texture[0] - (texture[1] + texture[2]) / 2
-    return (surplus * painted[0]).sum() / painted.sum()
+DIRECT = Direct(redness, LastK(1))
 
 
 def weights(painter):
@@ -74,9 +53,15 @@ def weights(painter):
 
 
 def train(painter, folder, reward=redness, items=ITEMS, heldout=(), checkpoint=None, identity="", **settings):
+    options = {"gradient": LastK(1, replay=False)}
+    for name in ("gradient", "target", "kl_weight"):
+        if name in settings:
+            options[name] = settings.pop(name)
+    scores = settings.pop("scores", None)
     settings = TrainSettings(**{"steps": 2, "learning_rate": 1e-2, **settings})
     silent = Progress(settings.steps, io.StringIO())
-    trainer = Trainer(painter, reward, items, settings, heldout, checkpoint, identity, silent)
+    algorithm = Direct(reward, **options)
+    trainer = Trainer(painter, algorithm, items, settings, heldout, checkpoint, identity, silent, scores)
     return trainer.run(folder)
 
 
@@ -93,8 +78,9 @@ def test_training_equals_a_plain_loop(painter, models, tmp_path):
         optimizer.zero_grad()
         losses = []
         for part in (0, 1):
+            last = Differentiation(1, False, Evaluations())
             texture, painted = plain.paint(
-                ITEMS[0].mesh, "a red cow", noise_seed(0, step, part), gradient=LastK(1), soft=True
+                ITEMS[0].mesh, "a red cow", noise_seed(0, step, part), gradient=last, soft=True
             )
             losses.append(-redness(texture, painted, None))
         torch.stack(losses).mean().backward()
@@ -183,7 +169,7 @@ def test_a_checkpoint_of_another_run_is_refused(painter, tmp_path):
     train(painter, tmp_path, checkpoint=checkpoint, steps=1)
     with pytest.raises(CheckpointError, match="another learning_rate"):
         train(painter, tmp_path, checkpoint=checkpoint, steps=1, learning_rate=0.5)
-    with pytest.raises(CheckpointError, match="another gradient, items"):
+    with pytest.raises(CheckpointError, match="another algorithm, items"):
         train(painter, tmp_path, checkpoint=checkpoint, steps=1, items=ITEMS[:2], gradient=Exact())
     with pytest.raises(CheckpointError, match="another identity"):
         train(painter, tmp_path, checkpoint=checkpoint, steps=1, identity="reward 2")
@@ -217,7 +203,7 @@ def test_the_hinge_ends_at_its_target(painter, tmp_path):
 
 
 def test_history_has_every_field_and_counts_the_cost(painter, tmp_path):
-    train(painter, tmp_path, steps=2, gradient=LastK(1))
+    train(painter, tmp_path, steps=2, gradient=LastK(1, replay=False))
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert all(set(row) == set(FIELDS) for row in rows)
     # Two views of two steps; one step of each view has a graph.
@@ -230,7 +216,7 @@ def test_history_has_every_field_and_counts_the_cost(painter, tmp_path):
 
 
 def test_every_item_is_seen_once_per_epoch(painter, tmp_path):
-    trainer = Trainer(painter, redness, ITEMS, TrainSettings(seed=4))
+    trainer = Trainer(painter, DIRECT, ITEMS, TrainSettings(seed=4))
     names = [trainer._item(index).prompt for index in range(30)]
     epochs = [names[start : start + 3] for start in range(0, 30, 3)]
     assert all(sorted(epoch) == sorted(item.prompt for item in ITEMS) for epoch in epochs)
@@ -264,7 +250,7 @@ class Terminal(io.StringIO):
 
 
 def test_progress_rewrites_a_terminal_line_and_prints_plain_lines_elsewhere():
-    row = {"step": 1, "reward": 0.5, "heldout_reward": None, "grad_norm": 0.1, "seconds": 2.0}
+    row = dict.fromkeys(FIELDS) | {"step": 1, "reward": 0.5, "grad_norm": 0.1, "seconds": 2.0}
     terminal, log = Terminal(), io.StringIO()
     for stream in (terminal, log):
         progress = Progress(3, stream)
@@ -282,9 +268,9 @@ def test_bad_settings_are_reported(painter, models):
     with pytest.raises(ValueError, match="learning_rate"):
         TrainSettings(learning_rate=0)
     with pytest.raises(TrainingError, match="nothing to train on"):
-        Trainer(painter, redness, [], TrainSettings())
+        Trainer(painter, DIRECT, [], TrainSettings())
     with pytest.raises(ValueError, match="LoRA"):
-        Trainer(TexGen(models(), PRESET), redness, ITEMS, TrainSettings())
+        Trainer(TexGen(models(), PRESET), DIRECT, ITEMS, TrainSettings())
     stateful = TexGen(painter.backbone, PRESET.replace(scheduler="unipc", eta=0.0))
     with pytest.raises(TrainingError, match="ddim"):
-        Trainer(stateful, redness, ITEMS, TrainSettings())
+        Trainer(stateful, DIRECT, ITEMS, TrainSettings())

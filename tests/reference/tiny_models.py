@@ -72,10 +72,10 @@ def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def _unet() -> UNet2DConditionModel:
+def _unet(in_channels: int = 4) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=4,
+        in_channels=in_channels,
         out_channels=4,
         layers_per_block=1,
         block_out_channels=(8, 16),
@@ -87,10 +87,10 @@ def _unet() -> UNet2DConditionModel:
     )
 
 
-def _controlnet(embedding_channels: tuple[int, ...]) -> ControlNetModel:
+def _controlnet(embedding_channels: tuple[int, ...], channels: int = 6) -> ControlNetModel:
     net = ControlNetModel(
         in_channels=4,
-        conditioning_channels=6,
+        conditioning_channels=channels,
         layers_per_block=1,
         block_out_channels=(8, 16),
         norm_num_groups=4,
@@ -214,3 +214,15 @@ def load_miniature(root: Path, dtype: torch.dtype = torch.float32, seed: int = 1
     if not (base / "model_index.json").exists():
         base, controlnet = write_miniature(root, seed)
     return Backbone.load(base, {ROLE: controlnet}, device="cpu", dtype=dtype, local_files_only=True)
+
+
+def load_sd15_with(root: Path, roles: tuple[str, ...], seed: int = 2):
+    """The SD 1.5 family with three-channel ControlNets of some roles and an inpainting UNet besides."""
+    backbone = load_sd15(root)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        nets = {role: _controlnet((4, 8, 8, 8), 3) for role in roles}
+        inpainting = _unet(9)
+    backbone.controlnets |= {role: net.requires_grad_(False).eval() for role, net in nets.items()}
+    backbone.inpainting = inpainting.requires_grad_(False).eval()
+    return backbone

@@ -4,14 +4,17 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from report.statistics import (
     bootstrap_interval,
+    expanded_level,
     holm,
     paired_difference,
     sample_means,
     sign_flip_test,
     summarize,
+    wilson,
     win_rate,
 )
 
@@ -137,3 +140,45 @@ def test_paired_difference_uses_common_pairs_only():
     assert result.low < result.mean < result.high
     empty = paired_difference(a.iloc[:0], b)
     assert empty.n == 0 and empty.p == 1.0
+
+
+@pytest.mark.parametrize("draw", ["normal", "skewed"])
+def test_intervals_cover_as_often_as_they_say_at_thirty_samples(draw):
+    """2,000 experiments of 30 samples, by the plain formula of BCa vectorised over experiments."""
+    n, experiments, resamples, level = 30, 2000, 1000, 0.95
+    generator = np.random.default_rng(0)
+    if draw == "normal":
+        values, truth = generator.normal(size=(experiments, n)), 0.0
+    else:
+        values, truth = generator.gamma(4.0, size=(experiments, n)), 4.0
+    index = generator.multinomial(n, np.full(n, 1 / n), size=resamples).T / n  # weights of the resamples
+    means = np.sort(values @ index, axis=1)
+    mean = values.mean(axis=1, keepdims=True)
+    below = ((means < mean).mean(axis=1) + (means <= mean).mean(axis=1)) / 2
+    z0 = stats.norm.ppf(below)[:, None]
+    left_out = (mean * n - values) / (n - 1)
+    pull = left_out.mean(axis=1, keepdims=True) - left_out
+    acceleration = (pull**3).sum(axis=1) / (6 * (pull**2).sum(axis=1) ** 1.5)
+    tail = (1 - expanded_level(n, level)) / 2
+    z = z0 + stats.norm.ppf([[tail, 1 - tail]])
+    share = stats.norm.cdf(z0 + z / (1 - acceleration[:, None] * z))
+    rank = np.clip(np.round(share * resamples).astype(int), 0, resamples - 1)
+    low, high = np.take_along_axis(means, rank, axis=1).T
+    assert np.mean((low <= truth) & (truth <= high)) == pytest.approx(level, abs=0.02)
+
+    ours = bootstrap_interval(values[0])
+    assert ours == pytest.approx((low[0], high[0]), abs=0.08), "the twin is the interval that is reported"
+
+
+def test_expanded_level_widens_small_samples_most():
+    assert expanded_level(10, 0.95) == pytest.approx(0.983, abs=1e-3)
+    assert expanded_level(30, 0.95) == pytest.approx(0.962, abs=1e-3)
+    assert expanded_level(10_000, 0.95) == pytest.approx(0.95, abs=1e-4)
+
+
+@pytest.mark.parametrize("rate, n", [(0.7, 10), (1.0, 8), (0.0, 5), (0.5, 40)])
+def test_wilson_interval_is_where_the_score_test_does_not_reject(rate, n):
+    z = stats.norm.ppf(0.975)
+    kept = [p for p in np.linspace(1e-6, 1 - 1e-6, 20_001) if abs(rate - p) <= z * math.sqrt(p * (1 - p) / n)]
+    assert wilson(rate, n) == pytest.approx((min(kept), max(kept)), abs=1e-3)
+    assert all(math.isnan(v) for v in wilson(math.nan, 0))

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import math
 
@@ -6,9 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from report.read import SCORE_COLUMNS, read_runs, read_scores
+from report.blocks import latex, to_html, to_latex
+from report.columns import SCORE_COLUMNS
+from report.read import read_runs, read_scores
 from report.statistics import holm, paired_difference, sample_means, sign_flip_test
-from report.table import BETTER, TRAINED, WORSE, TableSpec, build_table, markdown, write_csv, write_markdown
+from report.table import BETTER, TIED, TRAINED, WORSE, cost_block, markdown, table_blocks
+from report.table_build import build_table
+from report.table_csv import to_csv
+from report.table_data import TableSpec
 
 MESHES, PROMPTS, SEEDS, VIEWS = ("bunny", "cow"), ("p0", "p1", "p2", "p3"), (0, 1), 2
 SHIFT = {"pretrained": 0.0, "aligned": 0.5, "intex": -0.5}
@@ -106,7 +112,7 @@ def test_best_is_bold_and_differences_are_marked_by_direction():
     assert BETTER not in line["Untuned"] and WORSE not in line["Untuned"]
     header = next(t for t in text.splitlines() if t.startswith("| Method"))
     assert "Aesthetic ↑" in header and "Seam error ↓" in header
-    assert "| 2.5 | 60 / 60 | 8 |" in line["InTeX"]
+    assert "| 2.5 | 60 / 60 | 0.00 | 8 |" in line["InTeX"]
     assert "not comparable with published" in text
     assert "2 meshes (bunny, cow), 4 prompts, 2 seeds (0, 1)." in text
     assert "- Device: 2 CPU cores." in text and "- Protocol: 8 azimuths at 2 elevations" in text
@@ -131,7 +137,7 @@ def test_a_model_trained_on_several_metrics_is_marked_in_each():
     assert [own.metric.key for own in table.own_rewards] == ["seam", "aesthetic", "absent"]
     assert [own.difference.n for own in table.own_rewards] == [8, 8, 0]
     assert [own.adjusted_p for own in table.own_rewards[:2]] == [2 * 2 / 2**8] * 2, "the empty row is no test"
-    assert "| absent ↑ | – | – | – | – | – | – | 0 |" in markdown(table)
+    assert "| absent ↑ | – | – | – | – | – | – | – | 0 |" in markdown(table)
 
 
 def test_own_reward_section_leaves_out_the_pairs_trained_on():
@@ -167,7 +173,7 @@ def test_a_method_without_results_stays_in_the_table():
     scores = scores[scores.method != "intex"]
     runs = [run for run in runs if run["method"] != "intex"]
     text = markdown(build_table(scores, runs, SPEC))
-    assert "| InTeX | – | – | – | – / – | 0 |" in text
+    assert "| InTeX | – | – | – | – / – | – | 0 |" in text
 
 
 def test_too_few_samples_to_mark_anything_is_said():
@@ -207,10 +213,7 @@ def test_round_trip_through_the_results_folder(tmp_path):
     expected = build_table(scores, runs, SPEC)
     assert markdown(table) == markdown(expected)
 
-    write_markdown(table, tmp_path / "table.md")
-    write_csv(table, tmp_path / "table.csv")
-    assert (tmp_path / "table.md").read_text(encoding="utf-8") == markdown(table)
-    records = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
+    records = list(csv.DictReader(io.StringIO(to_csv([table]))))
     assert [record["method"] for record in records] == methods
     cell = table.rows[1].cells[1]
     assert float(records[1]["seam_mean"]) == cell.summary.mean
@@ -218,8 +221,6 @@ def test_round_trip_through_the_results_folder(tmp_path):
     assert float(records[1]["seam_win_rate"]) == 1.0, "lower seam error wins"
     assert float(records[1]["own_reward_difference"]) == table.own_rewards[0].difference.mean
     assert records[0]["seam_p"] == "" and records[2]["failed"] == "1"
-    assert not list(tmp_path.glob(".*.tmp"))
-
     few = read_runs(tmp_path / "textures", methods, assets={"bunny--p0--0"})
     assert [run["method"] for run in few] == methods
 
@@ -238,3 +239,80 @@ def test_bad_files_are_named(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match="run.json is not JSON"):
         read_runs(tmp_path / "textures", ["intex"])
+
+
+def test_ranks_leave_out_what_was_trained_on_and_mark_ties():
+    scores, runs = make_data()
+    scores.loc[scores.method == "intex", "score"] += 0.5  # as good as the untuned one, up to noise
+    spec = TableSpec(SPEC.methods, SPEC.metrics[:1], trained_on={"aligned": "aesthetic"})
+    table = build_table(scores, runs, spec)
+    cells = {row.key: row.cells[0] for row in table.rows}
+    assert cells["aligned"].summary.mean == max(cell.summary.mean for cell in cells.values())
+    assert not (cells["aligned"].best or cells["aligned"].second or cells["aligned"].tied)
+    ranked = sorted(("pretrained", "intex"), key=lambda key: -cells[key].summary.mean)
+    assert cells[ranked[0]].best and not cells[ranked[0]].tied
+    assert cells[ranked[1]].second and cells[ranked[1]].tied
+    text = markdown(table)
+    assert text.count("<u>") == 1 and text.count("**") == 2
+    line = next(t for t in text.splitlines() if "<u>" in t)
+    assert f"</u> {TIED} |" in line
+
+
+def test_equal_means_share_the_first_rank():
+    scores, runs = make_data()
+    copy = scores[scores.method == "aligned"].assign(method="intex")
+    scores = pd.concat([scores[scores.method != "intex"], copy])
+    table = build_table(scores, runs, TableSpec(SPEC.methods, SPEC.metrics))
+    assert [row.cells[0].best for row in table.rows] == [False, True, True]
+    assert table.rows[0].cells[0].second
+
+
+def test_tuned_models_meet_the_best_other_method():
+    scores, runs = make_data()
+    rival = scores[scores.method == "intex"].assign(method="rival", score=lambda rows: rows.score + 0.1)
+    more = [{**run, "method": "rival"} for run in runs if run["method"] == "intex"]
+    methods = [*SPEC.methods, ("rival", "Rival")]
+    spec = TableSpec(**{**vars(SPEC), "methods": methods})
+    table = build_table(pd.concat([scores, rival]), runs + more, spec)
+    first, second = table.best_baselines
+    assert (first.metric.key, first.opponent) == ("aesthetic", "rival")
+    assert (second.metric.key, second.opponent) == ("seam", "intex"), "a lower seam error is better"
+    samples = {
+        method: sample_means(rows) for method, rows in scores[scores.metric == "seam"].groupby("method")
+    }
+    assert second.difference == paired_difference(samples["aligned"], samples["intex"])
+    assert second.adjusted_p == pytest.approx(2 * 2 / 2**8)
+    assert "| Tuned: alignment | Seam error ↓ | InTeX |" in markdown(table)
+
+
+def test_cost_block_shows_spread_and_training():
+    scores, runs = make_data()
+    table = build_table(scores, runs, SPEC)
+    block = cost_block(table, {"aligned": 90.0}, {"aligned": {"steps": 50, "seconds": 330.0}})
+    shown = [[cell.value for cell in row] for row in block.rows]
+    assert shown[0] == ["Untuned", "2.5", "2.0 to 3.0", "60", "60", "0.00", "–", "–", "–", "2 CPU cores"]
+    assert shown[1][6:9] == ["1.5", "50", "5.5"]
+
+
+def test_latex_is_balanced_and_escaped():
+    scores, runs = make_data()
+    spec = TableSpec(**{**vars(SPEC), "methods": [("pretrained", "50 % & up_down"), *SPEC.methods[1:]]})
+    text = to_latex(table_blocks(build_table(scores, runs, spec)))
+    assert r"50 \% \& up\_down" in text and r"\textbf{" in text and r"\underline{" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") == 3
+    for grid in text.split(r"\toprule")[1:]:
+        lines = [line for line in grid.split(r"\bottomrule")[0].splitlines() if line.endswith(r"\\")]
+        cells = [line.count("&") - line.count(r"\&") for line in lines]
+        assert len(set(cells)) == 1 and cells[0] >= 5
+    assert text.isascii(), "our marks are written as mathematics"
+    assert latex("a≈b†") == r"a$^\approx$b$^\dagger$"
+
+
+def test_html_escapes_labels_and_marks_cells():
+    scores, runs = make_data()
+    spec = TableSpec(**{**vars(SPEC), "methods": [("pretrained", "<Untuned>"), *SPEC.methods[1:]]})
+    page = to_html(table_blocks(build_table(scores, runs, spec)), "A & B")
+    assert "&lt;Untuned&gt;" in page and "<title>A &amp; B</title>" in page
+    assert page.count("<table>") == 3 and '<span class="best ">' in page
+    assert "<strong>The scorers are the miniature ones" in page
+    assert "src=" not in page and "href=" not in page, "the page needs no other file"

@@ -11,15 +11,6 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, C
 SIDE, MEAN, STD = 32, (0.4, 0.5, 0.6), (0.3, 0.2, 0.25)
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """Tensors this small are faster without threads, on a busy machine many times."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory):
     """A CLIPModel of a few thousand weights in transformers' layout, with its own image settings."""

@@ -1,21 +1,16 @@
 """Alignment on shapes whose right answer is known: a tube painted with rings or with lengthwise stripes."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from rewards.base import Textured, TextureReward
-from rewards.geometric.alignment import (
-    GeometryTextureAlignment,
-    alignment_field,
-    chart_interior,
-    chart_labels,
-    face_metric,
-    luma_derivative,
-)
+from rewards.geometric.alignment import GeometryTextureAlignment, alignment_field
 from texgen.atlas import build_atlas
-from texgen.geometry.uv_frames import PreparedGeometry, prepare_geometry
+from texgen.geometry.prepared import PreparedGeometry, prepare_geometry
+from texgen.geometry.symmetry import MirrorPatches, MirrorPlane
 from texgen.mesh import Mesh
 
 SIZE = 128
@@ -62,7 +57,14 @@ def prepared(mesh, size=SIZE):
     tensor = torch.stack([x * x, x * y, y * y], -1)[atlas.face.clamp_min(0)].movedim(-1, 0) * atlas.mask
     ones = atlas.mask.clone()
     return PreparedGeometry(
-        min_direction_tensor=tensor, anisotropy=ones, mean_curvature=ones / (2 * RADIUS), atlas=atlas
+        min_direction_tensor=tensor,
+        anisotropy=ones,
+        mean_curvature=ones / (2 * RADIUS),
+        vertex_curvature=torch.tensor([0.0, 1 / RADIUS]).expand(len(mesh.vertices), 2),
+        vertex_direction=torch.tensor([0.0, 1.0, 0.0]).expand(len(mesh.vertices), 3),
+        plane=MirrorPlane(torch.tensor([1.0, 0.0, 0.0]).double(), 0.0, 0.0),
+        patches=MirrorPatches(torch.zeros(0, 1, 2), torch.zeros(0, 1, 2), torch.zeros(0, 1) > 0),
+        atlas=atlas,
     )
 
 
@@ -227,35 +229,6 @@ def test_isotropic_noise_scores_one_half(straight):
     assert judge(mesh, geometry, noise) == pytest.approx(0.5, abs=0.05)
 
 
-def test_neighbouring_charts_are_not_read_together():
-    faces = torch.tensor([[0, 1, 2], [2, 1, 3], [4, 5, 6]])
-    mesh, _ = tube(columns=2, rows=2)
-    mesh = Mesh("m", torch.rand(7, 3), faces, torch.rand(7, 2), faces, torch.rand(7, 3), torch.zeros(3), 1.0)
-    labels = chart_labels(mesh)
-    assert labels[0] == labels[1] != labels[2]
-    face = torch.tensor([[0, 1, 0, 2, 2, 2]] * 5)
-    inside = chart_interior(labels, face)
-    assert inside.tolist() == [[False] * 6] + [[False, True, False, False, True, False]] * 3 + [[False] * 6]
-
-
-def test_metric_of_a_known_triangle_and_of_a_flat_one():
-    vertices = torch.tensor([[0.0, 0, 0], [2, 0, 0], [0, 0, 3]])
-    faces = torch.tensor([[0, 1, 2], [0, 1, 2]])
-    uvs = torch.tensor([[0.0, 0], [1, 0], [0, 1], [2, 0]])
-    mesh = Mesh(
-        "m", vertices, faces, uvs, torch.tensor([[0, 1, 2], [0, 1, 3]]), vertices, torch.zeros(3), 1.0
-    )
-    torch.testing.assert_close(face_metric(mesh), torch.tensor([[4.0, 0, 9], [0, 0, 0]]).double())
-
-
-def test_derivative_of_a_ramp():
-    row, column = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
-    ramp = (0.1 + 0.5 * (column + 0.5) / 16 + 0.25 * (row + 0.5) / 16).expand(3, -1, -1)
-    derivative = luma_derivative(ramp)[:, 1:-1, 1:-1]
-    torch.testing.assert_close(derivative[0], torch.full((14, 14), 0.5))
-    torch.testing.assert_close(derivative[1], torch.full((14, 14), 0.25))
-
-
 def test_bad_input_is_reported(straight):
     mesh, geometry = straight
     reward = GeometryTextureAlignment()
@@ -264,12 +237,7 @@ def test_bad_input_is_reported(straight):
         reward(Textured(mesh, torch.zeros(3, SIZE, SIZE), geometry.atlas.mask, "x"))
     with pytest.raises(ValueError, match="64 texels"):
         reward(Textured(mesh, torch.zeros(3, 64, 64), torch.ones(1, 64, 64), "x", geometry))
-    blank = PreparedGeometry(
-        min_direction_tensor=geometry.min_direction_tensor,
-        anisotropy=torch.zeros_like(geometry.anisotropy),
-        mean_curvature=geometry.mean_curvature,
-        atlas=geometry.atlas,
-    )
+    blank = replace(geometry, anisotropy=torch.zeros_like(geometry.anisotropy))
     with pytest.raises(ValueError, match="no texel has a direction"):
         alignment_field(mesh, blank)
     with pytest.raises(ValueError, match="comparison"):

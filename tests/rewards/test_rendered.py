@@ -1,25 +1,17 @@
 """An image score over fixed cameras, with the tiny real CLIP and a real render."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from reference.tiny_painter import tetrahedron
 
 from rewards.base import Textured, TextureReward, training_reward
 from rewards.preference.clip_score import CLIPScore
-from rewards.rendered import GREY, REWARD_RIG, WHITE, RenderedReward
+from rewards.rendered import GREY, REWARD_RIG, WHITE, Jitter, RenderedReward
 from texgen.cameras import rig_cameras
 from texgen.finetune.trainer import TrainingItem
-from texgen.mesh import Mesh
 from texgen.render import render
-
-
-def tetrahedron():
-    vertices = torch.tensor([[0.0, 0.7, 0.0], [-0.8, -0.6, 0.5], [0.8, -0.6, 0.5], [0.0, -0.6, -0.8]])
-    faces = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])
-    corner = torch.tensor([[0.05, 0.05], [0.45, 0.05], [0.05, 0.45]])
-    offsets = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
-    uvs = (corner[None] + offsets[:, None]).reshape(-1, 2)
-    normals = torch.nn.functional.normalize(vertices, dim=-1)
-    return Mesh("tetra", vertices, faces, uvs, torch.arange(12).reshape(4, 3), normals, torch.zeros(3), 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +84,35 @@ def test_the_adapter_for_training_calls_the_reward_and_maximises(score):
     assert torch.equal(value, reward(one))
     reward.higher_is_better = False
     assert torch.equal(training_reward(reward)(one.texture, one.painted, item), -value)
+
+
+def test_jitter_moves_views_only_where_there_is_a_draw(score):
+    mesh = tetrahedron()
+    jitter = Jitter(azimuth=20.0, elevation=10.0, distance=0.1, background=1.0)
+    reward, still = RenderedReward(score, size=32, jitter=jitter), RenderedReward(score, size=32)
+    one = textured(mesh)
+    assert torch.equal(reward(one), still(one))  # measurements look from the cameras as they are
+    drawn = [reward(replace(one, draw=(seed,))) for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], still(one))
+    assert torch.equal(still(replace(one, draw=(1,))), still(one))
+    judge = training_reward(reward)
+    item = TrainingItem(mesh, one.prompt)
+    assert torch.equal(judge.drawn((1,))(one.texture, one.painted, item), drawn[0])
+    assert torch.equal(judge(one.texture, one.painted, item), still(one))
+
+
+def test_jitter_stays_within_its_bounds():
+    cameras = rig_cameras(REWARD_RIG)
+    jitter = Jitter(azimuth=15.0, elevation=80.0, distance=0.2, background=0.25)
+    moves = []
+    for seed in range(20):
+        moved = jitter.cameras(cameras, torch.Generator().manual_seed(seed))
+        moves.append((moved.azimuth - cameras.azimuth).abs())
+        assert moved.elevation.abs().max() <= 89.9
+        assert ((moved.distance / cameras.distance - 1).abs() <= 0.2 + 1e-6).all()
+        colour = jitter.colour(WHITE, torch.Generator().manual_seed(seed))
+        assert all(0.75 <= channel <= 1 for channel in colour)
+    assert 10 < torch.stack(moves).max() <= 15 + 1e-4
+    with pytest.raises(ValueError, match="background is 2"):
+        Jitter(background=2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from texgen.atlas import build_atlas, nearest_covered, overlapping_share, texel_barycentrics
+from texgen.atlas import build_atlas, overlapping_share, texel_barycentrics
 from texgen.mesh import Mesh, area_weighted_normals
 
 
@@ -76,20 +76,6 @@ def test_overlap_is_measured():
         mesh.centre, 1.0,
     )  # fmt: skip
     assert overlapping_share(flat) == 0
-
-
-def test_nearest_covered_matches_a_plain_search():
-    generator = torch.Generator().manual_seed(4)
-    mask = (torch.rand(1, 12, 12, generator=generator) > 0.9).float()
-    row, column = nearest_covered(mask)
-    places = mask[0].nonzero()
-    for i in range(12):
-        for j in range(12):
-            squared = ((places - torch.tensor([i, j])) ** 2).sum(-1)
-            assert mask[0, row[i, j], column[i, j]] == 1
-            assert (row[i, j] - i) ** 2 + (column[i, j] - j) ** 2 == squared.min()
-    with pytest.raises(ValueError, match="no texel"):
-        nearest_covered(torch.zeros(1, 3, 3))
 
 
 def test_size_is_checked():

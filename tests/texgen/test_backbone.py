@@ -5,7 +5,9 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from reference import tiny_models
 
-from texgen.backbone import Backbone, resolve_source
+from texgen.backbone import Backbone
+from texgen.backbone_files import resolve_source
+from texgen.lora import LAYERS, lora_layers
 
 ROLE = tiny_models.ROLE
 
@@ -177,9 +179,11 @@ def test_adapter_can_be_disabled_and_scaled(root):
     torch.testing.assert_close(predict(), tuned)
 
 
-def test_saved_adapter_loads_in_plain_diffusers(root, tmp_path):
+@pytest.mark.parametrize("layers", list(LAYERS))
+def test_saved_adapter_loads_in_plain_diffusers(root, tmp_path, layers):
     ours = tiny_models.load_sd15(root)
-    ours.add_lora(3, 6.0)
+    ours.add_lora(3, 6.0, LAYERS[layers])
+    assert any("conv" in name for name, _ in lora_layers(ours.unet)) == ("convolutions" in layers)
     randomise(ours)
     path = ours.save_lora(tmp_path / "adapter")
     assert path.name == "pytorch_lora_weights.safetensors"
@@ -196,12 +200,12 @@ def test_saved_adapter_loads_in_plain_diffusers(root, tmp_path):
 
     fresh, present = (tiny_models.load_sd15(root) for _ in range(2))
     fresh.load_lora(tmp_path / "adapter")
-    present.add_lora(3, 6.0)
+    present.add_lora(3, 6.0, LAYERS[layers])
     present.load_lora(path)
     for backbone in (fresh, present):
         torch.testing.assert_close(backbone.unet(*call).sample, expected)
     other = tiny_models.load_sd15(root)
-    other.add_lora(2)
+    other.add_lora(2, targets=LAYERS[layers])
     with pytest.raises(ValueError, match="another rank"):
         other.load_lora(tmp_path / "adapter")
     with pytest.raises(FileNotFoundError, match="no LoRA file"):
@@ -223,6 +227,9 @@ def test_errors_name_what_is_wrong(sd15, root, tmp_path):
     latents, control, text = inputs(sd15, 64)
     with pytest.raises(ValueError, match="no ControlNet for the role 'tile'"):
         sd15.predict(latents, 1, text, control, "tile", 3.0)
+    with pytest.raises(ValueError, match="no ControlNet for the role 'tile'"):
+        sd15.control_channels("tile")
+    assert sd15.control_channels(ROLE) == 6
     with pytest.raises(ValueError, match="takes 6 channels"):
         sd15.predict(latents, 1, text, control[:, :3], ROLE, 3.0)
     with pytest.raises(ValueError, match="multiples of 8"):

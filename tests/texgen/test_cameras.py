@@ -136,6 +136,8 @@ def test_rigs_have_their_published_sizes_and_look_from_above_where_the_papers_do
     sizes |= {"front_balloon": 9, "front_balloon_asymmetric": 8, "top_balloon": 10, "front_short": 6}
     sizes |= {"tilted_short": 6, "front_3view": 3, "front_4view": 4, "tilted_4view": 4, "tilted": 5}
     sizes |= {"tilted_2view": 2, "evaluation": 16}
+    sizes |= {"texture": 10, "text2tex": 10, "text2tex_candidates": 36, "paint3d": 6, "syncmvd": 10}
+    sizes |= {"text2tex_6": 6, "syncmvd_6": 6}
     assert {name: len(rig) for name, rig in RIGS.items()} == sizes
     assert RIGS["front_short"][1] == (95.0, 35.0)
     assert RIGS["default"][8] == (0.0, 89.9) and RIGS["default"][9] == (0.0, -89.9)

@@ -42,6 +42,21 @@ def test_dilation_copies_a_nearest_texel():
             assert any(torch.equal(filled[:, i, j], texture[:, r, c]) for r, c in nearest)
 
 
+def test_padding_index_matches_a_plain_search():
+    generator = torch.Generator().manual_seed(4)
+    mask = (torch.rand(1, 12, 12, generator=generator) > 0.9).float()
+    index = padding_index(mask)
+    row, column = index // 12, index % 12
+    places = mask[0].nonzero()
+    for i in range(12):
+        for j in range(12):
+            squared = ((places - torch.tensor([i, j])) ** 2).sum(-1)
+            assert mask[0, row[i, j], column[i, j]] == 1
+            assert (row[i, j] - i) ** 2 + (column[i, j] - j) ** 2 == squared.min()
+    with pytest.raises(ValueError, match="no texel"):
+        padding_index(torch.zeros(1, 3, 3))
+
+
 def test_dilation_stops_at_the_distance():
     texture, mask = random_texture(), torch.zeros(1, 12, 12)
     mask[0, 4, 5] = 1

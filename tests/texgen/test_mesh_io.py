@@ -159,10 +159,10 @@ REFUSED = {
     "spot.obj": ("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n", "no face with an area"),
     "index.obj": ("v 0 0 0\nv 1 0 0\nf 1 2 7\n", "line 3"),
     "words.obj": ("v 0 zero 0\n", "line 1"),
-    "broken.ply": ("ply\nformat ascii 1.0\nelement vertex 900\nend_header\n0 0\n", "PLY"),
+    "broken.ply": ("ply\nformat ascii 1.0\nelement vertex 900\nend_header\n0 0\n", "claims 900"),
     "broken.glb": ("not a glb", "GLB"),
     "broken.stl": ("solid\n", "STL"),
-    "broken.gltf": ("{", "glTF"),
+    "broken.gltf": ("{", "JSON"),
     "shape.fbx": ("", "convert"),
 }
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from texgen.miniature.caption_words import NATURAL
+from texgen.miniature.caption_words import NATURAL, VIEWS
 from texgen.miniature.captions import (
     COLOURS,
     GENERAL,
@@ -62,6 +62,30 @@ def test_canonical_forms():
     assert canonical("wooden", (), "vase") == "a wooden vase"
     assert canonical("brick", ("red",), "bunny") == "a red brick bunny"
     assert article("hourglass") == "an hourglass" and article("unicorn") == "a unicorn"
+
+
+def test_view_and_light_are_said_when_they_are_true():
+    rng = np.random.default_rng(0)
+    said = 0
+    for index in range(600):
+        view, soft = list(VIEWS)[index % 5], index % 3 == 0
+        text = caption("plain", ("red",), "chair", rng, view, soft)
+        assert ("softly lit" in text or "soft light" in text) == soft, text
+        told = {v for v, words in WORDS_OF_VIEWS.items() if re.search(words, text)}
+        assert told <= {view}, text
+        said += bool(told)
+    assert 0.3 < said / 600 < 0.5
+    with pytest.raises(ValueError, match="sideways"):
+        caption("plain", ("red",), "chair", rng, "sideways")
+
+
+WORDS_OF_VIEWS = {
+    "front": r"front",
+    "side": r"\bside\b",
+    "back": r"back view|behind|rear view",
+    "top": r"\btop\b|above",
+    "bottom": r"bottom|below",
+}
 
 
 def test_nouns_are_shared_out():

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from texgen.miniature.caption_words import MATERIALS as CAPTIONED
 from texgen.miniature.captions import caption
 from texgen.miniature.dataset import draw_known_masks
 from texgen.miniature.defects import DEFECTS, spoil
@@ -12,24 +13,22 @@ from texgen.miniature.materials import (
     BACKGROUND,
     COLOURS,
     MATERIALS,
+    TWO_COLOURS,
     Paint,
-    cell_distances,
     draw_paint,
     paint,
-    value_noise,
 )
+from texgen.miniature.materials_fields import cell_distances, lattice_hash, value_noise
 
 POINTS = torch.rand(600, 3, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
 
 
 def plain_cell_distances(point, seed):
     """The two smallest distances to the seed points of the 27 cells around a point, one at a time."""
-    from texgen.miniature.materials import _hash
-
     found = []
     for offset in itertools.product((-1, 0, 1), repeat=3):
         cell = point.floor() + torch.tensor(offset)
-        random = _hash(cell[None], seed, 4)[0]
+        random = lattice_hash(cell[None], seed, 4)[0]
         found.append((float((point - cell - 0.15 - 0.7 * random[:3]).norm()), float(random[3])))
     found.sort()
     return found[0][0], found[1][0], found[0][1]
@@ -44,7 +43,12 @@ def test_paint_depends_on_its_spec_alone_and_stays_in_range(material):
     assert torch.equal(albedo[100:200], paint(POINTS[100:200], spec))
 
 
-@pytest.mark.parametrize("material", ["striped", "checkered", "polka-dotted"])
+def test_materials_are_those_that_captions_know():
+    assert set(MATERIALS) == set(CAPTIONED)
+    assert len(MATERIALS) >= 22
+
+
+@pytest.mark.parametrize("material", TWO_COLOURS)
 def test_both_colours_of_a_pattern_show(material):
     albedo = paint(POINTS, Paint(material, ("red", "blue"), 5))
     for name in ("red", "blue"):

@@ -6,9 +6,10 @@ from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh, square_mesh
 
 from texgen.cameras import Cameras
-from texgen.painting import TextureState, accumulate, paint_view, pin_mask, render_state
+from texgen.painting import accumulate, paint_view, pin_mask
 from texgen.pipeline import prepare_scene
 from texgen.presets import PRESETS
+from texgen.state import TextureState, render_state
 
 SIZE = 64
 
@@ -172,3 +173,14 @@ def test_hard_pins_hold_latents_under_wholly_known_pixels_only():
             assert float(hard[0, 0, row, column]) == float(bool((cell == 1).all()))
     assert bool((hard <= (soft > 0).float()).all()) and 0 < float(soft.mean()) < 1
     assert float(pin_mask(torch.ones(1, 1, 16, 16), 4, hard=True).min()) == 1
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_pins_of_views_side_by_side_are_those_of_each_view(hard):
+    known = (torch.rand(1, 1, 16, 32, generator=torch.Generator().manual_seed(1)) > 0.2).float()
+    together = pin_mask(known, (4, 8), hard)
+    apart = torch.cat([pin_mask(half, 4, hard) for half in known.chunk(2, dim=-1)], dim=-1)
+    assert together.shape == (1, 1, 4, 8)
+    # Bilinear footprints reach across the border between the views, by one latent on each side.
+    columns = slice(None) if hard else [0, 1, 2, 5, 6, 7]
+    torch.testing.assert_close(together[..., columns], apart[..., columns])

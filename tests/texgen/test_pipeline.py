@@ -4,9 +4,10 @@ import pytest
 import torch
 from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh
-from torch.utils.checkpoint import checkpoint
 
 from texgen.cameras import RIGS, Cameras
+from texgen.finetune.differentiation import Differentiation
+from texgen.finetune.evaluations import Evaluations
 from texgen.pipeline import TexGen
 from texgen.presets import get_preset
 
@@ -79,8 +80,8 @@ def test_cache_holds_the_last_meshes(backbone):
     method = TexGen(backbone, get_preset("texgen", rig="tilted_2view", **SMALL), cached_meshes=1)
     meshes = [sphere_mesh(6), sphere_mesh(7)]
     for mesh in meshes:
-        scene = method._scene(mesh, None)
-        assert method._scene(mesh, None) is scene
+        scene = method._scene(mesh)
+        assert method._scene(mesh) is scene
     assert list(method._scenes) == [id(meshes[1])]
 
 
@@ -101,6 +102,12 @@ def test_image_size_must_fit_the_autoencoder(backbone):
         TexGen(backbone, get_preset("texgen", **{**SMALL, "image_size": 60}))
 
 
+@pytest.mark.parametrize("change", [{"distance_unit": "radius"}, {"word_rule": "syncmvd"}])
+def test_what_texgen_does_not_do_is_refused(backbone, change):
+    with pytest.raises(ValueError, match="names views as InTeX does"):
+        TexGen(backbone, get_preset("texgen", **SMALL, **change))
+
+
 def test_miniature_layout_runs(tmp_path, mesh):
     backbone = tiny_models.load_miniature(tmp_path)
     preset = get_preset("texgen", **{**SMALL, "image_size": 32}, rig="tilted_2view", pin_background=True)
@@ -109,16 +116,6 @@ def test_miniature_layout_runs(tmp_path, mesh):
 
 
 # Gradients, in float64
-
-
-class Rebuilt:
-    """Checkpoint everything, as fine-tuning does."""
-
-    def wrap(self, step, i, steps):
-        return lambda *args: checkpoint(step, *args, use_reentrant=False)
-
-    def checkpoint(self, fn, *args):
-        return checkpoint(fn, *args, use_reentrant=False)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +168,7 @@ def test_gradient_reaches_the_adapter_and_equals_finite_differences(tunable, mes
 def test_rebuilt_graph_gives_the_same_gradient(tunable, mesh, detach):
     method, parameters = painter(tunable), tunable.lora_parameters()
     results = []
-    for gradient in (None, Rebuilt()):
+    for gradient in (None, Differentiation(None, True, Evaluations())):
         texture, _ = method.paint(mesh, "a cat", 0, gradient=gradient, detach_conditioning=detach)
         results.append((texture.detach(), torch.autograd.grad(objective(texture), parameters)))
     assert torch.equal(results[0][0], results[1][0])

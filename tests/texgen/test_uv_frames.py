@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from texgen.atlas import build_atlas, texel_barycentrics
-from texgen.geometry.uv_frames import PreparedGeometry, bake, prepare_geometry, push_to_uv, uv_line_field
-from texgen.mesh import Mesh, MeshError, area_weighted_normals
+from texgen.geometry.prepared import prepare_geometry
+from texgen.geometry.uv_frames import bake, push_to_uv, uv_line_field
+from texgen.mesh import Mesh, area_weighted_normals
 from texgen.procedural_meshes import cube_sphere
 from texgen.unwrap import unwrap
 
@@ -138,19 +139,3 @@ def test_sphere_has_little_anisotropy():
     inside = geometry.atlas.mask > 0
     assert geometry.anisotropy[inside].mean() < 0.02
     assert geometry.mean_curvature[inside].mean() == pytest.approx(1 / 0.8, rel=0.03)
-
-
-def test_file_round_trip(tmp_path):
-    geometry = prepare_geometry(tube_chart(5.0), 16)
-    geometry.save(tmp_path / "g.npz")
-    again = PreparedGeometry.load(tmp_path / "g.npz")
-    for name in ("min_direction_tensor", "anisotropy", "mean_curvature"):
-        assert torch.equal(getattr(geometry, name), getattr(again, name))
-    for name in ("face", "position", "normal", "mask"):
-        assert torch.equal(getattr(geometry.atlas, name), getattr(again.atlas, name))
-    assert torch.equal(again.to("cpu").anisotropy, geometry.anisotropy)
-    with pytest.raises(MeshError, match="run the step"):
-        PreparedGeometry.load(tmp_path / "none.npz")
-    np.savez(tmp_path / "bad.npz", anisotropy=np.array([{}], dtype=object))
-    with pytest.raises(MeshError, match="no prepared geometry"):
-        PreparedGeometry.load(tmp_path / "bad.npz")

@@ -18,7 +18,85 @@ WEIGHTS = (
     "backbone/controlnet_depth_inpaint/model.safetensors",
     "clip/model.safetensors",
     "aesthetic/head.safetensors",
+    "pickscore/model.safetensors",
+    "hpsv2/model.safetensors",
+    "image_reward/model.safetensors",
 )
+STEPS = (
+    "prepare_mesh",
+    "finetune",
+    "texture",
+    "score",
+    "quality",
+    "table",
+    "overview",
+    "figures",
+    "gallery",
+)
+# Put before the code of each step: write what the rule declares, from what the job was given.
+WRITE_OUTPUTS = """
+if __name__ == "__main__":
+    import pathlib, sys
+
+    words = list(enumerate(sys.argv))
+    options = {word: sys.argv[at + 1] for at, word in words if word.startswith("--")}
+    given = pathlib.Path(options["--settings"]).read_text() + options.get("--code", "")
+    out = pathlib.Path(options["--out"]) if "--out" in options else None
+    files = {
+        "prepare_mesh": lambda: [
+            out / name for name in ("mesh.npz", "geometry.npz", "mesh.json", "preview.png")
+        ],
+        "finetune": lambda: [
+            out / name for name in ("pytorch_lora_weights.safetensors", "history.jsonl", "config.json")
+        ],
+        "texture": lambda: [pathlib.Path(options["--manifest"])],
+        "score": lambda: [
+            out / metric / (pathlib.Path(options["--textures"]).name + ".tsv")
+            for metric in ("clipscore", "alignment")
+        ],
+        "overview": lambda: [out],
+        "quality": lambda: [out],
+        "table": lambda: [
+            pathlib.Path(options[each]) for each in ("--markdown", "--csv", "--latex", "--html")
+        ],
+        "figures": lambda: [
+            out / (name + suffix)
+            for name in sys.argv[sys.argv.index("--figures") + 1 :]
+            for suffix in (".pdf", ".png")
+        ],
+        "gallery": lambda: [out],
+    }
+    for path in files[pathlib.Path(__file__).stem]():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(given)
+    sys.exit()
+
+"""
+CONFIG = """
+title: A small run
+backbone:
+  folder: models/miniature/backbone
+  controlnets: {depth_inpaint: {folder: models/miniature/backbone/controlnet_depth_inpaint}}
+metrics:
+  clipscore: {kind: clipscore, clip: {folder: models/miniature/clip}}
+  alignment: {kind: alignment}
+models:
+  tuned: {rewards: [{metric: alignment}], steps: 2}
+methods:
+  pretrained: {kind: texgen}
+  tuned: {kind: texgen, model: tuned}
+  intex: {kind: intex}
+"""
+MESHES = [
+    "mesh\tsource\tsha256\trotate\tlicence\tsplit",
+    "seen\tpymeshlab:cube\t\t\tfree\ttraining",
+    "unseen\tpymeshlab:bone\t\t\tfree\tevaluation",
+]
+PROMPTS = [
+    "prompt_id\tmesh\tprompt\tsplit",
+    'a\t*\ta {red} one\'s "colour"\tevaluation',
+    "b\tseen\ta blue one\ttraining",
+]
 
 
 @pytest.fixture
@@ -55,3 +133,17 @@ def snakemake(project: Path) -> Callable[..., subprocess.CompletedProcess]:
         return done
 
     return run
+
+
+@pytest.fixture
+def small(project: Path) -> Path:
+    """The copied project with a small configuration and steps that only write their outputs."""
+    (project / "config" / "config.yaml").write_text(CONFIG)
+    (project / "config" / "meshes.tsv").write_text("\n".join(MESHES) + "\n")
+    (project / "config" / "prompts.tsv").write_text("\n".join(PROMPTS) + "\n")
+    for step in STEPS:
+        path = project / "workflow" / "steps" / f"{step}.py"
+        future = "from __future__ import annotations\n"
+        before, after = path.read_text().split(future, 1)
+        path.write_text(before + future + WRITE_OUTPUTS + after)
+    return project

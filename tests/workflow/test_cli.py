@@ -70,3 +70,10 @@ def test_model_folders_are_found_from_anywhere(tmp_path, monkeypatch):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.yaml").touch()
     assert below_root("config/config.yaml").resolve() == (tmp_path / "config" / "config.yaml").resolve()
+
+
+def test_the_miniature_says_where_its_models_should_be(tmp_path, capsys):
+    arguments = ["miniature", "evaluate", "--models", str(tmp_path / "nowhere"), "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "nowhere/backbone is missing" in said and said.count("\n") == 1

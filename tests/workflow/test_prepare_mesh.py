@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from texgen.geometry.uv_frames import PreparedGeometry
+from texgen.geometry.prepared import PreparedGeometry
 from texgen.mesh import load_mesh
 from texgen.mesh_sources import pymeshlab_samples
 from texgen.miniature.shapes import SHAPES as TRAINING_WORLD

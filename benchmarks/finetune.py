@@ -1,0 +1,370 @@
+"""What one optimiser step of fine-tuning costs: denoiser evaluations, peak memory, seconds.
+
+    python -m benchmarks.finetune             # a tiny model on the CPU; a minute or two on one idle core
+    python -m benchmarks.finetune --device cuda --dtype float16 --image-size 512 --texture-size 1024 \\
+        --backbone stable-diffusion-v1-5/stable-diffusion-v1-5 \\
+        --controlnet ashawkey/control_v11e_sd15_depth_aware_inpaint
+
+Evaluations are counted from outside, at a layer inside the UNet's last checkpointed block: every time it is
+computed is one forward pass on a guidance pair, every time a gradient passes it one backward pass. So the
+count holds for arrangements that know nothing of our own counters, and for these it is a check.
+
+Memory is the most that was allocated at one time above what was there when the step began (weights and
+geometry): by the allocator's records on a GPU, by following every tensor that an operator returns on a CPU.
+
+Arrangements: ours (strategies of `texgen.finetune.gradients`); plain autograd, which keeps every graph; and
+"nested", the released code's three levels of checkpoints as its description gives them: the whole view, the
+call of the ControlNet, and the blocks of the UNet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from texgen.backbone import Backbone
+from texgen.cameras import Cameras
+from texgen.finetune.gradients import Exact, LastK, Strategy
+from texgen.mesh import Mesh
+from texgen.pipeline import TexGen
+from texgen.presets import get_preset
+from texgen.sampler import denoise
+
+ROLE = "depth_inpaint"
+VIEWS, STEPS = (2, 6, 8), (5, 10, 20)
+TARGETS = {"exact": 180, "last_1": 72}  # evaluations at 6 views and 10 steps
+FLAT = 0.10  # largest growth of memory over a sweep
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One optimiser step's gradient: passes through the denoiser, bytes, seconds."""
+
+    arrangement: str
+    views: int
+    steps: int
+    forward: int
+    backward: int
+    peak_bytes: int
+    seconds: float
+
+    @property
+    def evaluations(self) -> int:
+        return self.forward + self.backward
+
+
+class NestedCheckpoints:
+    """The released arrangement as a `Gradient` of the painter; `nested` switches the inner levels on."""
+
+    def view(self, run, inputs, parameters, fixed_geometry):
+        return checkpoint(run, *inputs, use_reentrant=False)
+
+    def denoise(self, backbone, scheduler, chain, latents, step, index):
+        return denoise(backbone, scheduler, chain, latents, step)
+
+
+@contextmanager
+def nested(backbone: Backbone) -> Iterator[NestedCheckpoints]:
+    """Checkpoints around the blocks of the UNet and around the ControlNet, and the gradient for the views."""
+    net = backbone.controlnets[ROLE]
+    forward = net.forward
+    backbone.unet.enable_gradient_checkpointing()
+    net.forward = lambda *args, **kwargs: checkpoint(forward, *args, use_reentrant=False, **kwargs)
+    try:
+        yield NestedCheckpoints()
+    finally:
+        backbone.unet.disable_gradient_checkpointing()
+        net.forward = forward
+
+
+@contextmanager
+def counted(backbone: Backbone) -> Iterator[dict[str, int]]:
+    """Counts passes through the denoiser, at the first layer of the UNet's last up block."""
+    counts = {"forward": 0, "backward": 0}
+    layer = backbone.unet.up_blocks[-1].resnets[0].conv1
+
+    def on_forward(module, inputs, output):
+        counts["forward"] += 1
+        if output.requires_grad:
+
+            def on_backward(gradient: Tensor) -> None:
+                counts["backward"] += 1
+
+            output.register_hook(on_backward)
+
+    handle = layer.register_forward_hook(on_forward)
+    try:
+        yield counts
+    finally:
+        handle.remove()
+
+
+def peak_memory(run: Callable[[], None], device: torch.device) -> int:
+    """Most bytes that `run` had allocated at one time, above what was there before."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with LiveBytes() as live:
+        run()
+    return live.peak
+
+
+class LiveBytes(TorchDispatchMode):
+    """Bytes of the storages that operators have returned inside the context and that are still alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = self.peak = 0
+        self._known: dict[int, weakref.ref] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func.is_view or func._schema.is_mutable:  # nothing new was allocated
+            return result
+        if isinstance(result, Tensor):
+            self._follow(result.untyped_storage())
+        elif isinstance(result, (tuple, list)):
+            for each in result:
+                if isinstance(each, Tensor):
+                    self._follow(each.untyped_storage())
+        return result
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+
+        def freed(_: weakref.ref) -> None:
+            del self._known[key]
+            self.level -= size
+
+        self._known[key] = weakref.ref(storage, freed)
+        self.level += size
+        self.peak = max(self.peak, self.level)
+
+
+def gradient_step(
+    method: TexGen, mesh: Mesh, views: int, arrangement: Strategy | str, seed: int = 0
+) -> Callable[[], None]:
+    """A function that adds the gradient of one texture's reward (its mean colour, weighted) to the adapter.
+
+    arrangement: a strategy, "plain" or "nested".
+    """
+    indices = list(range(views))
+
+    def paint(gradient):
+        return method.paint(mesh, "a red ball", seed, views=indices, gradient=gradient, soft=True)
+
+    def reward(texture: Tensor) -> Tensor:
+        weights = torch.linspace(-1, 1, texture.shape[-1], device=texture.device, dtype=texture.dtype)
+        return (texture * weights).mean()
+
+    def run() -> None:
+        for parameter in method.backbone.lora_parameters():
+            parameter.grad = None
+        if arrangement == "nested":
+            with nested(method.backbone) as gradient:
+                reward(paint(gradient)[0]).backward()
+        elif arrangement == "plain":
+            reward(paint(None)[0]).backward()
+        else:
+            for texture, _ in arrangement.paintings(paint, seed):
+                reward(texture).backward()
+
+    return run
+
+
+def measure(
+    backbone: Backbone, mesh: Mesh, sizes: dict[str, int], views: int, steps: int, arrangement: Strategy | str
+) -> Cost:
+    """The cost of one arrangement at a number of views and denoising steps."""
+    turns = [360.0 * k / views for k in range(views)]
+    preset = get_preset(
+        "texgen",
+        **sizes,
+        steps=steps,
+        guidance_scale=3.0,
+        crop=False,
+        prompt_template="{prompt}",
+        negative_prompt="",
+    )
+    method = TexGen(backbone, preset, cameras=Cameras.orbit(turns, 10.0))
+    run = gradient_step(method, mesh, views, arrangement)
+    with torch.no_grad():
+        method._scene(mesh)  # geometry and text are there before the step, as they are after the first one
+        method.preset = preset.replace(steps=1)
+        method.paint(mesh, "a red ball", 0)
+        method.preset = preset
+    start = time.perf_counter()
+    with counted(backbone) as counts:
+        peak = peak_memory(run, backbone.device)
+    seconds = time.perf_counter() - start
+    name = arrangement if isinstance(arrangement, str) else arrangement.name
+    return Cost(name, views, steps, counts["forward"], counts["backward"], peak, seconds)
+
+
+def tiny_backbone() -> Backbone:
+    """A random model of the miniature's kind: levels of 16 and 32 channels, latents a quarter of images."""
+    torch.manual_seed(0)
+    width, common = 16, {"norm_num_groups": 4, "cross_attention_dim": 16, "attention_head_dim": 4}
+    blocks = {"block_out_channels": (16, 32), "layers_per_block": 1}
+    down = ("CrossAttnDownBlock2D", "DownBlock2D")
+    tokenizer = CLIPTokenizer.from_pretrained("models/miniature/backbone/tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=width,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=tokenizer.model_max_length,
+    )
+    channels = {name: (8, 8, 8) for name in ("encoder_block_out_channels", "decoder_block_out_channels")}
+    layers = {name: (1, 1, 1) for name in ("num_encoder_blocks", "num_decoder_blocks")}
+    scheduler = {
+        "num_train_timesteps": 1000,
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing",
+    }
+    return Backbone(
+        UNet2DConditionModel(
+            down_block_types=down, up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), **blocks, **common
+        ),
+        {
+            ROLE: ControlNetModel(
+                conditioning_channels=6,
+                down_block_types=down,
+                conditioning_embedding_out_channels=(8, 8, 8),
+                **blocks,
+                **common,
+            )
+        },
+        AutoencoderTiny(latent_channels=4, **channels, **layers),
+        CLIPTextModel(text),
+        tokenizer,
+        scheduler,
+    )
+
+
+def ball(rows: int = 16, columns: int = 24) -> Mesh:
+    """A sphere with one chart, longest side 1.6."""
+    v, u = torch.meshgrid(torch.linspace(0, 1, rows + 1), torch.linspace(0, 1, columns + 1), indexing="ij")
+    polar, azimuth = math.pi * (v - 0.5).flatten(), 2 * math.pi * u.flatten()
+    points = torch.stack([polar.cos() * azimuth.sin(), polar.sin(), polar.cos() * azimuth.cos()], dim=1)
+    first = torch.arange(rows)[:, None] * (columns + 1) + torch.arange(columns)
+    a, b, c, d = (first + offset for offset in (0, 1, columns + 2, columns + 1))
+    faces = torch.cat([torch.stack(each, dim=-1).reshape(-1, 3) for each in ((a, b, c), (a, c, d))])
+    uvs = 0.02 + 0.96 * torch.stack([u.flatten(), v.flatten()], dim=1)
+    return Mesh("ball", 0.8 * points, faces, uvs, faces.clone(), points, torch.zeros(3), 1.0)
+
+
+def arrangements() -> list[Strategy | str]:
+    return [Exact(), LastK(1), "plain", "nested"]
+
+
+def table(costs: list[Cost], by: str) -> str:
+    """Markdown: a row per arrangement, a column per value of `by` ("views" or "steps")."""
+    values = sorted({getattr(cost, by) for cost in costs})
+    head = ["arrangement", *(f"{value} {by}" for value in values), "growth of memory"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * (len(values) + 1) + "|---:|"]
+    for name in dict.fromkeys(cost.arrangement for cost in costs):
+        row = {getattr(cost, by): cost for cost in costs if cost.arrangement == name}
+        cells = [
+            f"{row[value].evaluations} / {row[value].peak_bytes / 2**20:.1f} MiB / {row[value].seconds:.1f} s"
+            for value in values
+        ]
+        lines.append("| " + " | ".join([name, *cells, f"{growth(list(row.values())):+.0%}"]) + " |")
+    return "\n".join(lines)
+
+
+def growth(costs: list[Cost]) -> float:
+    """Largest peak over smallest, minus 1."""
+    peaks = [cost.peak_bytes for cost in costs]
+    return max(peaks) / min(peaks) - 1
+
+
+def missed(by_views: list[Cost], by_steps: list[Cost]) -> list[str]:
+    """Targets that were missed, as sentences."""
+    problems = []
+    for name, limit in TARGETS.items():
+        found = next(c.evaluations for c in by_views if (c.arrangement, c.views) == (name, 6))
+        if found > limit:
+            problems.append(
+                f"{name} takes {found} evaluations at 6 views and 10 steps; the target is {limit}."
+            )
+        for what, costs in (("views", by_views), ("steps", by_steps)):
+            rise = growth([cost for cost in costs if cost.arrangement == name])
+            if rise > FLAT:
+                problems.append(
+                    f"memory of {name} grows by {rise:.0%} with {what}; the target is {FLAT:.0%}."
+                )
+    return problems
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", help="folder or hub id; default: a tiny random model")
+    parser.add_argument("--controlnet", help="folder or hub id; default: the one in the backbone's folder")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--texture-size", type=int, default=32)
+    parser.add_argument("--check", action="store_true", help="exit 1 when a target is missed")
+    options = parser.parse_args(arguments)
+    dtype = getattr(torch, options.dtype)
+    if options.backbone is None:
+        backbone = tiny_backbone().to(options.device, dtype)
+    else:
+        controlnets = None if options.controlnet is None else {ROLE: options.controlnet}
+        backbone = Backbone.load(options.backbone, controlnets, device=options.device, dtype=dtype)
+    backbone.add_lora(4)
+    sizes = {
+        "image_size": options.image_size,
+        "render_size": options.image_size,
+        "texture_size": options.texture_size,
+    }
+    mesh = ball().to(options.device)
+
+    def sweep(pairs: list[tuple[int, int]]) -> list[Cost]:
+        found = []
+        for arrangement in arrangements():
+            for views, steps in pairs:
+                found.append(measure(backbone, mesh, sizes, views, steps, arrangement))
+                print(f"{found[-1]}", file=sys.stderr, flush=True)
+        return found
+
+    measure(backbone, mesh, sizes, 2, 2, Exact())  # warm-up
+    by_views = sweep([(views, 10) for views in VIEWS])
+    by_steps = sweep([(2, steps) for steps in STEPS if steps != 10])
+    by_steps += [cost for cost in by_views if cost.views == 2]
+    name = options.backbone or "a tiny model"
+    print(f"Evaluations / peak memory / seconds of the gradient of one texture's reward: {name},")
+    print(f"{options.image_size} pixel images, {options.device}, {torch.get_num_threads()} threads.\n")
+    print(f"10 denoising steps:\n\n{table(by_views, 'views')}\n\n2 views:\n\n{table(by_steps, 'steps')}\n")
+    problems = missed(by_views, by_steps)
+    print("\n".join(problems) or "All targets are met.")
+    return int(bool(problems) and options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""SyncMVD: views, neighbours, attention, baking, the step on the texture, number of evaluations."""
+
+import pytest
+import torch
+from reference.tiny_meshes import square_mesh
+
+from baselines.syncmvd import COLOURS, PRESET, SyncMVDSettings, blend_views, control_scale, syncmvd
+from texgen.backproject import PixelMap
+from texgen.cameras import RIGS, Cameras, clip_from_world, transform
+from texgen.render import geometry_buffer
+from texgen.running import preset_cameras
+from texgen.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
+from texgen.view_words import syncmvd_word
+
+SMALL = {"image_size": 64, "render_size": 64, "texture_size": 32, "latent_texture_size": 24}
+
+
+def test_views_words_and_cost_are_the_published_ones():
+    rig = RIGS["syncmvd"]
+    words = [syncmvd_word(*pose) for pose in rig]
+    assert words == ["back", "back", "side", "side", "front", "side", "side", "back", "front", "back"]
+    assert len(rig) * PRESET.steps == 300
+    # Maroon, olive, green, teal, navy and purple are the halves of the bright ones.
+    assert len({tuple(colour) for colour in COLOURS.tolist()}) == 14
+    assert [0.5, 0.5, 0.0] in COLOURS.tolist() and set(COLOURS.unique().tolist()) == {0.0, 0.5, 1.0}
+
+
+def test_far_cameras_are_nearly_orthographic(ball):
+    cameras = preset_cameras(PRESET, ball)
+    corners = torch.tensor([[0.8, 0.8, 0.8], [0.8, 0.8, -0.8]])
+    clip = transform(corners, clip_from_world(cameras[4]))[0]
+    ndc = clip[:, :2] / clip[:, 3:]
+    torch.testing.assert_close(ndc, torch.ones(2, 2), atol=0.021, rtol=0)
+
+
+def test_neighbours_are_a_ring_and_the_raised_cameras_see_front_or_back():
+    azimuths, elevations = zip(*RIGS["syncmvd"], strict=True)
+    neighbours = ring_neighbours(azimuths, elevations)
+    assert neighbours[0] == [7, 0, 1] and neighbours[4] == [3, 4, 5] and neighbours[7] == [6, 7, 0]
+    assert neighbours[8] == [4, 8] and neighbours[9] == [0, 9]
+    assert nearest_view(azimuths, range(10), 0.0) == 4
+
+
+@pytest.mark.parametrize("with_reference", [False, True])
+def test_attention_equals_the_plain_formula(full_backbone, with_reference):
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
+    attn = full_backbone.unet.get_submodule(name)
+    neighbours, reference = [[1, 0], [0, 1, 2], [2]], [1, 1, 1]
+    x = torch.randn(6, 5, attn.to_q.in_features, generator=torch.Generator().manual_seed(0))
+    processor = ViewAttention(neighbours, reference)
+    processor.with_reference = with_reference
+    with torch.no_grad():
+        result = processor(attn, x)
+
+        def plain(row, others):
+            q = attn.to_q(x[row])
+            k, v = (torch.cat([part(x[o]) for o in others]) for part in (attn.to_k, attn.to_v))
+            heads = []
+            for part in range(attn.heads):
+                width = q.shape[-1] // attn.heads
+                cut = slice(part * width, (part + 1) * width)
+                weights = torch.softmax(q[:, cut] @ k[:, cut].T / width**0.5, dim=-1)
+                heads.append(weights @ v[:, cut])
+            return torch.cat(heads, dim=-1)
+
+        for row in range(6):
+            base, view = row - row % 3, row % 3
+            expected = plain(row, [base + o for o in neighbours[view]])
+            if with_reference:
+                expected = (expected + plain(row, [base + reference[view]])) / 2
+            torch.testing.assert_close(result[row], attn.to_out[0](expected), atol=1e-5, rtol=1e-4)
+
+
+def test_the_unet_gets_its_own_attention_back(full_backbone):
+    before = dict(full_backbone.unet.attn_processors)
+    with pytest.raises(RuntimeError), across_views(full_backbone.unet, ViewAttention([[0]], [0])):
+        changed = {
+            name for name, p in full_backbone.unet.attn_processors.items() if isinstance(p, ViewAttention)
+        }
+        assert changed and all(".attn1." in name for name in changed)
+        raise RuntimeError
+    assert full_backbone.unet.attn_processors == before
+
+
+def test_baking_is_the_mean_of_the_pixels_with_the_nearest_around():
+    buffer = geometry_buffer(square_mesh(0.5), Cameras.orbit([0.0], 0.0), 20)
+    pixel_map = PixelMap.of(buffer, 4)
+    image = torch.rand(2, 20, 20, generator=torch.Generator().manual_seed(0))
+    baked = pixel_map.bake(image)
+    for row in range(4):
+        for column in range(4):
+            on = [
+                image[:, i, j]
+                for i in range(20)
+                for j in range(20)
+                if buffer.face[0, i, j] >= 0
+                and (buffer.uv[0, i, j] * 4).floor().long().tolist() == [column, row]
+            ]
+            torch.testing.assert_close(baked[:, row, column], torch.stack(on).mean(0))
+    # More texels than pixels: each takes the nearest that has one, and nothing is lost on the way back.
+    fine = PixelMap.of(buffer, 64)
+    on = (buffer.face >= 0).expand(2, -1, -1)
+    torch.testing.assert_close(fine.render(fine.bake(image))[on], image[on])
+
+
+def test_views_are_weighed_by_cosine_to_the_exponent():
+    baked = [torch.full((1, 2, 2), 1.0), torch.full((1, 2, 2), 3.0)]
+    visible = torch.tensor([[[1.0, 1.0], [0.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]])
+    cosine = torch.full((2, 2, 2), 0.5)
+    cosine[1] = 0.25
+    mean, total = blend_views(baked, visible, cosine, 2.0)
+    expected = (0.25 * 1 + 0.0625 * 3) / 0.3125
+    assert float(mean[0, 0, 0]) == pytest.approx(expected)
+    assert mean[0, 0, 1] == 1 and mean[0, 1, 0] == 3 and mean[0, 1, 1] in (1, 3) and total[0, 1, 1] == 0
+    assert float(blend_views(baked, visible, cosine, 0.0)[0][0, 0, 0]) == pytest.approx((0.5 + 0.75) / 0.75)
+
+
+def test_control_strength_falls_as_released():
+    settings = SyncMVDSettings()
+    assert control_scale(settings, 0, 958, 1000) == 0.7 and control_scale(settings, 29, 1, 1000) == 0.0
+    middle = [control_scale(settings, 5, t, 1000) for t in (990, 500, 20)]
+    assert (
+        middle[0] > 0.89
+        and middle == sorted(middle, reverse=True)
+        and middle[-1] == pytest.approx(0.702, abs=1e-3)
+    )
+
+
+def test_denoises_all_views_together_and_repeats(full_backbone, ball):
+    method = syncmvd(full_backbone, **SMALL, steps=3, rig="front_4view")
+    result = method(ball, "a cat", 0)
+    assert result.calls == {"unet": 12, "controlnet": 12}
+    assert result.painted.mean() > 0.8 and bool(result.texture.isfinite().all())
+    assert torch.equal(method(ball, "a cat", 0).texture, result.texture)
+    assert not torch.equal(method(ball, "a cat", 1).texture, result.texture)

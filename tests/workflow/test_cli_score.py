@@ -1,0 +1,122 @@
+"""`texreward score` and `texreward weights` on tiny models and without a network."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from reference.tiny_scorers import SIDE, write_clip, write_head, write_image_reward
+
+from rewards.checkpoints.store import WeightsMissing
+from workflow.cli import main
+from workflow.config import load_config
+from workflow.provenance import ROOT
+from workflow.weights import needs, require
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scorers")
+    clip = {"folder": str(write_clip(root / "clip"))}
+    data = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    data |= {"models": {}, "methods": {"pretrained": {"kind": "texgen"}}}
+    data["metrics"] = {
+        "aesthetic": {"kind": "aesthetic", "clip": clip, "head": {"path": str(write_head(root / "head"))}},
+        "clipscore": {"kind": "clipscore", "clip": clip},
+        "imagereward": {"kind": "imagereward", "weights": {"folder": str(write_image_reward(root / "blip"))}},
+        "hpsv2": {"kind": "hpsv2", "weights": clip},
+        "pickscore": {"kind": "pickscore", "weights": clip},
+        "alignment": {"kind": "alignment"},
+    }
+    path = root / "config.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    random = torch.Generator().manual_seed(0)
+    paths = []
+    for index, size in enumerate(((SIDE, SIDE), (SIDE, SIDE), (40, 50))):
+        pixels = torch.randint(0, 256, (*size, 4), generator=random, dtype=torch.uint8)
+        paths.append(folder / f"{index}.png")
+        Image.fromarray(pixels.numpy()).save(paths[-1])
+    return [str(path) for path in paths]
+
+
+def test_every_metric_that_judges_images_is_a_column(config, pictures, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["score", *pictures, "--prompt", "a red cow", "--config", str(config), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [record["image"] for record in data["images"]] == pictures
+    assert data["background"] == [1.0, 1.0, 1.0] and data["backend"] == "native"
+    assert set(data["versions"]) == {"aesthetic", "clipscore", "imagereward", "hpsv2", "pickscore"}
+    arguments = ["score", pictures[1], "--prompt", "a red cow", "--config", str(config)]
+    assert main([*arguments, "--metric", "hpsv2", "--metric", "clipscore"]) == 0
+    head, row = capsys.readouterr().out.strip().splitlines()
+    assert head.split() == ["image", "hpsv2", "clipscore"]
+    assert row.split() == ["1.png", *(f"{data['images'][1][name]:.4f}" for name in ("hpsv2", "clipscore"))]
+
+
+def test_the_background_is_part_of_the_score(config, pictures, capsys):
+    found = []
+    for colour in ("1,1,1", "0,0,0"):
+        arguments = [pictures[0], "--prompt", "cow", "--config", str(config), "--background", colour]
+        assert main(["score", *arguments, "--metric", "clipscore", "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["images"][0]["clipscore"])
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--metric", "magic"], "There is no image metric 'magic'"),
+        (["--metric", "alignment"], "allowed are aesthetic"),
+        (["--background", "white"], "give three numbers"),
+        (["--prompt", "second"], "1 images but 2 prompts"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(arguments, part, config, pictures, capsys):
+    assert main(["score", pictures[0], "--prompt", "cow", "--config", str(config), *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert part in error and len(error.splitlines()) == 1
+
+
+def test_a_file_that_is_no_image_is_named(config, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("hello")
+    assert main(["score", str(tmp_path / "text.png"), "--prompt", "cow", "--config", str(config)]) == 2
+    assert "text.png cannot be read as an image" in capsys.readouterr().err
+
+
+def test_local_models_need_no_weights(config, capsys):
+    assert needs(load_config(config)) == []
+    assert main(["weights", "check", "--config", str(config)]) == 0
+    assert "needs no weights" in capsys.readouterr().out
+
+
+def test_the_paper_lists_all_that_is_missing_and_stops(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TEXREWARD_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    paper = ROOT / "config" / "paper.yaml"
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(WeightsMissing) as caught:
+        require(load_config(paper), print)
+    text = str(caught.value)
+    for part in (
+        "HPS_v2.1_compressed.pt",
+        "ImageReward.pt",
+        "PickScore_v1",
+        "clip-vit-large-patch14",
+        "linearMSE",
+    ):
+        assert part in text
+    assert str(tmp_path / "xswu--HPSv2@697403c78157") in text
+    assert main(["weights", "check", "--config", str(paper)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any("xswu/HPSv2" in line and "1.97 GB" in line and "Apache-2.0" in line for line in lines)
+    assert main(["weights", "fetch", "--config", str(paper)]) == 2
