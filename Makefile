@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help env table smoke test lint format
+.PHONY: help env table smoke test official parity lint format
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -38,13 +38,20 @@ smoke: env  ## the same workflow on three meshes in a few minutes: results/smoke
 test: env  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
+official: env  ## the official scoring packages in an environment of their own
+	$(BIN)/python -m rewards.official.environment
+
+parity: official  ## our scores against the official packages, tiny random weights (PARITY_SIZE=full: full size)
+	TEXREWARD_PARITY=1 OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m pytest -q tests/parity
+	PYTHONPATH=. $(BIN)/python tests/parity/our_side.py --size $(or $(PARITY_SIZE),tiny)
+
 lint: env  ## formatting, linters, and a dry run of every configuration
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/python -m workflow.config check config/config.yaml config/smoke.yaml config/paper.yaml
-	@for config in config smoke paper; do \
+	$(BIN)/python -m workflow.config check config/*.yaml
+	@for config in config smoke paper algorithms; do \
 	  plan=$$($(BIN)/snakemake --dry-run --cores $(CORES) --configfile config/$$config.yaml 2>&1) \
 	    || { echo "$$plan"; exit 1; }; \
 	  echo "dry run of config/$$config.yaml: ok"; \
