@@ -61,9 +61,25 @@ def test_training_changes_the_controlnet_alone(folder, role):
     assert float(net.controlnet_mid_block.weight.abs().max()) > 0  # began as zero
 
 
+def test_a_new_controlnet_says_what_the_old_one_says_where_nothing_is_known():
+    torch.manual_seed(0)
+    old = Denoiser(60, 1).controlnet
+    for p in old.parameters():  # its outputs begin as zero, which would equal anything
+        torch.nn.init.normal_(p, std=0.1)
+    new = pretrain_controlnet.new_controlnet(old)
+    depth = torch.rand(1, 3, 64, 64)
+    unknown = torch.cat([-torch.ones(1, 3, 64, 64), depth], 1)
+    first, second = old.controlnet_cond_embedding.conv_in, new.controlnet_cond_embedding.conv_in
+    inside = (..., slice(1, -1), slice(1, -1))
+    assert torch.allclose(second(depth)[inside], first(unknown)[inside], atol=1e-5)
+    for name, value in new.state_dict().items():
+        if "conv_in" not in name or "cond_embedding" not in name:
+            assert torch.equal(value, old.state_dict()[name])
+
+
 def test_the_loss_counts_texels_in_charts_only(tmp_path):
     backbone = tiny_models.load_miniature(tmp_path)
-    net = pretrain_controlnet.new_controlnet(backbone.unet)
+    net = pretrain_controlnet.new_controlnet(backbone.controlnets["depth_inpaint"])
     channels = backbone.latent_channels
     generator = torch.Generator().manual_seed(0)
     noisy, target = torch.randn(2, 2, channels, 8, 8, generator=generator)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from texgen.miniature.lighting import soft_light
 from texgen.miniature.pretrain_vae import LATENT_CHANNELS
 from texgen.miniature.scale import CAPTION_LENGTH
 from texgen.miniature.shapes import make_shape
-from texgen.miniature.tokenizer import make_tokenizer, open_tokenizer
+from texgen.miniature.tokenizer import make_tokenizer, open_tokenizer, tokenize
 from texgen.miniature.training import learning_rate, load_samples, load_views, make_world
 from texgen.rasterize import first_hits
 
@@ -172,6 +173,37 @@ def test_a_prolonged_training_keeps_its_vocabulary(tmp_path):
     make_tokenizer(["only a few words"] * 3).save_pretrained(tmp_path)
     assert open_tokenizer(tmp_path).get_vocab() == make_tokenizer(["only a few words"] * 3).get_vocab()
     assert open_tokenizer(tmp_path / "none").get_vocab() == first.get_vocab()
+
+
+def test_a_training_can_begin_with_finished_weights_of_another_vocabulary(trained, tmp_path):
+    finished = trained / "backbone"
+    tokenizer = open_tokenizer(finished / "tokenizer")
+    other = make_tokenizer(["a red chair", "a wholly unheard thing"] * 5)
+    torch.manual_seed(5)
+    model = pretrain_backbone.Denoiser(len(other), other.eos_token_id)
+    pretrain_backbone.load_finished(model, other, finished)
+    old = Backbone.load(finished)
+    with torch.no_grad():
+        # "a", "red" and the end are pieces of both vocabularies; their numbers differ.
+        moved = tokenize(other, ["a red"])
+        ids = tokenize(tokenizer, ["a red"])
+        assert not torch.equal(moved, ids)
+        ours = model.text_encoder(moved).last_hidden_state[:, :4]
+        theirs = old.text_encoder(ids).last_hidden_state[:, :4]
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    for name, value in old.unet.state_dict().items():
+        assert torch.equal(model.unet.state_dict()[name], value)
+
+
+def test_steps_and_finished_weights_can_be_given_on_the_command_line(trained, tmp_path):
+    shutil.copytree(trained / "vae", tmp_path / "vae")
+    command = ["--data", str(trained / "world"), "--out", str(tmp_path), "--scale", "test", "--threads", "2"]
+    pretrain_backbone.main([*command, "--steps", "1", "--begin-with", str(trained / "backbone")])
+    rows = (tmp_path / "backbone.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["step"] == 1
+    # One warm-up step moves a weight by a hundredth of the peak rate; random weights would be far away.
+    new, old = (Backbone.load(folder / "backbone").unet.state_dict() for folder in (tmp_path, trained))
+    assert max(float((new[name] - old[name]).abs().max()) for name in new) < 1e-3
 
 
 def test_learning_rate_rises_then_falls():

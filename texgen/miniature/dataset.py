@@ -250,7 +250,7 @@ def write_sample(
 def draw_known_masks(alpha: Tensor, positions: Tensor, generator: torch.Generator) -> Tensor:
     """What an inpainting model is shown of each image: like a view in the middle of texturing an object.
 
-    A third of the samples show nothing, a sixth show only the background, the rest show the background and
+    A sixth of the samples show nothing, a sixth show only the background, the rest show the background and
     the part of the surface on one side of a random plane, or outside a random ball.
 
     Args:
@@ -268,8 +268,8 @@ def draw_known_masks(alpha: Tensor, positions: Tensor, generator: torch.Generato
     centre = 0.5 * torch.randn(batch, 3, generator=generator)
     radius = 0.25 + 0.5 * torch.rand(batch, generator=generator)
     ball = (positions - centre[:, :, None, None]).norm(dim=1) > radius[:, None, None]
-    surface = torch.where((kind < 0.85)[:, None, None], plane, ball)
-    surface &= (kind > 0.5)[:, None, None]
-    outside = (alpha < 0.004) & (kind > 0.33)[:, None, None]
+    surface = torch.where((kind < 0.8)[:, None, None], plane, ball)
+    surface &= (kind > 1 / 3)[:, None, None]
+    outside = (alpha < 0.004) & (kind > 1 / 6)[:, None, None]
     inside = (alpha > 0.996) & surface
     return (outside | inside)[:, None].float()

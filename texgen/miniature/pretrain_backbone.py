@@ -6,6 +6,7 @@ guidance works.
 
     python -m texgen.miniature.pretrain_backbone --data DATA --out FOLDER --scale full
     torchrun --nproc-per-node 2 -m texgen.miniature.pretrain_backbone ... --threads 1     (data parallel)
+    ... --begin-with models/miniature/backbone --steps 2000     (train finished weights on)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from texgen.miniature.dataset import Samples, draw_known_masks
 from texgen.miniature.pretrain_vae import LATENT_CHANNELS
@@ -77,6 +78,26 @@ class Denoiser(nn.Module):
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
         ).sample
+
+
+@torch.no_grad()
+def load_finished(model: Denoiser, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Fill a denoiser with the weights of a finished backbone folder whose vocabulary may be another one.
+
+    A piece of text that both tokenizers know keeps its embedding, whatever its number; new ones stay random.
+    """
+    model.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet").state_dict())
+    controlnet = ControlNetModel.from_pretrained(folder / "controlnet_depth_inpaint")
+    model.controlnet.load_state_dict(controlnet.state_dict())
+    finished = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    known = finished.get_input_embeddings()
+    rows = model.text_encoder.get_input_embeddings().weight.clone()
+    old = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
+    for piece, number in tokenizer.get_vocab().items():
+        if piece in old:
+            rows[number] = known.weight[old[piece]]
+    known.weight = nn.Parameter(rows)
+    model.text_encoder.load_state_dict(finished.state_dict())
 
 
 def make_scheduler() -> DDIMScheduler:
@@ -152,9 +173,9 @@ def draw_batch(
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv)
+    args = arguments(__doc__, argv, prolongs=True)
     rank, processes = join_processes()
-    steps, batch = SCALES[args.scale].backbone_steps, SCALES[args.scale].backbone_batch
+    steps, batch = args.steps or SCALES[args.scale].backbone_steps, SCALES[args.scale].backbone_batch
     samples = load_samples(args.data)
     vae = AutoencoderTiny.from_pretrained(args.out / "vae").eval()
     tokenizer = open_tokenizer(args.out / "backbone" / "tokenizer")
@@ -167,6 +188,8 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.manual_seed(0)
     model = Denoiser(len(tokenizer), tokenizer.eos_token_id).to(memory_format=torch.channels_last)
+    if args.begin_with:
+        load_finished(model, tokenizer, args.begin_with)
     average = copy.deepcopy(model).requires_grad_(False)
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01, fused=True)

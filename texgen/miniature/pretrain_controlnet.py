@@ -34,11 +34,23 @@ PEAK_LEARNING_RATE = 5e-4
 ROLES = ("depth", "uv_position")
 
 
-def new_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
-    """A ControlNet of three channels that begins as a copy of the UNet's encoder and changes nothing yet."""
-    return ControlNetModel.from_unet(
-        unet, conditioning_channels=3, conditioning_embedding_out_channels=(8, 16, 32)
-    )
+@torch.no_grad()
+def new_controlnet(inpainting: ControlNetModel) -> ControlNetModel:
+    """A ControlNet of three channels that begins as the depth-aware inpainting one with nothing known.
+
+    There, unknown pixels are -1 in the first three of six channels. A constant input is a bias: that of the
+    new first layer takes it in, and the three depth channels keep their weights. But for the rim of the
+    image, where the layer pads with zeros, the new network says what the old one says where nothing is known.
+    """
+    config = {**inpainting.config, "conditioning_channels": 3}
+    new = ControlNetModel.from_config(config)
+    weights = inpainting.state_dict()
+    first = "controlnet_cond_embedding.conv_in"
+    kernel = weights[f"{first}.weight"]
+    weights[f"{first}.bias"] = weights[f"{first}.bias"] - kernel[:, :3].sum((1, 2, 3))
+    weights[f"{first}.weight"] = kernel[:, 3:].clone()
+    new.load_state_dict(weights)
+    return new
 
 
 def role_samples(role: str, data: Path, scale: str) -> Samples:
@@ -93,9 +105,9 @@ def controlled_loss(
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, parts=list(ROLES))
+    args = arguments(__doc__, argv, parts=list(ROLES), prolongs=True)
     base = args.out / "backbone"
-    steps, batch = SCALES[args.scale].controlnet_steps, SCALES[args.scale].backbone_batch
+    steps, batch = args.steps or SCALES[args.scale].controlnet_steps, SCALES[args.scale].backbone_batch
     samples = role_samples(args.part, args.data, args.scale)
     unet = UNet2DConditionModel.from_pretrained(base / "unet").requires_grad_(False)
     text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder").eval().requires_grad_(False)
@@ -110,7 +122,10 @@ def main(argv: list[str] | None = None) -> None:
     alphas = make_scheduler().alphas_cumprod
 
     torch.manual_seed(31)
-    controlnet = new_controlnet(unet)
+    begin = args.begin_with or base / "controlnet_depth_inpaint"
+    controlnet = ControlNetModel.from_pretrained(begin)
+    if controlnet.config.conditioning_channels == 6:
+        controlnet = new_controlnet(controlnet)
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
     resume_file = args.out / f"controlnet_{args.part}.resume.pt"
     start = resume(resume_file, controlnet, optimizer)

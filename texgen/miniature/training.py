@@ -22,11 +22,15 @@ Item = TypeVar("Item")
 
 
 def arguments(
-    description: str, argv: list[str] | None = None, parts: list[str] | None = None
+    description: str,
+    argv: list[str] | None = None,
+    parts: list[str] | None = None,
+    prolongs: bool = False,
 ) -> argparse.Namespace:
     """Command line of a training program: where the data is, where to write, how much to train.
 
     parts: what `--part` chooses from, for programs that train several models.
+    prolongs: whether the program takes `--steps` and can begin with finished weights (`--begin-with`).
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -39,6 +43,11 @@ def arguments(
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     if parts:
         parser.add_argument("--part", choices=parts, required=True, help="which of its models to train")
+    if prolongs:
+        parser.add_argument("--steps", type=int, help="steps of the training, instead of the scale's")
+        parser.add_argument(
+            "--begin-with", type=Path, help="folder of finished weights to begin with, instead of random ones"
+        )
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
