@@ -34,6 +34,7 @@ from texgen.miniature.training import (
     resume,
     save_resume,
     save_tensors,
+    wait_for_all,
 )
 
 TEXT_WIDTH = 128
@@ -115,14 +116,23 @@ def make_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def encode_samples(vae: AutoencoderTiny, samples: Samples, batch: int = 16) -> Tensor:
-    """Latents ``[N, 8, 32, 32]`` of all samples, float16."""
+def encode_samples(vae: AutoencoderTiny, images: Tensor, batch: int = 16) -> Tensor:
+    """Latents ``[N, 8, 32, 32]``, float16, of images ``[N, 3, 128, 128]`` uint8."""
     parts = []
-    for i in range(0, len(samples), batch):
-        images = samples.images[i : i + batch].float() / 255 * 2 - 1
-        latents = vae.encode(images).latents * vae.config.scaling_factor
+    for some in images.split(batch):
+        latents = vae.encode(some.float() / 255 * 2 - 1).latents * vae.config.scaling_factor
         parts.append(latents.half())
     return torch.cat(parts)
+
+
+def shared_latents(folder: Path, vae: AutoencoderTiny, samples: Samples, rank: int, processes: int) -> Tensor:
+    """`encode_samples` of all samples, kept in ``folder``; of several processes each encodes its part."""
+    files = [folder / f"latents.{number}-of-{processes}.pt" for number in range(processes)]
+    if not files[rank].exists():
+        part = slice(rank * len(samples) // processes, (rank + 1) * len(samples) // processes)
+        save_tensors(files[rank], encode_samples(vae, samples.images[part]))
+    wait_for_all()
+    return torch.cat([torch.load(file, weights_only=True) for file in files])
 
 
 def control_images(samples: Samples, index: Tensor, generator: torch.Generator) -> Tensor:
@@ -181,10 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = open_tokenizer(args.out / "backbone" / "tokenizer")
     tokens = tokenize(tokenizer, samples.captions)
     empty = tokenize(tokenizer, [""])
-    latents_file = args.out / f"latents.{rank}.pt"
-    if not latents_file.exists():
-        save_tensors(latents_file, encode_samples(vae, samples))
-    latents = torch.load(latents_file, weights_only=True, mmap=True)
+    latents = shared_latents(args.out, vae, samples, rank, processes)
 
     torch.manual_seed(0)
     model = Denoiser(len(tokenizer), tokenizer.eos_token_id).to(memory_format=torch.channels_last)

@@ -115,10 +115,6 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = open_tokenizer(base / "tokenizer")
     tokens = tokenize(tokenizer, samples.captions)
     empty = tokenize(tokenizer, [""])
-    latents_file = args.out / f"latents.{args.part}.pt"
-    if not latents_file.exists():
-        save_tensors(latents_file, encode_samples(vae, samples))
-    latents = torch.load(latents_file, weights_only=True, mmap=True)
     alphas = make_scheduler().alphas_cumprod
 
     torch.manual_seed(31)
@@ -133,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(31_000_003 + step)
         index = torch.randint(0, len(samples), (batch,), generator=generator)
-        clean = latents[index].float()
+        clean = encode_samples(vae, samples.images[index]).float()
         noise = torch.randn(clean.shape, generator=generator)
         timesteps = torch.randint(0, len(alphas), (batch,), generator=generator)
         a = alphas[timesteps].view(-1, 1, 1, 1)

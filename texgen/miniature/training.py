@@ -66,6 +66,12 @@ def join_processes() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
+def wait_for_all() -> None:
+    """Return when every process has come here; at once for a single one."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     """Replace the gradients by their mean over all processes; nothing to do for a single one."""
     if not dist.is_initialized():
