@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-EXACT_SIGN_FLIP_LIMIT = 16
-"""Largest n for which all 2^n sign patterns are enumerated (65,536 of them)."""
+EXACT_SIGN_FLIP_LIMIT = 36
+"""Largest n for which all 2^n sign patterns are counted (by halves: twice 2^18 sums)."""
 RANDOM_SIGN_PATTERNS = 10_000
 """How many random sign patterns the sign-flip test draws above that n."""
 
@@ -84,8 +84,8 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare two methods over the (mesh, prompt) pairs that both have.
 
-    a, b: results of `sample_means`. resamples, seed: of the bootstrap, and of the Monte Carlo sign-flip
-    test when there are more than 16 pairs. Returns the mean of a - b with its interval, p and win rate.
+    a, b: results of `sample_means`. resamples, seed: of the bootstrap; seed also of the sign-flip test where
+    there are too many pairs for an exact one. Returns the mean of a - b with its interval, p and win rate.
     """
     both = a.index.intersection(b.index).sort_values()
     difference = a.loc[both].to_numpy(dtype=float) - b.loc[both].to_numpy(dtype=float)
@@ -108,8 +108,7 @@ def bootstrap_interval(
 
     A bootstrap resamples the spread that was seen, which for few values is smaller than the true one; the
     level is therefore widened as `expanded_level` says; two or three values get a plain percentile interval.
-    (nan, nan) for n < 2; the single point when all
-    values are equal. Deterministic in `seed`.
+    (nan, nan) for n < 2; the single point when all values are equal. Deterministic in `seed`.
     Source: B. Efron, Better Bootstrap Confidence Intervals, 1987.
     """
     values = np.asarray(values, dtype=float)
@@ -157,24 +156,25 @@ def wilson(rate: float, n: int, confidence: float = 0.95) -> tuple[float, float]
 
 
 def sign_flip_test(
-    difference: np.ndarray, resamples: int = RANDOM_SIGN_PATTERNS, seed: int = 0
+    difference: np.ndarray,
+    resamples: int = RANDOM_SIGN_PATTERNS,
+    seed: int = 0,
+    exact_limit: int = EXACT_SIGN_FLIP_LIMIT,
 ) -> tuple[float, bool]:
     """Two-sided randomisation test of paired differences [n]: flip signs, compare |sum|.
 
-    For n <= 16 all 2^n sign patterns are enumerated and p is exact; its smallest possible value is 2 / 2^n,
-    so fewer than six pairs can never reach 0.05. Above, `resamples` random patterns give
+    For n <= `exact_limit` all 2^n sign patterns are counted and p is exact; its smallest possible value is
+    2 / 2^n, so fewer than six pairs can never reach 0.05. Above, `resamples` random patterns give
     p = (1 + at least as extreme) / (1 + resamples). Returns (p, exact).
     """
     difference = np.asarray(difference, dtype=float)
     n = len(difference)
-    observed = abs(difference.sum())
     # Sums of the same numbers in another order differ by rounding; equal sums must count as extreme.
-    threshold = observed - 1e-9 * np.abs(difference).sum()
-    if n <= EXACT_SIGN_FLIP_LIMIT:
-        sums = np.zeros(1)
-        for value in difference:
-            sums = np.concatenate([sums + value, sums - value])
-        return float(np.mean(np.abs(sums) >= threshold)), True
+    threshold = abs(difference.sum()) - 1e-9 * np.abs(difference).sum()
+    if threshold <= 0:
+        return 1.0, n <= exact_limit
+    if n <= exact_limit:
+        return _share_of_sign_patterns(difference, threshold), True
     generator = np.random.default_rng(seed)
     extreme, done = 0, 0
     while done < resamples:
@@ -183,6 +183,27 @@ def sign_flip_test(
         extreme += int((np.abs(signs @ difference) >= threshold).sum())
         done += count
     return (1 + extreme) / (1 + resamples), False
+
+
+def _share_of_sign_patterns(difference: np.ndarray, threshold: float) -> float:
+    """Share of the 2^n sign patterns with |sum| >= threshold > 0.
+
+    Every sum is one of the first half's plus one of the second half's: with the second half's sorted, each of
+    the first half's finds by bisection how many partners take it over the threshold. 2^(n / 2) sums stand for
+    2^n. Flipping all signs turns a sum into its negative, hence the factor two.
+    """
+    half = len(difference) // 2
+    first, second = (np.sort(_signed_sums(part)) for part in (difference[:half], difference[half:]))
+    reached = len(second) - np.searchsorted(second, threshold - first)
+    return 2.0 * float(reached.sum()) / 2.0 ** len(difference)
+
+
+def _signed_sums(values: np.ndarray) -> np.ndarray:
+    """Sums of `values` [n] under all 2^n sign patterns."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
 
 
 def smallest_p(n: int, resamples: int = RANDOM_SIGN_PATTERNS) -> float:

@@ -7,12 +7,14 @@ import pytest
 from scipy import stats
 
 from report.statistics import (
+    EXACT_SIGN_FLIP_LIMIT,
     bootstrap_interval,
     expanded_level,
     holm,
     paired_difference,
     sample_means,
     sign_flip_test,
+    smallest_p,
     summarize,
     wilson,
     win_rate,
@@ -82,15 +84,30 @@ def test_sign_flip_of_equal_differences_has_the_smallest_possible_p():
     assert sign_flip_test(np.zeros(4))[0] == 1.0
 
 
+@pytest.mark.parametrize("n", [15, 17, 20])
+def test_counting_by_halves_equals_a_matrix_of_all_sign_patterns(n):
+    difference = np.random.default_rng(n).normal(0.35, 1.0, size=n).round(1)  # many equal sums
+    bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    exact = np.mean(np.abs((bits * 2 - 1) @ difference) >= abs(difference.sum()) - 1e-9)
+    assert sign_flip_test(difference) == (exact, True)
+
+
 def test_monte_carlo_sign_flip_approaches_the_exact_p():
-    difference = np.random.default_rng(1).normal(0.35, 1.0, size=17)
-    # Twin: enumerate all 2^17 patterns as a matrix of bits.
-    bits = (np.arange(2**17)[:, None] >> np.arange(17)) & 1
-    exact = np.mean(np.abs((bits * 2 - 1) @ difference) >= abs(difference.sum()) - 1e-12)
-    p, is_exact = sign_flip_test(difference, resamples=20_000, seed=3)
-    assert not is_exact
-    assert p == pytest.approx(exact, abs=5 * math.sqrt(exact * (1 - exact) / 20_000))
-    assert sign_flip_test(difference, resamples=20_000, seed=3)[0] == p
+    difference = np.random.default_rng(1).normal(0.35, 1.0, size=30)
+    exact, is_exact = sign_flip_test(difference)
+    p, drawn = sign_flip_test(difference, resamples=20_000, seed=3, exact_limit=29)
+    assert is_exact and not drawn
+    assert p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000))
+    assert sign_flip_test(difference, resamples=20_000, seed=3, exact_limit=29)[0] == p
+    assert smallest_p(30) == 2 / 2**30 and smallest_p(EXACT_SIGN_FLIP_LIMIT + 1) == 1 / 10_001
+
+
+@pytest.mark.parametrize("n", [12, 24])
+def test_sign_flip_rejects_as_often_as_it_says_without_a_difference(n):
+    """2,000 experiments without a difference: a share of 0.05 has a standard error of 0.005."""
+    generator = np.random.default_rng(n)
+    p = [sign_flip_test(generator.normal(size=n))[0] for _ in range(2000)]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.015)
 
 
 def test_bootstrap_interval_is_seeded_and_close_to_a_plain_percentile_bootstrap():
@@ -144,30 +161,26 @@ def test_paired_difference_uses_common_pairs_only():
 
 @pytest.mark.parametrize("draw", ["normal", "skewed"])
 def test_intervals_cover_as_often_as_they_say_at_thirty_samples(draw):
-    """2,000 experiments of 30 samples, by the plain formula of BCa vectorised over experiments."""
-    n, experiments, resamples, level = 30, 2000, 1000, 0.95
+    """2,000 experiments of 30 samples; 2 points are four standard errors of the coverage."""
     generator = np.random.default_rng(0)
-    if draw == "normal":
-        values, truth = generator.normal(size=(experiments, n)), 0.0
-    else:
-        values, truth = generator.gamma(4.0, size=(experiments, n)), 4.0
-    index = generator.multinomial(n, np.full(n, 1 / n), size=resamples).T / n  # weights of the resamples
-    means = np.sort(values @ index, axis=1)
-    mean = values.mean(axis=1, keepdims=True)
-    below = ((means < mean).mean(axis=1) + (means <= mean).mean(axis=1)) / 2
-    z0 = stats.norm.ppf(below)[:, None]
-    left_out = (mean * n - values) / (n - 1)
-    pull = left_out.mean(axis=1, keepdims=True) - left_out
-    acceleration = (pull**3).sum(axis=1) / (6 * (pull**2).sum(axis=1) ** 1.5)
-    tail = (1 - expanded_level(n, level)) / 2
-    z = z0 + stats.norm.ppf([[tail, 1 - tail]])
-    share = stats.norm.cdf(z0 + z / (1 - acceleration[:, None] * z))
-    rank = np.clip(np.round(share * resamples).astype(int), 0, resamples - 1)
-    low, high = np.take_along_axis(means, rank, axis=1).T
-    assert np.mean((low <= truth) & (truth <= high)) == pytest.approx(level, abs=0.02)
+    shape = (2000, 30)
+    values = generator.normal(size=shape) if draw == "normal" else generator.gamma(4.0, size=shape) - 4.0
+    intervals = np.array([bootstrap_interval(sample, resamples=1000) for sample in values])
+    inside = (intervals[:, 0] <= 0) & (intervals[:, 1] >= 0)
+    assert inside.mean() == pytest.approx(0.95, abs=0.02)
 
-    ours = bootstrap_interval(values[0])
-    assert ours == pytest.approx((low[0], high[0]), abs=0.08), "the twin is the interval that is reported"
+
+def test_interval_equals_the_plain_formula_of_bca():
+    values = np.random.default_rng(7).gamma(2.0, size=25)
+    n, mean = len(values), values.mean()
+    drawn = np.random.default_rng(8).choice(values, size=(40_000, n)).mean(axis=1)
+    z0 = stats.norm.ppf((drawn < mean).mean())
+    left_out = (values.sum() - values) / (n - 1)
+    pull = left_out.mean() - left_out
+    acceleration = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    z = z0 + stats.norm.ppf([(1 - expanded_level(n, 0.95)) / 2, (1 + expanded_level(n, 0.95)) / 2])
+    expected = np.quantile(drawn, stats.norm.cdf(z0 + z / (1 - acceleration * z)))
+    assert bootstrap_interval(values) == pytest.approx(tuple(expected), abs=0.04)
 
 
 def test_expanded_level_widens_small_samples_most():
