@@ -4,7 +4,7 @@ import torch
 from reference.tiny_models import load_miniature
 
 from texgen.cameras import Cameras
-from texgen.finetune.trainer import TrainingItem
+from texgen.finetune.items import TrainingItem
 from texgen.mesh import Mesh
 from texgen.pipeline import TexGen
 from texgen.presets import PRESETS

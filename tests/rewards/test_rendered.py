@@ -10,7 +10,7 @@ from rewards.base import Textured, TextureReward, training_reward
 from rewards.preference.clip_score import CLIPScore
 from rewards.rendered import GREY, REWARD_RIG, WHITE, Jitter, RenderedReward
 from texgen.cameras import rig_cameras
-from texgen.finetune.trainer import TrainingItem
+from texgen.finetune.items import TrainingItem
 from texgen.render import render
 
 

@@ -9,7 +9,7 @@ from rewards.composite import Composite, Term
 from rewards.geometric.alignment import GeometryTextureAlignment
 from rewards.geometric.symmetry import Symmetry
 from rewards.shaping import Shaped
-from texgen.finetune.trainer import TrainingItem
+from texgen.finetune.items import TrainingItem
 from texgen.geometry.prepared import prepare_geometry
 
 

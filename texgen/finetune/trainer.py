@@ -23,12 +23,12 @@ from texgen.finetune.checkpointing import Best, load_checkpoint, save_checkpoint
 from texgen.finetune.direct import measured_divergence
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.history import History, Progress
+from texgen.finetune.items import item_name, item_number, noise_seed, view_subset
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
 from texgen.finetune.settings import TrainSettings
 from texgen.measured import peak_memory_bytes
-from texgen.mesh import Mesh
 from texgen.pipeline import TexGen
-from texgen.seeds import generator, stable_seed
+from texgen.seeds import stable_seed
 
 
 class TrainingError(PlainError):
@@ -48,19 +48,6 @@ class Algorithm(Protocol):
     def evaluations(self) -> Evaluations: ...
 
     def accumulate(self, painter: Painter, sample: Sample) -> Outcome: ...
-
-
-@dataclass(frozen=True)
-class TrainingItem:
-    """One mesh and prompt; `geometry` is for rewards that need it, training does not look at it."""
-
-    mesh: Mesh
-    prompt: str
-    geometry: Any = None
-
-    @property
-    def name(self) -> str:
-        return item_name(self)
 
 
 @dataclass(frozen=True)
@@ -165,7 +152,8 @@ class Trainer:
         views = self._views(step)
         outcomes, names, seeds = [], [], []
         for part in range(settings.accumulate):
-            item = self._item((step - 1) * settings.accumulate + part)
+            number = (step - 1) * settings.accumulate + part
+            item = self.items[item_number(len(self.items), number, settings.seed)]
             seed = noise_seed(settings.seed, step, part)
             names.append(item_name(item))
             seeds.append(seed)
@@ -206,12 +194,6 @@ class Trainer:
             details["azimuth_offset"] = self.cameras.azimuth.detach().tolist()
             details["elevation_offset"] = self.cameras.elevation.detach().tolist()
         return details or None
-
-    def _item(self, index: int) -> Item:
-        """Item number `index` of the endless sequence of shuffled epochs."""
-        epoch, place = divmod(index, len(self.items))
-        order = torch.randperm(len(self.items), generator=generator(self.settings.seed, "epoch", epoch))
-        return self.items[int(order[place])]
 
     def _views(self, step: int) -> list[int] | None:
         """The views of one step: None for all, else a subset of the rig in the rig's order."""
@@ -343,18 +325,3 @@ def _require_differentiable(method: TexGen, algorithm: Algorithm, settings: Trai
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def noise_seed(seed: int, step: int, part: int) -> int:
-    """Seed of the noise of item `part` in `step`, new for every step."""
-    return stable_seed(seed, "train", step, part)
-
-
-def item_name(item: Item) -> str:
-    """ "mesh--prompt"."""
-    return f"{item.mesh.name}--{item.prompt}"
-
-
-def view_subset(views: int, count: int, seed: int, step: int) -> list[int]:
-    """`count` of `views` indices, drawn without replacement for this step, in ascending order."""
-    return torch.randperm(views, generator=generator(seed, "views", step))[:count].sort().values.tolist()

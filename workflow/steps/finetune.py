@@ -108,7 +108,7 @@ def build_algorithm(training: dict[str, Any], reward):
 
 def build_items(records: list[dict[str, Any]], meshes: Path, device: str) -> list:
     """Training items of some assets; each mesh is loaded once."""
-    from texgen.finetune.trainer import TrainingItem
+    from texgen.finetune.items import TrainingItem
     from workflow.steps.loading import load_prepared
 
     loaded = {
