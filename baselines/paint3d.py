@@ -12,7 +12,7 @@ sampler, Euler ancestral, is DDIM with eta 1 up to a scaling of latents, which i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import cos, radians
 from typing import Any
@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.settings import split
+from baselines.settings import require_networks, split
+from texgen.atlas import Atlas
 from texgen.backbone import Backbone
 from texgen.backproject import face_visibility
 from texgen.cameras import Cameras
@@ -66,28 +67,36 @@ PRESET = Preset(
     fill="none",
 )
 
+UV_PASSES = {"full": ("uv", "tile"), "inpaint": ("uv",), "none": ()}
+"""Passes over the atlas by `uv_stage`."""
+
 
 @dataclass(frozen=True)
 class Paint3DSettings:
     """What the preset does not hold; the preset's guidance and extra ControlNets are those of inpainting.
 
-    first_guidance: of the first pair. uv_stage: "full" or "none"; "none" leaves stage 2 out, for backbones
-    without a ControlNet for position maps. uv_size: side of the atlas that stage 2 works on. uv_role: that
-    ControlNet. tile_strength, tile_guidance, tile_template, tile_negative: of the tile pass.
+    first_guidance: of the first pair. uv_stage: "full", "inpaint" (stage 2 without the tile pass) or "none",
+    for backbones without the ControlNets. uv_size: side of the atlas that stage 2 works on. uv_role: its
+    ControlNet for position maps. uv_paste: texels that a view painted keep their colours through stage 2's
+    inpainting, which then decides the others alone; False = as released, all come out of the autoencoder.
+    tile_strength, tile_guidance, tile_template, tile_negative: of the tile pass.
     """
 
     first_guidance: float = 7.0
     uv_stage: str = "full"
     uv_size: int = 1024
     uv_role: str = "uv_position"
+    uv_paste: bool = False
     tile_strength: float = 0.75
     tile_guidance: float = 7.0
     tile_template: str = "UV map, {prompt}, high quality, best quality"
     tile_negative: str = "blur, low quality, noisy image, over-exposed, shadow"
 
     def __post_init__(self) -> None:
-        if self.uv_stage not in ("full", "none"):
-            raise ValueError(f"Preset 'paint3d': uv_stage is {self.uv_stage!r}; it must be full or none.")
+        if self.uv_stage not in UV_PASSES:
+            raise ValueError(
+                f"Preset 'paint3d': uv_stage is {self.uv_stage!r}; it must be one of {', '.join(UV_PASSES)}."
+            )
 
 
 class Paint3D:
@@ -96,11 +105,15 @@ class Paint3D:
     def __init__(
         self, backbone: Backbone, preset: Preset, settings: Paint3DSettings, cached_meshes: int = 2
     ) -> None:
-        if settings.uv_stage == "full" and settings.uv_role not in backbone.controlnets:
-            raise ValueError(
-                f"Preset {preset.name!r} needs a ControlNet of the role {settings.uv_role!r}, which the "
-                'backbone does not have; add it, or leave the second stage out with uv_stage: "none".'
-            )
+        self.passes = UV_PASSES[settings.uv_stage]
+        needed = {"uv": settings.uv_role, "tile": "tile"}
+        require_networks(backbone, preset)
+        require_networks(
+            backbone,
+            preset,
+            *(needed[name] for name in self.passes),
+            hint=', or leave its pass out with uv_stage "inpaint" (no tile pass) or "none"',
+        )
         self.backbone, self.preset, self.settings = backbone, preset, settings
         self.first = preset.replace(guidance_scale=settings.first_guidance, also_controls=())
         self._scene = Remembered(self._prepare, cached_meshes)
@@ -126,7 +139,7 @@ class Paint3D:
         identity = (seed, scene.mesh.name, prompt, preset.name)
         text = self.backbone.encode_prompts([preset.negative_prompt, preset.view_prompt(prompt, "")])
         pairs = [scene.views[i : i + 2] for i in range(0, len(scene.views), 2)]
-        passes = len(pairs) + 2 * (self.settings.uv_stage == "full")
+        passes = len(pairs) + len(self.passes)
         reports: list[dict[str, Any]] = []
         for index, pair in enumerate(pairs):
             start = time.perf_counter()
@@ -146,8 +159,8 @@ class Paint3D:
                 for view, mask in zip(pair, wanted, strict=True)
             ]
         texture, painted = complete(preset, scene, state)
-        if self.settings.uv_stage == "full":
-            steppers = (step_progress(progress, passes - 1, passes), step_progress(progress, passes, passes))
+        if self.passes:
+            steppers = [step_progress(progress, len(pairs) + 1 + i, passes) for i in range(len(self.passes))]
             texture = self._uv_stage(scene, texture, state, prompt, identity, steppers)
         return Painted(texture, painted, reports)
 
@@ -168,7 +181,7 @@ class Paint3D:
         state: TextureState,
         prompt: str,
         identity: tuple,
-        steppers: tuple[Callable, Callable],
+        steppers: Sequence[Callable],
     ) -> Tensor:
         """Inpaint the atlas where nothing is painted, gutters included; then the tile pass over all of it."""
         settings, whole = self.settings, self.preset.texture_size
@@ -185,16 +198,25 @@ class Paint3D:
         flat = texture.flatten(1)[:, padding_index(1 - missing).reshape(-1)].reshape(texture.shape)
         view = atlas_view(position_map(scene))
         unknown = dilate(missing[None], kernel_side(15, whole, 1024))[0]
-        for name, preset, mask, on_step in (
-            ("uv", inpaint, unknown, steppers[0]),
-            ("tile", tile, torch.ones_like(unknown), steppers[1]),
-        ):
+        chosen = {"uv": (inpaint, unknown), "tile": (tile, torch.ones_like(unknown))}
+        for name, on_step in zip(self.passes, steppers, strict=True):
+            preset, mask = chosen[name]
             text = self.backbone.encode_prompts([preset.negative_prompt, preset.view_prompt(prompt, "")])
             (image,) = repaint(
                 self.backbone, preset, [view], [atlas_look(flat, mask)], text, (*identity, name), on_step
             )
-            flat = image[0].flip(1)
+            made = image[0].flip(1)
+            flat = pasted(texture, made, missing, scene.atlas) if settings.uv_paste and name == "uv" else made
         return flat
+
+
+def pasted(texture: Tensor, made: Tensor, missing: Tensor, atlas: Atlas) -> Tensor:
+    """[3, T, T]: `made` where texels are missing [1, T, T], `texture` elsewhere; charts padded outwards.
+
+    A coarse autoencoder mixes charts and gutters at their borders, so gutters repeat the nearest chart texel.
+    """
+    mixed = texture * (1 - missing) + made * missing
+    return mixed.flatten(1)[:, padding_index(atlas.mask).reshape(-1)].reshape(mixed.shape)
 
 
 def in_frame(visibility: Visibility, size: int) -> Visibility:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.settings import split
+from baselines.settings import require_networks, split
 from texgen import seeds
 from texgen.backbone import Backbone
 from texgen.conditioning import control_of_depth, zoom
@@ -143,6 +143,7 @@ class PSDLike:
         settings: PSDSettings,
         cached_meshes: int = 2,
     ) -> None:
+        require_networks(backbone, preset)
         self.backbone, self.score, self.preset, self.settings = backbone, score, preset, settings
         self._scene = Remembered(lambda mesh: method_scene(mesh, preset, backbone.device), cached_meshes)
 

@@ -1,10 +1,11 @@
-"""Splitting the overrides of a method between its preset and its own settings."""
+"""A method's settings: overrides split between preset and own fields, and the networks that they ask for."""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from texgen.backbone import Backbone
 from texgen.presets import Preset
 
 Settings = TypeVar("Settings")
@@ -24,3 +25,25 @@ def split(preset: Preset, settings: Settings, overrides: dict[str, Any]) -> tupl
     mine = {name: value for name, value in overrides.items() if name in own}
     rest = {name: value for name, value in overrides.items() if name not in own}
     return preset.replace(**rest), replace(settings, **mine)  # type: ignore[type-var]
+
+
+def require_networks(backbone: Backbone, preset: Preset, *roles: str, hint: str = "") -> None:
+    """Whether the backbone has every network that a method is going to ask for, before hours of painting.
+
+    Looked at are the preset's ControlNets, its window's model and further `roles`; "unet" is the inpainting
+    UNet, "" and "none" nothing. hint: what else a user can do. Raises ValueError for the first that is not
+    there.
+    """
+    window = [preset.window_role] if preset.window else []
+    for role in (preset.control_role, *dict(preset.also_controls), *window, *roles):
+        if role == "unet" and backbone.inpainting is None:
+            raise ValueError(
+                f"Preset {preset.name!r} needs an inpainting UNet, which the backbone does not have; add it, "
+                f"or name a ControlNet role in its place{hint}."
+            )
+        if role not in ("", "none", "unet") and role not in backbone.controlnets:
+            known = ", ".join(sorted(backbone.controlnets)) or "none"
+            raise ValueError(
+                f"Preset {preset.name!r} needs a ControlNet of the role {role!r}, which the backbone does "
+                f"not have (it has: {known}); add it{hint}."
+            )

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.settings import split
+from baselines.settings import require_networks, split
 from texgen import seeds
 from texgen.atlas import Atlas
 from texgen.backbone import Backbone
@@ -140,6 +140,7 @@ class SyncMVD:
     def __init__(
         self, backbone: Backbone, preset: Preset, settings: SyncMVDSettings, cached_meshes: int = 2
     ) -> None:
+        require_networks(backbone, preset)
         self.backbone, self.preset, self.settings = backbone, preset, settings
         self._views = Remembered(self._prepare, cached_meshes)
 
@@ -225,7 +226,7 @@ class SyncMVD:
                     control_scale(settings, i, t, train) * preset.control_scale,
                 )
                 original, direction = split_prediction(scheduler, prediction, i, latents)
-                if t > (1 - settings.texture_step_until) * train:
+                if t > train - settings.texture_step_until * train:
                     exponent = settings.exponent * i / preset.steps
                     baked = [m.bake(o) for m, o in zip(views.latent_maps, original, strict=True)]
                     clean, _ = blend_views(baked, views.latent_visible, views.latent_cosine, exponent)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.settings import split
+from baselines.settings import require_networks, split
 from baselines.text2tex_views import Candidate, Classes, choose, classify, heat, inner_mask
 from texgen.backbone import Backbone
 from texgen.backproject import overwrite4, pixel_texels
@@ -109,6 +109,10 @@ class Text2Tex:
     def __init__(
         self, backbone: Backbone, preset: Preset, settings: Text2TexSettings, cached_meshes: int = 2
     ) -> None:
+        require_networks(backbone, preset)
+        require_networks(
+            backbone, preset, settings.atlas_role, hint=', or leave the atlas as it is with atlas_role "none"'
+        )
         self.backbone, self.preset, self.settings = backbone, preset, settings
         # Text2Tex runs the first int(n s) + 1 noise levels of a pass of strength s.
         share = (int(preset.steps * settings.update_strength) + 1) / preset.steps

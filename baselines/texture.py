@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from baselines.settings import require_networks
 from texgen.backbone import Backbone
 from texgen.fit import fit_adam, fit_mask
 from texgen.measured import Painted, TextureResult, measured
@@ -63,6 +64,7 @@ class TEXTure:
     """The method: (mesh, prompt, seed, progress=None) -> TextureResult."""
 
     def __init__(self, backbone: Backbone, preset: Preset, cached_meshes: int = 2) -> None:
+        require_networks(backbone, preset)
         self.backbone, self.preset = backbone, preset
         self._scene = Remembered(lambda mesh: method_scene(mesh, preset, backbone.device), cached_meshes)
 

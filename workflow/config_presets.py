@@ -48,6 +48,7 @@ OWN_FIELDS: dict[str, tuple[str, ...]] = {
         "uv_stage",
         "uv_size",
         "uv_role",
+        "uv_paste",
         "tile_strength",
         "tile_guidance",
         "tile_template",
@@ -159,9 +160,12 @@ class PresetOverrides(Strict):
     atlas_steps: Count = Field(None, description="text2tex: denoising steps of that.")
     atlas_guidance: float = Field(None, ge=0, description="text2tex: guidance of that.")
     first_guidance: float = Field(None, ge=0, description="paint3d: guidance of the first pair of views.")
-    uv_stage: Literal["full", "none"] = Field(None, description="paint3d: none leaves stage 2 out.")
+    uv_stage: Literal["full", "inpaint", "none"] = Field(
+        None, description="paint3d: inpaint leaves out the tile pass, none all of stage 2."
+    )
     uv_size: Count = Field(None, description="paint3d: side of the atlas in stage 2; pixels.")
     uv_role: str = Field(None, description="paint3d: ControlNet role for position maps.")
+    uv_paste: bool = Field(None, description="paint3d: painted texels keep their colours in stage 2.")
     tile_strength: Unit = Field(None, description="paint3d: strength of the tile pass; 0 to 1.")
     tile_guidance: float = Field(None, ge=0, description="paint3d: guidance of the tile pass.")
     tile_template: Template = Field(None, description="paint3d: prompt of the tile pass, with {prompt}.")

@@ -119,6 +119,25 @@ def test_both_stages_run_and_repeat(full_backbone, ball):
 
 
 def test_the_second_stage_is_never_left_out_silently(tmp_path):
-    backbone = tiny_models.load_sd15(tmp_path)
-    with pytest.raises(ValueError, match="uv_stage"):
+    backbone = tiny_models.load_sd15_with(tmp_path, ("depth", "inpaint"))
+    with pytest.raises(ValueError, match="role 'uv_position'.*uv_stage"):
         paint3d(backbone)
+
+
+def test_painted_texels_keep_their_colours_where_stage_2_is_pasted(full_backbone, ball):
+    """The same run with and without stage 2: equal where views painted, made by stage 2 where none did."""
+    alike = {**SMALL, "steps": 2, "fill": "surface"}
+    before = paint3d(full_backbone, **alike, uv_stage="none")(ball, "a cat", 0)
+    method = paint3d(full_backbone, **alike, uv_stage="inpaint", uv_size=64, uv_paste=True)
+    after = method(ball, "a cat", 0)
+    painted = after.painted[0] > 0
+    atlas = method._scene(ball).atlas
+    missing = (atlas.mask[0] > 0) & ~painted
+    assert painted.any() and missing.any()
+    assert torch.equal(after.texture[:, painted], before.texture[:, painted])
+    assert float((after.texture - before.texture)[:, missing].abs().mean()) > 0.01
+    # Without the tile pass: its steps and its ControlNet are not there.
+    assert after.calls == {"unet": 6 + 2, "controlnet": 2 + 2 * 4 + 2 * 2}
+    # Gutters repeat their nearest chart texel, so no texel there has a colour that no chart has.
+    colours = {tuple(c) for c in after.texture[:, atlas.mask[0] > 0].T.tolist()}
+    assert all(tuple(c) in colours for c in after.texture[:, atlas.mask[0] == 0].T.tolist())

@@ -9,6 +9,7 @@ from texgen.backproject import PixelMap
 from texgen.cameras import RIGS, Cameras, clip_from_world, transform
 from texgen.render import geometry_buffer
 from texgen.running import preset_cameras
+from texgen.sampler import make_scheduler
 from texgen.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 from texgen.view_words import syncmvd_word
 
@@ -133,3 +134,17 @@ def test_denoises_all_views_together_and_repeats(full_backbone, ball):
     assert result.painted.mean() > 0.8 and bool(result.texture.isfinite().all())
     assert torch.equal(method(ball, "a cat", 0).texture, result.texture)
     assert not torch.equal(method(ball, "a cat", 1).texture, result.texture)
+
+
+def test_the_step_on_the_texture_is_the_posterior_of_ddpm(full_backbone):
+    """Written as the paper does: from the clean texture, the noisy one, and a texture of noise."""
+    method = syncmvd(full_backbone, **SMALL)
+    scheduler = make_scheduler(full_backbone.scheduler_config, "ddim", PRESET.steps)
+    clean, texture, noise = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    for i in (0, 11, 22):
+        a, before = (scheduler.alphas_cumprod[int(scheduler.timesteps[k])] for k in (i, i + 1))
+        alpha, beta = a / before, 1 - a / before
+        mean = before.sqrt() * beta / (1 - a) * clean + alpha.sqrt() * (1 - before) / (1 - a) * texture
+        expected = mean + ((1 - before) / (1 - a) * beta).sqrt() * noise
+        stepped = method._texture_step(scheduler, clean, texture, i, lambda *_: noise)
+        torch.testing.assert_close(stepped, expected, atol=1e-4, rtol=1e-4)

@@ -8,7 +8,7 @@ from baselines.texture import PRESET, TEXTure, texture
 from texgen.cameras import Cameras, rig_cameras
 from texgen.fit import fit_adam, fit_mask
 from texgen.render import geometry_buffer, shade
-from texgen.repaint import Look, chain_of
+from texgen.repaint import Look, chain_of, repaint
 from texgen.running import method_scene, preset_cameras
 from texgen.sampler import make_scheduler
 from texgen.state import TextureState
@@ -174,3 +174,28 @@ def test_an_empty_trimap_changes_nothing(full_backbone, ball, monkeypatch):
     result = method(ball, "a cat", 0)
     assert all(view["skipped"] for view in result.views) and result.calls == {"unet": 0, "controlnet": 0}
     assert torch.equal(result.texture, start.colour_sum)
+
+
+def test_without_refine_regions_their_treatment_does_not_matter(full_backbone, ball):
+    """An empty refine mask: one image, whatever is done to refine regions; with some, it matters."""
+    preset = PRESET.replace(
+        image_size=64, render_size=64, texture_size=32, scheduler="ddim", steps=4, crop=False, window=()
+    )
+    view = method_scene(ball, preset, torch.device("cpu")).views[1]
+    surface, rgb = view.buffer.mask, torch.full((1, 3, 64, 64), 0.5)
+    text = full_backbone.encode_prompts(["", "a cat"])
+
+    def images(trimap):
+        looks = [Look(rgb, surface, surface, trimap)]
+        treatments = [{"refine": "checker", "refine_strength": 0.5}]
+        treatments += [{"refine": "pinned", "refine_strength": share} for share in (0.0, 1.0)]
+        with torch.no_grad():
+            return [
+                repaint(full_backbone, preset.replace(**each), [view], looks, text, (0,))[0]
+                for each in treatments
+            ]
+
+    checker, free, pinned = images(Trimap(surface, 0 * surface, 1 - surface))
+    assert torch.equal(checker, free) and torch.equal(free, pinned)
+    checker, free, pinned = images(Trimap(0 * surface, surface, 1 - surface))
+    assert not torch.equal(checker, free) and not torch.equal(free, pinned)
