@@ -1,15 +1,23 @@
-"""A lock on a results folder that ends with the process that holds it, however that process ends.
+"""Locks that end with the process that holds them, however that process ends.
 
 Snakemake's own lock is a file that a killed run leaves behind, so that the next run refuses to start. The
-default profile therefore turns it off (`nolock`) and the workflow takes this one.
+default profile therefore turns it off (`nolock`) and the workflow takes these: one of the run on its results
+folder, and one of each long job on what it makes. The second matters when only snakemake itself was killed:
+its jobs, and those that SLURM runs for it, go on, and the next run starts the same jobs again.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+# What a file system answers that knows no locks; some clusters mount theirs so.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _held: list[IO] = []  # open for the life of the process
 
 
@@ -18,13 +26,48 @@ class BusyError(RuntimeError):
 
 
 def lock_folder(folder: str | Path) -> None:
-    """Lock a folder for the rest of this process. Raises `BusyError` when another process has locked it."""
+    """Lock a folder for the rest of this process. Raises `BusyError` when another process has locked it.
+
+    Only says so on stderr where the file system has no locks.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = open(folder / ".lock", "w")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file, wait=False)
     except BlockingIOError:
         file.close()
         raise BusyError(f"Another run is working in {folder}/; wait for it, or end it first.") from None
     _held.append(file)
+
+
+@contextmanager
+def work_alone(target: str | Path) -> Iterator[None]:
+    """For the block, be the only job that makes `target`: wait until no other process is in such a block.
+
+    The lock is a hidden file beside the target, which stays. What the other job has finished is there when
+    the block begins. Only says so on stderr where the file system has no locks.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target.with_name(f".{target.name}.lock"), "w") as file:
+        try:
+            _lock(file, wait=False)
+        except BlockingIOError:
+            print(f"{target}: a job of an earlier run is still making it; waiting for its end.", flush=True)
+            _lock(file, wait=True)
+        yield
+
+
+def _lock(file: IO, wait: bool) -> None:
+    """Lock an open file. Raises BlockingIOError when it is locked and `wait` is false."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        print(
+            f"warning: {file.name}: this file system has no locks; start no second run in this folder.",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -13,6 +13,7 @@ from typing import Any
 
 from workflow.kinds import ADAPTER_FILE
 from workflow.plan import Plan
+from workflow.progress import duration
 from workflow.provenance import read_record, textures_hash
 from workflow.staleness import Expected
 
@@ -137,13 +138,6 @@ def stages(plan: Plan) -> list[Stage]:
 def most_common(reasons: dict[str, int], most: int = 5) -> list[tuple[str, int]]:
     """The most common reasons with their counts."""
     return sorted(reasons.items(), key=lambda each: -each[1])[:most]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def report(found: list[Stage]) -> str:

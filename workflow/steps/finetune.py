@@ -11,6 +11,7 @@ from typing import Any
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
 from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METRICS
+from workflow.locking import work_alone
 from workflow.step_errors import run_step
 
 # What may change between a kill and the next start without starting the training again.
@@ -225,21 +226,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--code", required=True, help="hash of the code of this stage")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args(arguments)
-    claim = claim_gpu()
     settings = provenance.read_json(options.settings)
-    record = train(settings, options.meshes, options.work, options.code, options.threads)
-    record["code"] = options.code
-    learned = [CAMERAS_FILE] if settings["training"]["learn_cameras"] is not None else []
-    for name in (ADAPTER_FILE, "history.jsonl", *learned):
-        with provenance.atomic_path(options.out / name) as path:
-            shutil.copyfile(options.work / name, path)
-    provenance.write_json(options.out / "config.json", record)
-    print(
-        f"{settings['model']}: {record['steps_done']} steps, adapter of step {record['saved_step']}, "
-        f"{record['seconds']:.0f} s in this run"
-    )
-    if claim is not None:
-        claim.close()
+    with work_alone(options.work):
+        claim = claim_gpu()
+        record = train(settings, options.meshes, options.work, options.code, options.threads)
+        record["code"] = options.code
+        learned = [CAMERAS_FILE] if settings["training"]["learn_cameras"] is not None else []
+        for name in (ADAPTER_FILE, "history.jsonl", *learned):
+            with provenance.atomic_path(options.out / name) as path:
+                shutil.copyfile(options.work / name, path)
+        provenance.write_json(options.out / "config.json", record)
+        print(
+            f"{settings['model']}: {record['steps_done']} steps, adapter of step {record['saved_step']}, "
+            f"{record['seconds']:.0f} s in this run"
+        )
+        if claim is not None:
+            claim.close()
     return 0
 
 

@@ -1,7 +1,8 @@
 """Score the textures of one method by every metric: a file per metric, a row per asset, view and background.
 
 Beside each score file lies a record with the hash of all that it depends on; a metric whose record is current
-is kept, so that a new metric, or a killed job, does not repeat the others.
+is kept, so that a new metric, or a killed job, does not repeat the others. A metric that was begun goes on
+behind the last asset that it has scored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from report.columns import SCORE_COLUMNS
 from texgen.errors import DamagedFileError
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
+from workflow.journal import Journal
 from workflow.kinds import METRICS
+from workflow.locking import work_alone
+from workflow.progress import Pace
 from workflow.step_errors import run_step
 
 
@@ -65,9 +69,9 @@ def score_asset(
 
 
 def score_method(
-    settings: dict[str, Any], meshes: Path, textures: Path, threads: int
+    settings: dict[str, Any], meshes: Path, textures: Path, threads: int, journal: Journal
 ) -> list[dict[str, Any]]:
-    """All rows of one method; assets whose run failed have none."""
+    """All rows of one method; assets whose run failed have none. journal: the rows of finished assets."""
     import torch
 
     from rewards.base import NotApplicable, Textured
@@ -77,16 +81,23 @@ def score_method(
     torch.set_num_threads(threads)
     device = pick_device()
     metric = load_metric(settings, device)
-    rows: list[dict[str, Any]] = []
+    pace = Pace(len(settings["assets"]))
     prepared: dict[str, Any] = {}
     buffers: dict[str, Any] = {}
     # Assets of one mesh one after the other, so that its geometry is loaded and rasterised once.
     for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
+        label = f"{settings['metric']}: {asset['asset']}"
+        if asset["asset"] in journal.found:
+            pace.keep()
+            print(f"{label}: kept", flush=True)
+            continue
         folder = textures / asset["asset"]
         run = run_record(textures, asset["asset"])
         if run["status"] != "ok":
-            print(f"{asset['asset']}: no texture, {run.get('reason')}")
+            pace.keep()
+            print(f"{label}: no texture, {run.get('reason')}", flush=True)
             continue
+        pace.begin()
         if asset["mesh"] not in prepared:
             prepared = {asset["mesh"]: load_prepared(meshes, asset["mesh"], device)}
         mesh, geometry = prepared[asset["mesh"]]
@@ -97,14 +108,17 @@ def score_method(
             prompt=asset["prompt"],
             geometry=geometry,
         )
+        rows: list[dict[str, Any]] = []
         try:
             with torch.no_grad():
-                for row in score_asset(metric, settings["kind"], textured, settings["protocol"], buffers):
-                    rows.append({**asset, **row})
+                rows += score_asset(metric, settings["kind"], textured, settings["protocol"], buffers)
+            said = f"{len(rows)} scores"
         except NotApplicable as error:
-            print(f"{asset['asset']}: no score, {error}")
-    order = {asset["asset"]: index for index, asset in enumerate(settings["assets"])}
-    return sorted(rows, key=lambda row: order[row["asset"]])
+            rows, said = [], f"no score, {error}"
+        journal.add(asset["asset"], rows)
+        print(f"{label}: {said} ({pace.finish()})", flush=True)
+    found = journal.found
+    return [{**asset, **row} for asset in settings["assets"] for row in found.get(asset["asset"], ())]
 
 
 def run_record(textures: Path, asset: str) -> dict[str, Any]:
@@ -160,6 +174,41 @@ def write_scores(out: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def write_metric(settings: dict[str, Any], options: argparse.Namespace, code: str) -> None:
+    """Score one method by one metric and write the file and its record, unless they are current."""
+    metric, method = settings["metric"], options.textures.name
+    out = options.out / metric / f"{method}.tsv"
+    digest = scores_hash(settings, options.textures, code)
+    if is_current(out, digest):
+        print(f"{out}: kept", flush=True)
+        return
+    started = time.perf_counter()
+    journal = Journal(out, digest)
+    try:
+        rows = score_method(settings, options.meshes, options.textures, options.threads, journal)
+    except BaseException:
+        journal.close(done=False)
+        raise
+    write_scores(out, rows)
+    record = {
+        "metric": metric,
+        "method": method,
+        "rows": len(rows),
+        "seconds": time.perf_counter() - started,
+        "device": device_name(pick_device()),
+        "versions": provenance.package_versions(),
+        "settings_hash": provenance.content_hash(settings),
+        "code": code,
+        "textures_hash": provenance.textures_hash(
+            run_record(options.textures, asset["asset"]) for asset in settings["assets"]
+        ),
+        "hash": digest,
+    }
+    provenance.write_json(out.with_suffix(".json"), record)
+    journal.close(done=True)
+    print(f"{out}: {len(rows)} scores of {len({row['asset'] for row in rows})} assets", flush=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--settings", type=Path, nargs="+", required=True, help="settings, one per metric")
@@ -169,38 +218,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--code", nargs="+", required=True, help="metric=hash of its code, for every metric")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     options = parser.parse_args(arguments)
-    claim = claim_gpu()
     method = options.textures.name
     codes = dict(each.split("=", 1) for each in options.code)
-    for path in options.settings:
-        settings = provenance.read_json(path)
-        metric = settings["metric"]
-        out = options.out / metric / f"{method}.tsv"
-        digest = scores_hash(settings, options.textures, codes[metric])
-        if is_current(out, digest):
-            print(f"{out}: kept", flush=True)
-            continue
-        started = time.perf_counter()
-        rows = score_method(settings, options.meshes, options.textures, options.threads)
-        write_scores(out, rows)
-        record = {
-            "metric": metric,
-            "method": method,
-            "rows": len(rows),
-            "seconds": time.perf_counter() - started,
-            "device": device_name(pick_device()),
-            "versions": provenance.package_versions(),
-            "settings_hash": provenance.content_hash(settings),
-            "code": codes[metric],
-            "textures_hash": provenance.textures_hash(
-                run_record(options.textures, asset["asset"]) for asset in settings["assets"]
-            ),
-            "hash": digest,
-        }
-        provenance.write_json(out.with_suffix(".json"), record)
-        print(f"{out}: {len(rows)} scores of {len({row['asset'] for row in rows})} assets", flush=True)
-    if claim is not None:
-        claim.close()
+    with work_alone(options.out / method):
+        claim = claim_gpu()
+        for path in options.settings:
+            settings = provenance.read_json(path)
+            write_metric(settings, options, codes[settings["metric"]])
+        if claim is not None:
+            claim.close()
     return 0
 
 

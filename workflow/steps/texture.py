@@ -17,6 +17,8 @@ from typing import Any
 
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
+from workflow.locking import work_alone
+from workflow.progress import Pace
 from workflow.step_errors import concerns_machine, run_step
 
 
@@ -67,6 +69,7 @@ def run_shard(
     weights = {} if settings["backbone"] is None else weight_hashes(settings["backbone"], adapter)
     device, method, mesh = None, None, None
     records = []
+    pace = Pace(len(settings["assets"]))
     for index, asset in enumerate(settings["assets"]):
         label = f"[{index + 1}/{len(settings['assets'])}] {asset['asset']}"
         folder = out / asset["asset"]
@@ -75,6 +78,7 @@ def run_shard(
         digest = asset_hash(settings, asset, code, files)
         run = finished_run(folder, digest)
         if run is not None:
+            pace.keep()
             print(f"{label}: kept", flush=True)
             records.append(run)
             continue
@@ -105,17 +109,19 @@ def run_shard(
             "mesh_hash": files["mesh"],
             "hash": digest,
         }
+        pace.begin()
         try:
             run |= texture_asset(method, mesh, asset, folder)
-            print(f"{label}: {run['seconds']:.1f} s", flush=True)
+            said = f"{run['seconds']:.1f} s"
         # Whatever a method stumbles over is part of its result: the table shows it, the others go on.
         except Exception as error:
             if concerns_machine(error):
                 raise
             traceback.print_exc()
             run |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-            print(f"{label}: failed, {run['reason']}", flush=True)
+            said = f"failed, {run['reason']}"
         provenance.write_json(folder / "run.json", run)
+        print(f"{label}: {said} ({pace.finish()})", flush=True)
         records.append(run)
     return records
 
@@ -159,17 +165,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--code", required=True, help="hash of the code of this stage")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args(arguments)
-    claim = claim_gpu()
-    started = time.perf_counter()
     settings = provenance.read_json(options.settings)
-    records = run_shard(settings, options.meshes, options.models, options.out, options.code, options.threads)
-    manifest = [{key: run[key] for key in ("asset", "status", "hash")} for run in records]
-    provenance.write_json(options.manifest, {"method": settings["method"], "runs": manifest})
-    done = sum(run["status"] == "ok" for run in records)
-    seconds = time.perf_counter() - started
-    print(f"{settings['method']}: {done} of {len(records)} assets textured, {seconds:.0f} s")
-    if claim is not None:
-        claim.close()
+    with work_alone(options.manifest):
+        claim = claim_gpu()
+        started = time.perf_counter()
+        records = run_shard(
+            settings, options.meshes, options.models, options.out, options.code, options.threads
+        )
+        manifest = [{key: run[key] for key in ("asset", "status", "hash")} for run in records]
+        provenance.write_json(options.manifest, {"method": settings["method"], "runs": manifest})
+        done = sum(run["status"] == "ok" for run in records)
+        seconds = time.perf_counter() - started
+        print(f"{settings['method']}: {done} of {len(records)} assets textured, {seconds:.0f} s")
+        if claim is not None:
+            claim.close()
     return 0
 
 
