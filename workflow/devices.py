@@ -13,35 +13,55 @@ from pathlib import Path
 from typing import IO
 
 
-def visible_gpus() -> int:
-    """Number of GPUs that `nvidia-smi` lists; 0 without a driver."""
+def visible_gpus() -> list[str]:
+    """The GPUs that jobs may use, as CUDA_VISIBLE_DEVICES writes them.
+
+    Those that an inherited CUDA_VISIBLE_DEVICES names, else all that `nvidia-smi` lists; none without a
+    driver.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        names = [name.strip() for name in chosen.split(",")]
+        # CUDA itself stops at the first name that is none.
+        end = next((k for k, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
+        return names[:end]
     if shutil.which("nvidia-smi") is None:
-        return 0
+        return []
     found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    return sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+    count = sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+    return [str(index) for index in range(count)]
 
 
-def claim_gpu(gpus: int | None = None, folder: str | Path | None = None, wait: float = 1.0) -> IO | None:
+def claim_gpu(
+    gpus: list[str] | None = None, folder: str | Path | None = None, wait: float = 1.0
+) -> IO | None:
     """Set CUDA_VISIBLE_DEVICES to a GPU that no other job of ours holds; call before CUDA is first used.
 
-    The returned file keeps the claim for as long as it is open, at most the life of the process. Nothing is
-    claimed (None) when a scheduler has already set CUDA_VISIBLE_DEVICES or when there is at most one GPU.
+    gpus: what to choose from, by default `visible_gpus`. The returned file keeps the claim for as long as it
+    is open, at most the life of the process. Nothing is claimed (None) when there is no choice: a scheduler
+    has given this job one GPU, or the machine has at most one.
     """
     gpus = visible_gpus() if gpus is None else gpus
-    if "CUDA_VISIBLE_DEVICES" in os.environ or gpus <= 1:
+    if len(gpus) <= 1:
         return None
     folder = Path(folder or tempfile.gettempdir())
     while True:
-        for index in range(gpus):
-            slot = open(folder / f"texreward-gpu-{os.getuid()}-{index}.lock", "w")
+        for name in gpus:
+            slot = open(folder / _lock_name(name), "w")
             try:
                 fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 slot.close()
                 continue
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(index)
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
             return slot
         time.sleep(wait)
+
+
+def _lock_name(gpu: str) -> str:
+    """Two SLURM jobs on one node may both call their first GPU 0, so a claim holds inside of one of them."""
+    scope = f"{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'local')}"
+    return f"texreward-gpu-{scope}-{gpu.replace('/', '_')}.lock"
 
 
 def pick_device() -> str:
