@@ -22,11 +22,12 @@ from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 
-from baselines.official import launch
+from baselines.official import launch, mesh_out, templates
 from baselines.official.health import missing, revision
 from baselines.official.mesh_out import write_input_mesh
 from baselines.official.results import back_in_frame, read_result
 from baselines.precomputed import Part
+from texgen import hub_aliases
 from texgen.errors import PlainError
 from texgen.hub_aliases import HUB_ALIASES
 from texgen.mesh import Mesh
@@ -124,7 +125,8 @@ class Adapter:
     def key_of(self, mesh: Mesh, prompt: str, seed: int) -> str:
         """Hash of all that a run's outcome depends on; two runs with one key need not both be made."""
         vertices = mesh.vertices.cpu().numpy().tobytes() + mesh.faces.cpu().numpy().tobytes()
-        sources = [Path(module.__file__).read_bytes() for module in (self.module, launch)]
+        shared = (launch, mesh_out, templates, hub_aliases)  # what else decides what the program gets
+        sources = [Path(module.__file__).read_bytes() for module in (self.module, *shared)]
         facts = [self.key, prompt, seed, self.setup.arguments, self.revision(), str(self.setup.python)]
         digest = sha256(json.dumps(facts).encode())
         for part in (vertices, Path(__file__).read_bytes(), *sources):

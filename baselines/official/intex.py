@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from baselines.official.adapter import Job, Program
-from baselines.official.templates import read_template
+from baselines.official.templates import not_looked_up, read_template
 from texgen.hub_aliases import HUB_ALIASES
 
 TEMPLATE = "configs/revani.yaml"
@@ -25,8 +25,7 @@ def write(job: Job) -> list[list[str]]:
         config["model_key"] = HUB_ALIASES[config["model_key"]]
     config |= {
         "mesh": str(job.mesh),
-        # OmegaConf would look the name in ${...} up.
-        "prompt": job.prompt.replace("${", "$ {"),
+        "prompt": not_looked_up(job.prompt),
         "save_path": "result.obj",
         "outdir": str(job.output),
         "front_dir": "+z",

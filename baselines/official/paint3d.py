@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from baselines.official.adapter import Job, Program
-from baselines.official.templates import read_template
+from baselines.official.templates import not_looked_up, read_template
 from texgen.hub_aliases import HUB_ALIASES
 
 STAGES = {
@@ -36,7 +36,7 @@ def write(job: Job) -> list[list[str]]:
     for stage, (template, sections) in STAGES.items():
         config = live(read_template(job.checkout / template, *sections))
         for section in sections:
-            config[section]["prompt"] = PROMPTS[stage, section].replace("{prompt}", job.prompt)
+            config[section]["prompt"] = PROMPTS[stage, section].replace("{prompt}", not_looked_up(job.prompt))
             config[section]["seed"] = job.seed
         path = job.inputs / f"{stage}.yaml"
         path.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False))

@@ -13,11 +13,12 @@ import yaml
 from reference.fake_checkouts import make_checkout
 from reference.tiny_meshes import make_mesh, sphere_mesh
 
-from baselines.official import launch
+from baselines.official import launch, mesh_out, templates
 from baselines.official.adapter import PROGRAMS, Adapter, OfficialError, Setup
 from baselines.official.method import folder_name, official
 from baselines.official.run import PeakMemory, run_official
 from baselines.precomputed import transfer
+from texgen import hub_aliases
 from texgen.atlas import build_atlas
 
 PYTHON = Path(sys.executable)
@@ -89,6 +90,17 @@ def test_a_run_is_kept_until_something_that_it_depends_on_changes(tmp_path):
     for changed in ((egg(0.1), PROMPT, 0), (mesh, "another", 0), (mesh, PROMPT, 1)):
         with pytest.raises(OfficialError, match="no kernel image"):
             run_official(adapter, *changed, work, 60)
+
+
+@pytest.mark.parametrize("module", [launch, mesh_out, templates, hub_aliases])
+def test_a_run_depends_on_all_code_that_makes_its_inputs(module, tmp_path, monkeypatch):
+    adapter, mesh = adapter_for("texture", tmp_path), egg()
+    before = adapter.key_of(mesh, PROMPT, 0)
+    assert adapter.key_of(mesh, PROMPT, 0) == before
+    edited = tmp_path / "edited.py"
+    edited.write_text(Path(module.__file__).read_text() + "# changed\n")
+    monkeypatch.setattr(module, "__file__", str(edited))
+    assert adapter.key_of(mesh, PROMPT, 0) != before
 
 
 def test_a_mesh_of_the_same_name_is_no_mesh_of_the_same_cache(tmp_path):
@@ -194,6 +206,14 @@ def test_a_template_that_changed_is_named(tmp_path):
     template.write_text("inpaint: {}\n")
     with pytest.raises(OfficialError, match="template.yaml does not hold inpaint and img2img"):
         adapter.prepare(egg(), PROMPT, 0, tmp_path / "work")
+
+
+@pytest.mark.parametrize("program", ["intex", "paint3d"])
+def test_a_prompt_is_no_reference_to_another_setting(program, tmp_path):
+    """Both programs read their configuration by OmegaConf, in which ${seed} is the value of seed."""
+    work = adapter_for(program, tmp_path).prepare(egg(), "an egg for ${seed}", 3, tmp_path / "work")
+    written = [path.read_text() for path in (work / "inputs").glob("*.yaml")]
+    assert written and all("an egg for $ {seed}" in text and "${" not in text for text in written)
 
 
 def test_the_method_gives_a_texture_of_the_evaluation_atlas(tmp_path):
