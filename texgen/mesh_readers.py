@@ -236,7 +236,8 @@ def _read_with_trimesh(path: Path) -> RawMesh:
 
 
 def _transformed(vertices: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return vertices @ matrix[:3, :3].T + matrix[:3, 3]
+    with np.errstate(all="ignore"):  # coordinates that are no numbers, or too large, are refused later
+        return vertices @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def _faces_and_uvs(geometry: trimesh.Trimesh, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,0 +1,130 @@
+"""Coverage-guided search for bytes that make a mesh reader, a sheet reader or the configuration stumble.
+
+TEXREWARD_EXAMPLES=20000 tries that many for each, other ones at every call; the default is few and fixed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from reference.guided import search
+from reference.mesh_files import valid_files
+
+from texgen.mesh import MeshError
+from texgen.mesh_io import read_mesh
+from workflow.config import load_config
+from workflow.provenance import read_record
+from workflow.tables import NAME, ConfigError, read_meshes, read_prompts
+
+ROOT = Path(__file__).resolve().parents[2]
+READERS = [str(ROOT / "texgen" / "mesh"), str(Path(trimesh.__file__).parent / "exchange")]
+WORKFLOW = [str(ROOT / "workflow")]
+FILES = valid_files()
+MESHES = b"mesh\tsource\tsha256\trotate\tlicence\tsplit\n"
+MESHES += b"cube\tpymeshlab:cube\t\tx:-90\tfree\tevaluation\nball\tfile:a.obj\t\t\tfree\ttraining\n"
+PROMPTS = b"prompt_id\tmesh\tprompt\tsplit\nred\t*\ta red one\tevaluation\n"
+CONFIG = b"metrics:\n  alignment: {kind: alignment}\nmethods:\n  pretrained: {kind: texgen}\n"
+RECORD = b'{"hash": "ab", "status": "ok", "seconds": 1.5, "calls": [1, null]}'
+# Pieces of the formats, put in here and there.
+MESH_WORDS = [
+    b"f 1 2 3\n",
+    b"vt 0 0\n",
+    b"1//",
+    b"element face 9\n",
+    b"facet",
+    b'"count":9',
+    b'"byteLength":9',
+]
+SHEET_WORDS = [b"*", b"--", b"../", b"training", b"https://", b"x:90,", b"a" * 101, b"\xc2\x85", b'"']
+YAML_WORDS = [b": ", b"[", b"{", b"- ", b"&a ", b"*a", b"!!python/name:os.system ", b"null", b".nan", b"<<: "]
+JSON_WORDS = [b'"', b"{", b"[" * 2000, b"NaN", b"1e999", b"9" * 5000, b"\\ud800"]
+
+
+def knock(data: bytes) -> None:
+    """Opens only to four bytes, which are guessed one by one if each right one is noticed."""
+    if len(data) < 4:
+        return
+    if data[0] == 0x54:
+        if data[1] == 0xE5:
+            if data[2] == 0x78:
+                if data[3] == 0x1A:
+                    raise ValueError("opened")
+
+
+def test_the_search_finds_what_blind_changes_would_not():
+    """Blind changes would need 256 ** 4 tries, four thousand million."""
+    with pytest.raises(ValueError, match="opened") as caught:
+        search(knock, [b"\0" * 4], [__file__], tries=200_000)
+    assert "The bytes were b'T\\xe5x\\x1a" in caught.value.__notes__[0]
+    blind = search(knock, [b"\0" * 4], ["nowhere"], tries=20_000)
+    assert len(blind.corpus) == 1 and not blind.edges
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("guided")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_mesh_file_is_read_or_refused(name, folder):
+    path = folder / name
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            vertices, faces, uvs, uv_faces = read_mesh(path)
+        except MeshError as error:
+            assert name in str(error) and "\n" not in str(error) and str(error).endswith(".")
+            return
+        assert np.isfinite(vertices).all() and len(faces) > 0
+        assert faces.min() >= 0 and faces.max() < len(vertices)
+        assert uvs is None or (uv_faces.min() >= -1 and uv_faces.max() < len(uvs))
+
+    found = search(read, [FILES[name]], READERS, 150, MESH_WORDS)
+    assert len(found.corpus) > 3  # the watched lines are really seen
+
+
+@pytest.mark.parametrize("sheet", ["meshes", "prompts"])
+def test_a_sheet_is_read_or_refused(sheet, folder):
+    (folder / "meshes.tsv").write_bytes(MESHES)
+    meshes, path = read_meshes(folder / "meshes.tsv"), folder / f"changed-{sheet}.tsv"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            rows = read_meshes(path) if sheet == "meshes" else read_prompts(path, meshes)
+        except ConfigError as error:
+            assert str(path) in str(error) and "\n" not in str(error) and str(error).endswith(".")
+            return
+        names = [row.mesh if sheet == "meshes" else row.prompt_id for row in rows]
+        assert len(set(names)) == len(names) and all(NAME.fullmatch(name) for name in names)
+
+    seed = MESHES if sheet == "meshes" else PROMPTS
+    assert len(search(read, [seed], WORKFLOW, 800, SHEET_WORDS).corpus) > 5
+
+
+def test_a_configuration_is_checked_or_refused(folder):
+    path = folder / "my.yaml"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            load_config(path)
+        except ConfigError as error:
+            assert all(line.startswith(str(path)) for line in str(error).splitlines()), error
+
+    smoke = (ROOT / "config" / "smoke.yaml").read_bytes().partition(b"metrics:")[0]
+    assert len(search(read, [smoke + CONFIG], WORKFLOW, 150, YAML_WORDS).corpus) > 3
+
+
+def test_a_record_is_read_or_nothing(folder):
+    path = folder / "run.json"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        assert read_record(path) is None or isinstance(read_record(path), dict)
+
+    assert len(search(read, [RECORD], WORKFLOW, 500, JSON_WORDS).corpus) > 1
