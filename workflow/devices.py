@@ -45,9 +45,12 @@ def claim_gpu(
     if len(gpus) <= 1:
         return None
     folder = Path(folder or tempfile.gettempdir())
+    # Two SLURM jobs on one node may both call the first of the GPUs that they were given 0.
+    given = "CUDA_VISIBLE_DEVICES" in os.environ
+    scope = os.environ.get("SLURM_JOB_ID", "local") if given else "local"
     while True:
         for name in gpus:
-            slot = open(folder / _lock_name(name), "w")
+            slot = open(folder / f"texreward-gpu-{os.getuid()}-{scope}-{name.replace('/', '_')}.lock", "w")
             try:
                 fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -56,12 +59,6 @@ def claim_gpu(
             os.environ["CUDA_VISIBLE_DEVICES"] = name
             return slot
         time.sleep(wait)
-
-
-def _lock_name(gpu: str) -> str:
-    """Two SLURM jobs on one node may both call their first GPU 0, so a claim holds inside of one of them."""
-    scope = f"{os.getuid()}-{os.environ.get('SLURM_JOB_ID', 'local')}"
-    return f"texreward-gpu-{scope}-{gpu.replace('/', '_')}.lock"
 
 
 def pick_device() -> str:

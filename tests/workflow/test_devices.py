@@ -96,6 +96,8 @@ def test_an_inherited_choice_is_honoured(job):
     # Two SLURM jobs on one node may both call their GPUs 0 and 1.
     others = [job(CUDA_VISIBLE_DEVICES="0,1", SLURM_JOB_ID=name) for name in "ab"]
     assert [answer(each) for each in others] == ["0 True", "0 True"]
+    # Where SLURM gives none out, all jobs of a node choose among all of them.
+    assert [answer(job(SLURM_JOB_ID=name)) for name in "cd"] == ["0 True", "1 True"]
 
 
 @pytest.mark.parametrize(
