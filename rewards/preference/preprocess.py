@@ -1,10 +1,10 @@
 """Image preprocessing of all scorers as one differentiable tensor operation.
 
 The models were trained with PIL, which resizes along the width, then along the height, bicubic with
-antialiasing, and brings the result into 8 bits each time. The same here, in floats and with a gradient:
-clamped after each pass, and rounded after each where scores shall be those of the 8-bit pipeline. That is
-within 2/255 of PIL at any edge, nearly everywhere equal; clamped after the last pass only, edges are off by
-up to 11/255, and without antialiasing by up to 124/255.
+antialiasing, and brings the result into 8 bits each time. The same here, in floats and with a gradient,
+clamped after each pass: within 2/255 of PIL at any edge, nearly everywhere equal; clamped after the last pass
+only, edges are off by up to 11/255, and without antialiasing by up to 124/255. Where scores shall be those of
+the 8-bit pipeline, PIL itself computes the values, which is faster than floats too, and floats the gradient.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -34,8 +36,8 @@ Fit = Literal["crop", "crop-even", "pad"]
 class Preprocessing:
     """Side of the square input in pixels, mean and deviation of each channel in [0, 1], and the geometry.
 
-    resample: "pil" clamps what bicubic overshoots, and rounds to 8 bits where rounding is asked for; "tensor"
-    does neither, as HPSv2, which resizes floats.
+    resample: "pil" clamps what bicubic overshoots, and is PIL's own where 8 bits are asked for; "tensor" is
+    neither, as HPSv2, which resizes floats.
     """
 
     size: int = 224
@@ -70,6 +72,10 @@ def read_preprocessing(folder: str | Path) -> Preprocessing:
     )
 
 
+# `[B, 3, H, W]` and (height, width) -> `[B, 3, height, width]`.
+Resize = Callable[[Tensor, tuple[int, int]], Tensor]
+
+
 def preprocess(images: Tensor, settings: Preprocessing, eight_bit: bool = False) -> Tensor:
     """`images [B, 3, H, W] in [0, 1]` -> normalised `[B, 3, size, size]` float32, differentiable.
 
@@ -81,49 +87,65 @@ def preprocess(images: Tensor, settings: Preprocessing, eight_bit: bool = False)
     images = images.float().clamp(0, 1)
     if eight_bit:
         images = round_straight_through(images)
-    finish = _finish(settings.resample, eight_bit)
+    if settings.resample == "tensor":
+        resize = interpolate
+    else:
+        resize = resize_bytes if eight_bit else resize_clamped
     if settings.fit == "pad":
-        images = pad_square(resize_longest(images, settings.size, finish), settings.size)
+        images = pad_square(resize_longest(images, settings.size, resize), settings.size)
     else:
         even = settings.fit == "crop-even"
-        images = centre_crop(resize_shortest(images, settings.size, finish), settings.size, even)
+        images = centre_crop(resize_shortest(images, settings.size, resize), settings.size, even)
     mean = torch.tensor(settings.mean, device=images.device)[:, None, None]
     std = torch.tensor(settings.std, device=images.device)[:, None, None]
     return (images - mean) / std
 
 
-def _finish(resample: str, eight_bit: bool) -> Callable[[Tensor], Tensor]:
-    """What is done to the result of each pass of a resize."""
-    if resample == "tensor":
-        return lambda images: images
-    if eight_bit:
-        return lambda images: round_straight_through(images.clamp(0, 1))
-    return lambda images: images.clamp(0, 1)
-
-
-def resize_shortest(images: Tensor, size: int, finish: Callable[[Tensor], Tensor]) -> Tensor:
+def resize_shortest(images: Tensor, size: int, resize: Resize) -> Tensor:
     """Shortest side becomes `size` pixels, the other is rounded down."""
     height, width = images.shape[-2:]
     if height <= width:
-        return resize(images, (size, int(size * width / height)), finish)
-    return resize(images, (int(size * height / width), size), finish)
+        return resize(images, (size, int(size * width / height)))
+    return resize(images, (int(size * height / width), size))
 
 
-def resize_longest(images: Tensor, size: int, finish: Callable[[Tensor], Tensor]) -> Tensor:
+def resize_longest(images: Tensor, size: int, resize: Resize) -> Tensor:
     """Longest side becomes `size` pixels, the other is rounded, at least one pixel."""
     height, width = images.shape[-2:]
     scale = size / max(height, width)
-    return resize(images, (max(1, round(height * scale)), max(1, round(width * scale))), finish)
+    return resize(images, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
-def resize(images: Tensor, target: tuple[int, int], finish: Callable[[Tensor], Tensor]) -> Tensor:
-    """Bicubic with antialiasing to (height, width): along the width, then along the height, each finished."""
+def interpolate(images: Tensor, target: tuple[int, int]) -> Tensor:
+    """Bicubic with antialiasing to (height, width), in floats; overshoots [0, 1] at edges."""
+    if tuple(images.shape[-2:]) == target:
+        return images
+    return F.interpolate(images, size=target, mode="bicubic", align_corners=False, antialias=True)
+
+
+def resize_clamped(images: Tensor, target: tuple[int, int]) -> Tensor:
+    """Bicubic with antialiasing to (height, width): along the width, then along the height, each clamped."""
     for size in ((images.shape[-2], target[1]), target):
-        if tuple(images.shape[-2:]) != size:
-            images = finish(
-                F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
-            )
+        images = interpolate(images, size).clamp(0, 1)
     return images
+
+
+def resize_bytes(images: Tensor, target: tuple[int, int]) -> Tensor:
+    """PIL's resize of images in multiples of 1/255; the gradient is that of `resize_clamped`."""
+    if tuple(images.shape[-2:]) == target:
+        return images
+    exact = torch.stack([_resize_by_pil(image, target) for image in images.detach()]).to(images.device)
+    if not (torch.is_grad_enabled() and images.requires_grad):
+        return exact
+    smooth = resize_clamped(images, target)
+    return smooth + (exact - smooth.detach())
+
+
+def _resize_by_pil(image: Tensor, target: tuple[int, int]) -> Tensor:
+    """`[3, H, W]` -> `[3, height, width]` in multiples of 1/255, on the CPU."""
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    resized = Image.fromarray(pixels).resize(target[::-1], Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
 
 
 def centre_crop(images: Tensor, size: int, even: bool = False) -> Tensor:
@@ -141,4 +163,7 @@ def pad_square(images: Tensor, size: int) -> Tensor:
 
 def round_straight_through(images: Tensor) -> Tensor:
     """Rounds to multiples of 1/255; the derivative is that of the identity."""
-    return images + ((images.detach() * 255).round() / 255 - images.detach())
+    rounded = (images.detach() * 255).round_().div_(255)
+    if not (torch.is_grad_enabled() and images.requires_grad):
+        return rounded
+    return images + (rounded - images.detach())
