@@ -77,8 +77,8 @@ class Paint3DSettings:
 
     first_guidance: of the first pair. uv_stage: "full", "inpaint" (stage 2 without the tile pass) or "none",
     for backbones without the ControlNets. uv_size: side of the atlas that stage 2 works on. uv_role: its
-    ControlNet for position maps. uv_paste: texels that a view painted keep their colours through stage 2's
-    inpainting, which then decides the others alone; False = as released, all come out of the autoencoder.
+    ControlNet for position maps. uv_paste: only larger unpainted parts take what stage 2's inpainting makes,
+    small holes have the preset's fill; False = as released, all texels come out of the autoencoder.
     tile_strength, tile_guidance, tile_template, tile_negative: of the tile pass.
     """
 
@@ -114,6 +114,11 @@ class Paint3D:
             *(needed[name] for name in self.passes),
             hint=', or leave its pass out with uv_stage "inpaint" (no tile pass) or "none"',
         )
+        if settings.uv_paste and preset.fill == "none":
+            raise ValueError(
+                f"Preset {preset.name!r}: uv_paste leaves small holes to the preset's fill, which is none; "
+                'set fill, e.g. to "surface".'
+            )
         self.backbone, self.preset, self.settings = backbone, preset, settings
         self.first = preset.replace(guidance_scale=settings.first_guidance, also_controls=())
         self._scene = Remembered(self._prepare, cached_meshes)
@@ -206,16 +211,21 @@ class Paint3D:
                 self.backbone, preset, [view], [atlas_look(flat, mask)], text, (*identity, name), on_step
             )
             made = image[0].flip(1)
-            flat = pasted(texture, made, missing, scene.atlas) if settings.uv_paste and name == "uv" else made
+            paste = settings.uv_paste and name == "uv"
+            flat = pasted(texture, made, 1 - missing, scene.atlas) if paste else made
         return flat
 
 
-def pasted(texture: Tensor, made: Tensor, missing: Tensor, atlas: Atlas) -> Tensor:
-    """[3, T, T]: `made` where texels are missing [1, T, T], `texture` elsewhere; charts padded outwards.
+def pasted(texture: Tensor, made: Tensor, painted: Tensor, atlas: Atlas) -> Tensor:
+    """[3, T, T]: `made` in the larger unpainted parts of the charts, `texture` elsewhere, charts padded.
 
-    A coarse autoencoder mixes charts and gutters at their borders, so gutters repeat the nearest chart texel.
+    painted: [1, T, T] of 0s and 1s. Holes of less than 15 texels (of 1024) across keep the preset's fill: a
+    coarse autoencoder mixes their colours with those around them, across charts and gutters.
     """
-    mixed = texture * (1 - missing) + made * missing
+    side = kernel_side(15, texture.shape[-1], 1024)
+    missing = atlas.mask * (1 - painted)
+    large = dilate(erode(missing[None], side), side)[0] * missing
+    mixed = torch.where(large > 0, made, texture)
     return mixed.flatten(1)[:, padding_index(atlas.mask).reshape(-1)].reshape(mixed.shape)
 
 

@@ -165,7 +165,7 @@ class PresetOverrides(Strict):
     )
     uv_size: Count = Field(None, description="paint3d: side of the atlas in stage 2; pixels.")
     uv_role: str = Field(None, description="paint3d: ControlNet role for position maps.")
-    uv_paste: bool = Field(None, description="paint3d: painted texels keep their colours in stage 2.")
+    uv_paste: bool = Field(None, description="paint3d: only larger unpainted parts change in stage 2.")
     tile_strength: Unit = Field(None, description="paint3d: strength of the tile pass; 0 to 1.")
     tile_guidance: float = Field(None, ge=0, description="paint3d: guidance of the tile pass.")
     tile_template: Template = Field(None, description="paint3d: prompt of the tile pass, with {prompt}.")

@@ -11,9 +11,11 @@ from baselines.paint3d import (
     first_paint_wins,
     outlined,
     paint3d,
+    pasted,
     position_map,
     uncoloured,
 )
+from texgen.atlas import build_atlas
 from texgen.cameras import RIGS
 from texgen.render import render
 from texgen.running import preset_cameras
@@ -141,3 +143,20 @@ def test_painted_texels_keep_their_colours_where_stage_2_is_pasted(full_backbone
     # Gutters repeat their nearest chart texel, so no texel there has a colour that no chart has.
     colours = {tuple(c) for c in after.texture[:, atlas.mask[0] > 0].T.tolist()}
     assert all(tuple(c) in colours for c in after.texture[:, atlas.mask[0] == 0].T.tolist())
+
+
+def test_small_holes_keep_the_fill_where_stage_2_is_pasted(full_backbone, ball):
+    atlas = build_atlas(ball, 256)
+    inside = atlas.mask[0, 100:140, 60:140]
+    assert bool((inside > 0).all())
+    painted = torch.ones(1, 256, 256)
+    painted[0, 110:130, 100:120] = 0  # a part that no view saw
+    painted[0, 120, 70] = painted[0, 121, 80:90] = 0  # a hole, and a crack of one texel
+    texture, made = torch.zeros(3, 256, 256), torch.ones(3, 256, 256)
+    result = pasted(texture, made, painted, atlas)
+    expected = torch.zeros(256, 256)
+    expected[110:130, 100:120] = 1
+    on = atlas.mask[0] > 0
+    assert torch.equal(result[0][on], expected[on])
+    with pytest.raises(ValueError, match="set fill"):
+        paint3d(full_backbone, uv_paste=True)
