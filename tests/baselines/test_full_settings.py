@@ -16,7 +16,9 @@ from baselines.intex import intex
 from baselines.paint3d import paint3d
 from baselines.syncmvd import SyncMVD, syncmvd
 from baselines.text2tex import text2tex
+from baselines.text2tex_views import Classes
 from baselines.texture import texture
+from texgen import painting
 from texgen import repaint as repainting
 from texgen.state import TextureState
 from texgen.view_attention import ViewAttention
@@ -169,7 +171,8 @@ def chains(monkeypatch):
         noted.append((scheduler, chain, latents, first))
         return latents
 
-    monkeypatch.setattr(repainting, "denoise", denoise)
+    for module in (repainting, painting):
+        monkeypatch.setattr(module, "denoise", denoise)
     return noted
 
 
@@ -199,6 +202,37 @@ def test_text2tex_begins_at_the_noised_render_and_pins_all_but_mask_and_backgrou
     assert float(pins[3:5, 4:6].min()) > 0.8  # the other half of the ball
     assert float(pins[3:5, 2:4].max()) < 0.2  # the mask
     assert float(pins[0].max()) == float(pins[-1].max()) == 0  # the background
+
+
+def test_text2tex_leaves_updates_of_a_twentieth_of_the_object_out(full_backbone, ball, asked, chains):
+    method = text2tex(full_backbone, **SMALL, atlas_role="none", rounds=0, rig="front_4view")
+    view = method._geometry(ball).scene.views[0]
+    surface = view.buffer.mask
+    places = surface.flatten().nonzero()[:, 0]
+    text, state = full_backbone.encode_prompts(["", "a cat"]), TextureState.empty(32)
+    for share, expected in ((0.04, False), (0.06, True)):
+        update = torch.zeros_like(surface)
+        update.view(-1)[places[: int(share * len(places))]] = 1
+        classes = Classes(0 * update, update, surface - update)
+        _, updated = method._update(view, state, classes, text, (0,), lambda i, n: None)
+        assert updated == expected
+    assert len(chains) == 1 and chains[0][3] == 34
+
+
+def test_intex_pins_refine_regions_for_twelve_of_twenty_steps(full_backbone, ball, asked, chains):
+    intex(full_backbone, **SMALL)(ball, "a cat", 0)
+    first, *later = [chain for _, chain, _, _ in chains]
+    for chain in (first, *later):
+        assert chain.switch_step == 12 and chain.blending == "before" and chain.role == "depth_inpaint"
+        assert bool((chain.pin_early >= chain.pin_late - 1e-6).all())
+        assert not torch.equal(chain.blend_noise[0], chain.blend_noise[1])
+    # As released: the background is refined in the first view, so it is pinned early only; then it is kept.
+    corner = (slice(None), slice(None), 0, 0)
+    assert float(first.pin_early[corner]) == 1 and float(first.pin_late[corner]) == 0
+    assert later and all(float(chain.pin_late[corner]) == 1 for chain in later)
+    assert any(float((chain.pin_early - chain.pin_late).max()) > 0.5 for chain in later)  # surface, too
+    for _, _, latents, start in chains:
+        assert start == 0 and float(latents.std()) == pytest.approx(1.0, abs=0.2)
 
 
 def test_paint3d_frees_all_of_the_first_pair_and_then_what_is_uncoloured(full_backbone, ball, asked, chains):

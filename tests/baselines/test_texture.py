@@ -1,8 +1,10 @@
 """TEXTure: view table, trimap, checkerboard, alternation, fit, number of evaluations."""
 
+import numpy as np
 import pytest
 import torch
 from reference.tiny_meshes import sphere_mesh
+from scipy import ndimage
 
 from baselines.texture import PRESET, TEXTure, texture
 from texgen.cameras import Cameras, rig_cameras
@@ -114,6 +116,28 @@ def test_fit_leaves_what_was_seen_better(ball):
         1, abs=1e-5
     )
     assert float(weight[buffer.mask == 0].abs().max()) == 0
+
+
+def test_fit_weights_equal_the_plain_morphology_and_blur(ball):
+    """At 600 pixels the kernels are 3, 13 and 11 pixels wide, the blur's deviation 8."""
+    buffer = geometry_buffer(ball, Cameras.orbit([0.0], 0.0), 600)
+    changed = buffer.mask.clone()
+    changed[..., 300:] = 0
+    trimap = Trimap(changed, 0 * changed, 1 - changed)
+    best = torch.where(torch.arange(600) < 200, 0.9, 0.0).expand_as(buffer.mask)
+    weight = fit_mask(trimap, buffer.mask, buffer.cosine, best)[0, 0].double().numpy()
+    inside = ndimage.binary_erosion(buffer.mask[0, 0] > 0, np.ones((3, 3)), border_value=1)
+    grown = ndimage.binary_dilation(inside & (changed[0, 0].numpy() > 0), np.ones((13, 13)))
+    line = np.exp(-0.5 * (np.arange(-5, 6) / 8.0) ** 2)
+    kernel = np.outer(line, line) / line.sum() ** 2
+    plain = ndimage.convolve(grown.astype(float), kernel, mode="nearest") * inside
+    seen_better = buffer.cosine[0, 0].numpy() + 0.2 < best[0, 0].numpy()
+    expected = np.where((plain < 0.5) | seen_better, 0, plain)
+    decided = np.abs(plain - 0.5) > 1e-4  # elsewhere rounding may decide
+    assert np.abs(weight - expected)[decided].max() < 1e-5
+    assert (
+        0 < (expected > 0).mean() < 0.5 and seen_better.any() and ((expected > 0.5) & (expected < 0.9)).any()
+    )
 
 
 class Recorder:
