@@ -1,14 +1,17 @@
-"""Tables as blocks of plain cells, and what they look like in Markdown, LaTeX and HTML."""
+"""Tables as blocks of plain cells, and what they look like in Markdown, plain text, LaTeX and HTML."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 NOTE_BOLD = re.compile(r"\*\*(.+?)\*\*")
+MINUS = re.compile(r"(?<![\w.)-])-(?=\d)")
+"""The hyphen before a negative number, in no word and no range."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,14 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 
 
 def _markdown_grid(block: Block) -> str:
+    """Columns are padded, so that the source can be read as well."""
     lines = [[_escape_markdown(name) for name in block.header]]
     lines += [[_markdown_cell(cell) for cell in row] for row in block.rows]
-    grid = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([grid[0], "|---" + "|---:" * (len(block.header) - 1) + "|", *grid[1:]])
+    widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in (*lines, rule)]
+    grid = ["| " + " | ".join(line) + " |" for line in padded]
+    return "\n".join([grid[0], grid[-1], *grid[1:-1]])
 
 
 def _markdown_cell(cell: Text) -> str:
@@ -57,12 +64,51 @@ def _markdown_cell(cell: Text) -> str:
     if cell.best:
         text = f"**{text}**"
     elif cell.second:
-        text = f"<u>{text}</u>"
+        text = f"<ins>{text}</ins>"  # the tag that GitHub underlines; it drops <u>
     return f"{text} {cell.mark}" if cell.mark else text
 
 
 def _escape_markdown(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def to_text(blocks: Sequence[Block], width: int = 118) -> str:
+    """Plain text for a terminal: a superscript 1 is the best of its column, a 2 the second.
+
+    width: characters; notes are wrapped to it, and so is the first column of a grid that would be wider.
+    """
+    parts = []
+    for i, block in enumerate(blocks):
+        parts.append(f"{block.title}\n{('=' if i == 0 else '-') * len(block.title)}")
+        if block.header:
+            parts.append(_text_grid(block, width))
+        if block.notes:
+            plain = [NOTE_BOLD.sub(r"\1", note) for note in block.notes]
+            wrapped = [
+                textwrap.fill(note, width, initial_indent="- ", subsequent_indent="  ") for note in plain
+            ]
+            parts.append("\n".join(wrapped))
+    return "\n\n".join(parts) + "\n"
+
+
+def _text_grid(block: Block, width: int) -> str:
+    body = [[row[0].value, *map(_text_cell, row[1:])] for row in block.rows]
+    widths = [max(map(len, column)) for column in zip(block.header, *body, strict=True)]
+    rest = sum(widths[1:]) + 2 * len(widths[1:])
+    first = max(12, min(widths[0], width - rest))
+
+    def line(cells: Sequence[str]) -> list[str]:
+        name, *more = textwrap.wrap(cells[0], first) or [""]
+        numbers = "".join(f"  {cell:>{size}}" for cell, size in zip(cells[1:], widths[1:], strict=True))
+        return [f"{name:<{first}}{numbers}".rstrip(), *(f"  {part}" for part in more)]
+
+    lines = [*line(block.header), "-" * (first + rest), *(part for row in body for part in line(row))]
+    return "\n".join(lines)
+
+
+def _text_cell(cell: Text) -> str:
+    marks = ("¹" if cell.best else "²" if cell.second else "") + cell.mark
+    return cell.value.replace(" ± ", "±") + marks
 
 
 _LATEX = {
@@ -83,6 +129,9 @@ _LATEX = {
     "×": r"$\times$",
     "°": r"$^\circ$",
     "–": "--",
+    "¹": r"$^1$",
+    "²": r"$^2$",
+    "…": r"\ldots{}",
 }
 
 
@@ -118,7 +167,7 @@ def to_latex(blocks: Sequence[Block]) -> str:
 
 def latex(text: str) -> str:
     """Plain text with LaTeX's special signs escaped and our marks as mathematics."""
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    return MINUS.sub("$-$", "".join(_LATEX.get(sign, sign) for sign in text))
 
 
 def _latex_cell(cell: Text) -> str:

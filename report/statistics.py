@@ -14,6 +14,8 @@ from scipy import stats
 
 EXACT_SIGN_FLIP_LIMIT = 36
 """Largest n for which all 2^n sign patterns are counted (by halves: twice 2^18 sums)."""
+SMALLEST_INTERVAL = 6
+"""Fewest values that get a bootstrap interval; of fewer, no sign-flip test can reach 0.05 either."""
 RANDOM_SIGN_PATTERNS = 10_000
 """How many random sign patterns the sign-flip test draws above that n."""
 
@@ -31,7 +33,7 @@ class Summary:
 class PairedDifference:
     """Mean of a - b over the pairs that both have.
 
-    low, high: bootstrap interval of the mean at `confidence` (nan for n < 2). p: two-sided sign-flip test
+    low, high: bootstrap interval of the mean at `confidence` (nan for n < 6). p: two-sided sign-flip test
     of "a - b is symmetric about 0" (1.0 for n = 0 or all differences 0). win_rate: share of pairs with a >
     b, ties counting one half (nan for n = 0). exact: whether p enumerates all sign patterns.
     win_low, win_high: Wilson interval of the win rate at `confidence` (nan for n = 0).
@@ -107,24 +109,23 @@ def bootstrap_interval(
     """Bias-corrected and accelerated (BCa) bootstrap interval of the mean of `values` [n].
 
     A bootstrap resamples the spread that was seen, which for few values is smaller than the true one; the
-    level is therefore widened as `expanded_level` says; two or three values get a plain percentile interval.
-    (nan, nan) for n < 2; the single point when all values are equal. Deterministic in `seed`.
+    level is therefore widened as `expanded_level` says. Intervals of 12 values and more then cover as often
+    as they say, within 2 points; six to eight cover up to 6 points less.
+    (nan, nan) for n < SMALLEST_INTERVAL; the single point when all values are equal. Deterministic in `seed`.
     Source: B. Efron, Better Bootstrap Confidence Intervals, 1987.
     """
     values = np.asarray(values, dtype=float)
-    if len(values) < 2:
+    if len(values) < SMALLEST_INTERVAL:
         return float("nan"), float("nan")
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    # Of three values or fewer the correction for acceleration has nothing to stand on.
-    method = "BCa" if len(values) > 3 else "percentile"
     result = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
         batch=max(1, 1_000_000 // len(values)),
         confidence_level=expanded_level(len(values), confidence),
-        method=method,
+        method="BCa",
         rng=np.random.default_rng(seed),
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -117,7 +117,8 @@ def _ranks(
     ranks = {}
     for method, values in ranked.items():
         result = paired_difference(values, ranked[best])
-        tied = method != best and result.n > 1 and result.low <= 0.0 <= result.high
+        # Too few pairs for an interval tell nothing apart either.
+        tied = method != best and not (result.low > 0.0 or result.high < 0.0)
         ranks[method] = (order.index(means[method]) + 1, tied)
     return ranks
 

@@ -10,7 +10,7 @@ from report.statistics import PairedDifference, Summary
 
 
 class Metric(NamedTuple):
-    """One column: key of the score folder, label, whether larger is better, decimals shown."""
+    """One column: key of the score folder, label, whether larger is better, decimals shown at most."""
 
     key: str
     label: str
@@ -50,7 +50,7 @@ class Cell:
 
     versus: method - baseline, None for the baseline itself. best, second: rank of the mean among the column's
     cells whose model was not trained on the metric; equal means share a rank. tied: the paired interval of
-    the difference to the best mean includes 0.
+    the difference to the best mean includes 0, or there are too few pairs for one.
     """
 
     summary: Summary

@@ -132,7 +132,7 @@ def test_replayed_trimaps_partition_the_surface(results):
 def test_quality_and_table_steps_on_the_same_folder(folder, tmp_path):
     settings = ["--settings", str(folder / "settings.json"), "--results", str(folder)]
     assert quality.main([*settings, "--out", str(tmp_path / "quality.tsv")]) == 0
-    outputs = {name: str(tmp_path / f"table.{name}") for name in ("markdown", "csv", "latex", "html")}
+    outputs = {name: str(tmp_path / f"table.{name}") for name in ("markdown", "csv", "text", "latex", "html")}
     extra = [word for name, path in outputs.items() for word in (f"--{name}", path)]
     assert table.main([*settings, "--quality", str(tmp_path / "quality.tsv"), *extra]) == 0
     text = (tmp_path / "table.markdown").read_text()

@@ -122,8 +122,11 @@ def test_bootstrap_interval_is_seeded_and_close_to_a_plain_percentile_bootstrap(
 
 
 def test_bootstrap_interval_of_degenerate_samples():
-    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25)
-    assert all(math.isnan(v) for v in bootstrap_interval(np.array([1.0])))
+    assert bootstrap_interval(np.full(7, 0.25)) == (0.25, 0.25)
+    for n in range(6):
+        assert all(math.isnan(v) for v in bootstrap_interval(np.arange(float(n)))), "six pairs at least"
+    low, high = bootstrap_interval(np.arange(6.0))
+    assert 0 < low < 2.5 < high < 5
 
 
 def test_holm_by_its_definition():

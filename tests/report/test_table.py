@@ -2,19 +2,31 @@ import csv
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from report.blocks import latex, to_html, to_latex
+from report.blocks import latex, to_html, to_latex, to_text
 from report.columns import SCORE_COLUMNS
 from report.read import read_runs, read_scores
 from report.statistics import holm, paired_difference, sample_means, sign_flip_test
-from report.table import BETTER, TIED, TRAINED, WORSE, cost_block, markdown, table_blocks
+from report.table import (
+    BETTER,
+    TIED,
+    TRAINED,
+    WORSE,
+    cost_block,
+    markdown,
+    show_p,
+    shown_decimals,
+    table_blocks,
+)
 from report.table_build import build_table
 from report.table_csv import to_csv
-from report.table_data import TableSpec
+from report.table_data import Metric, TableSpec
+from workflow.steps.table import published_block
 
 MESHES, PROMPTS, SEEDS, VIEWS = ("bunny", "cow"), ("p0", "p1", "p2", "p3"), (0, 1), 2
 SHIFT = {"pretrained": 0.0, "aligned": 0.5, "intex": -0.5}
@@ -70,6 +82,15 @@ def make_data(skip: tuple[str, str] | None = None):
     return pd.DataFrame(rows), runs
 
 
+def lines_of(text: str) -> list[str]:
+    """Lines with the padding of Markdown grids taken out."""
+    return [re.sub(" +", " ", line) for line in text.splitlines()]
+
+
+def line_of(text: str, start: str) -> str:
+    return next(line for line in lines_of(text) if line.startswith(f"| {start}"))
+
+
 def test_cells_hold_the_statistics_of_the_samples():
     scores, runs = make_data()
     table = build_table(scores, runs, SPEC)
@@ -104,15 +125,13 @@ def test_cells_hold_the_statistics_of_the_samples():
 def test_best_is_bold_and_differences_are_marked_by_direction():
     scores, runs = make_data()
     text = markdown(build_table(scores, runs, SPEC))
-    line = {
-        label: next(t for t in text.splitlines() if t.startswith(f"| {label}")) for _, label in SPEC.methods
-    }
+    line = {label: line_of(text, label) for _, label in SPEC.methods}
     assert line["Tuned: alignment"].count("**") == 4 and line["Tuned: alignment"].count(BETTER) == 2
     assert line["InTeX"].count(WORSE) == 2 and "**" not in line["InTeX"]
     assert BETTER not in line["Untuned"] and WORSE not in line["Untuned"]
-    header = next(t for t in text.splitlines() if t.startswith("| Method"))
+    header = line_of(text, "Method")
     assert "Aesthetic ↑" in header and "Seam error ↓" in header
-    assert "| 2.5 | 60 / 60 | 0.00 | 8 |" in line["InTeX"]
+    assert "| 2.5 | 60 | 0.00 | 8 |" in line["InTeX"]
     assert "not comparable with published" in text
     assert "2 meshes (bunny, cow), 4 prompts, 2 seeds (0, 1)." in text
     assert "- Device: 2 CPU cores." in text and "- Protocol: 8 azimuths at 2 elevations" in text
@@ -122,10 +141,10 @@ def test_trained_columns_carry_a_dagger():
     scores, runs = make_data()
     spec = TableSpec(SPEC.methods, SPEC.metrics, trained_on={"aligned": "aesthetic"})
     text = markdown(build_table(scores, runs, spec))
-    header = next(t for t in text.splitlines() if t.startswith("| Method"))
+    header = line_of(text, "Method")
     assert f"Aesthetic{TRAINED} ↑" in header and f"Seam error{TRAINED}" not in header
-    assert next(t for t in text.splitlines() if t.startswith("| Tuned")).count(TRAINED) == 1
-    assert TRAINED not in next(t for t in text.splitlines() if t.startswith("| InTeX"))
+    assert line_of(text, "Tuned").count(TRAINED) == 1
+    assert TRAINED not in line_of(text, "InTeX")
     assert "miniature" not in text
 
 
@@ -137,7 +156,7 @@ def test_a_model_trained_on_several_metrics_is_marked_in_each():
     assert [own.metric.key for own in table.own_rewards] == ["seam", "aesthetic", "absent"]
     assert [own.difference.n for own in table.own_rewards] == [8, 8, 0]
     assert [own.adjusted_p for own in table.own_rewards[:2]] == [2 * 2 / 2**8] * 2, "the empty row is no test"
-    assert "| absent ↑ | – | – | – | – | – | – | – | 0 |" in markdown(table)
+    assert "| absent ↑ | – | – | – | – | – | – | 0 |" in " ".join(lines_of(markdown(table)))
 
 
 def test_own_reward_section_leaves_out_the_pairs_trained_on():
@@ -158,7 +177,8 @@ def test_own_reward_section_leaves_out_the_pairs_trained_on():
     assert own.difference.mean == pytest.approx(own.tuned.mean - own.baseline.mean)
     text = markdown(build_table(scores, runs, spec))
     assert "## Own held-out reward" in text
-    assert "| Tuned: alignment | Alignment ↑ |" in text and "| 0.0312 | 0.0312 | 6 |" in text
+    line = next(t for t in lines_of(text) if t.startswith("| Tuned: alignment | Alignment ↑ |"))
+    assert "| 1.00 [0.61, 1.00] | 0.031 | 0.031 | 6 |" in line
 
 
 def test_failures_are_counted_and_explained():
@@ -173,7 +193,7 @@ def test_a_method_without_results_stays_in_the_table():
     scores = scores[scores.method != "intex"]
     runs = [run for run in runs if run["method"] != "intex"]
     text = markdown(build_table(scores, runs, SPEC))
-    assert "| InTeX | – | – | – | – / – | – | 0 |" in text
+    assert line_of(text, "InTeX") == "| InTeX | – | – | – | – | – | 0 |"
 
 
 def test_too_few_samples_to_mark_anything_is_said():
@@ -181,7 +201,7 @@ def test_too_few_samples_to_mark_anything_is_said():
     scores = scores[scores.prompt_id.isin(["p0", "p1"])]
     runs = [run for run in runs if run["prompt"] in ("a p0", "a p1")]
     text = markdown(build_table(scores, runs, SPEC))
-    assert "With 4 samples the smallest corrected p that can occur is 0.5000" in text
+    assert "With 4 samples the smallest corrected p that can occur is 0.50" in text
     assert not any(t.startswith("|") and (BETTER in t or WORSE in t) for t in text.splitlines())
 
 
@@ -253,9 +273,9 @@ def test_ranks_leave_out_what_was_trained_on_and_mark_ties():
     assert cells[ranked[0]].best and not cells[ranked[0]].tied
     assert cells[ranked[1]].second and cells[ranked[1]].tied
     text = markdown(table)
-    assert text.count("<u>") == 1 and text.count("**") == 2
-    line = next(t for t in text.splitlines() if "<u>" in t)
-    assert f"</u> {TIED} |" in line
+    assert text.count("<ins>") == 1 and text.count("**") == 2
+    line = next(t for t in text.splitlines() if "<ins>" in t)
+    assert f"</ins> {TIED} |" in line
 
 
 def test_equal_means_share_the_first_rank():
@@ -282,7 +302,7 @@ def test_tuned_models_meet_the_best_other_method():
     }
     assert second.difference == paired_difference(samples["aligned"], samples["intex"])
     assert second.adjusted_p == pytest.approx(2 * 2 / 2**8)
-    assert "| Tuned: alignment | Seam error ↓ | InTeX |" in markdown(table)
+    assert "| Tuned: alignment | Seam error ↓ | InTeX |" in " ".join(lines_of(markdown(table)))
 
 
 def test_cost_block_shows_spread_and_training():
@@ -290,8 +310,89 @@ def test_cost_block_shows_spread_and_training():
     table = build_table(scores, runs, SPEC)
     block = cost_block(table, {"aligned": 90.0}, {"aligned": {"steps": 50, "seconds": 330.0}})
     shown = [[cell.value for cell in row] for row in block.rows]
-    assert shown[0] == ["Untuned", "2.5", "2.0 to 3.0", "60", "60", "0.00", "–", "–", "–", "2 CPU cores"]
+    assert shown[0] == ["Untuned", "2.5", "2.0–3.0", "60", "60", "0.00", "–", "–", "–", "2 CPU cores"]
     assert shown[1][6:9] == ["1.5", "50", "5.5"]
+
+
+@pytest.mark.parametrize(
+    "errors, shown",
+    [
+        ([0.361], 2),
+        ([0.0475], 3),
+        ([0.00391], 4),
+        ([12.3], 0),
+        ([0.03, 0.4, 0.5], 2),
+        ([math.nan], 4),
+        ([0], 4),
+    ],
+)
+def test_two_figures_of_the_standard_error_are_shown(errors, shown):
+    assert shown_decimals(Metric("m", "M", True, 4), errors) == shown
+    assert shown_decimals(Metric("m", "M", True, 1), errors) == min(shown, 1), "the metric's own are the most"
+
+
+def test_p_values_have_two_figures():
+    shown = [show_p(p) for p in (1.0, 0.25, 0.0312, 0.00338, 0.00012, 0.00009)]
+    assert shown == ["1.00", "0.25", "0.031", "0.0034", "0.0001", "< 0.0001"]
+
+
+def test_fewer_than_six_pairs_have_no_interval_and_tell_nothing_apart():
+    scores, runs = make_data()
+    scores, runs = scores[scores.mesh == "cow"], [run for run in runs if run["mesh"] == "cow"]
+    table = build_table(scores, runs, SPEC)
+    cells = [row.cells[0] for row in table.rows]
+    assert [cell.versus.n for cell in cells[1:]] == [4, 4] and math.isnan(cells[1].versus.low)
+    assert [cell.tied for cell in cells] == [True, False, True]
+    text = markdown(table)
+    assert "or there are fewer than 6 pairs" in text and "nan" not in text
+    assert next(t for t in lines_of(text) if "| Alignment ↑ |" in t).count("[") == 1, "that of the win rate"
+
+
+def test_pairs_that_share_a_mesh_and_single_trainings_are_owned_up_to():
+    scores, runs = make_data()
+    text = markdown(build_table(scores, runs, SPEC))
+    assert "The 8 pairs are on 2 meshes and count as independent" in text
+    assert "Each model was trained once: no interval here" in text
+    one = [run for run in runs if run["prompt"] == "a p0"]
+    text = markdown(build_table(scores[scores.prompt_id == "p0"], one, SPEC))
+    assert "count as independent" not in text
+
+
+def test_markdown_columns_line_up():
+    scores, runs = make_data()
+    grids = [block.splitlines() for block in markdown(build_table(scores, runs, SPEC)).split("\n\n")]
+    grids = [grid for grid in grids if grid[0].startswith("|")]
+    assert len(grids) == 3
+    for grid in grids:
+        assert {len(line) for line in grid} == {len(grid[0])}
+        assert set(grid[1]) <= set("|-: ") and grid[1].count("-:") == grid[0].count("|") - 2
+
+
+def test_text_fits_a_terminal_and_shows_the_same_cells():
+    scores, runs = make_data()
+    long = "A tuned model with quite a long name"
+    spec = TableSpec(**{**vars(SPEC), "methods": [SPEC.methods[0], ("aligned", long), SPEC.methods[2]]})
+    blocks = table_blocks(build_table(scores, runs, spec))
+    text = to_text(blocks)
+    assert all(len(line) <= 118 for line in text.splitlines())
+    assert "**" not in text and "<ins>" not in text
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("A tuned"))
+    value = blocks[0].rows[1][1].value.replace(" ± ", "±")
+    assert lines[first].split()[-1] == "8" and lines[first].count("¹▲") == 2 and f"{value}¹▲" in lines[first]
+    narrow = to_text(blocks[:1], width=70).splitlines()
+    names = [line for line in narrow if line.startswith(("A tuned", "  "))]
+    assert len(names) > 1 and max(map(len, narrow)) <= 70, "long names are wrapped"
+
+
+def test_published_numbers_stand_under_our_labels_as_printed():
+    ours = {"aesthetic": {"label": "Aesthetic", "higher_is_better": True}}
+    block = published_block("config/published.tsv", ours)
+    assert list(block.header[:3]) == ["Method", "Aesthetic ↑", "imagereward"] and "s / mesh" in block.header
+    rows = {row[0].value: [cell.value for cell in row[1:]] for row in block.rows}
+    assert len(rows) == 8 and rows["Text2Tex"][0] == "4.4454 ± 0.0387", "no digit is dropped"
+    assert not any(cell.best or cell.second for row in block.rows for cell in row), "and nothing is ranked"
+    assert "none of these numbers is reproduced here" in block.notes[0]
 
 
 def test_latex_is_balanced_and_escaped():
@@ -306,6 +407,7 @@ def test_latex_is_balanced_and_escaped():
         assert len(set(cells)) == 1 and cells[0] >= 5
     assert text.isascii(), "our marks are written as mathematics"
     assert latex("a≈b†") == r"a$^\approx$b$^\dagger$"
+    assert latex("-0.5 to 1-2, text-2") == "$-$0.5 to 1-2, text-2"
 
 
 def test_html_escapes_labels_and_marks_cells():

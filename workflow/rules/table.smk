@@ -39,6 +39,7 @@ rule table:
             category="1 Tables",
             labels={"table": "all", "format": "Markdown"},
         ),
+        text="<results>/table.txt",
         csv=report(
             "<results>/table.csv",
             caption="../report/table.rst",
@@ -72,4 +73,4 @@ rule table:
     shell:
         "python -m workflow.steps.table --settings {input.settings:q} --results {params.results:q}"
         " --quality {input.quality:q} --markdown {output.markdown:q} --csv {output.csv:q}"
-        " --latex {output.latex:q} --html {output.html:q} > {log:q} 2>&1"
+        " --text {output.text:q} --latex {output.latex:q} --html {output.html:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""Build the results tables from scores, quality measures and run records: Markdown, CSV, LaTeX, HTML."""
+"""Build the results tables from scores, quality measures and run records, in every format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.blocks import Block, Text, to_html, to_latex, to_markdown
+from report.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
 from report.read import read_quality, read_runs, read_scores
 from report.table import (
     baselines_block,
@@ -88,23 +88,27 @@ def build_tables(
     return first, build_table(scores, runs, replace(spec, metrics=second, miniature=False))
 
 
-def published_block(path: str) -> Block:
-    """The published numbers, as they were printed."""
+def published_block(path: str, metrics: dict[str, dict[str, Any]]) -> Block:
+    """The published numbers, as they were printed, under the labels of our own metrics (by their keys)."""
     with open(path, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
-    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    ours = {name: f"{m['label']} {'↑' if m['higher_is_better'] else '↓'}" for name, m in metrics.items()}
+    columns = list(dict.fromkeys(row["metric"] for row in rows))
     labels = list(dict.fromkeys(row["label"] for row in rows))
     cells = {
         (row["label"], row["metric"]): row["mean"] + (f" ± {row['plus_minus']}" if row["plus_minus"] else "")
         for row in rows
     }
+    names = {"seconds": "s / mesh"} | ours
+    header = ["Method", *(names.get(column, column) for column in columns)]
     return Block(
         "Published numbers, for orientation",
-        ["Method", *metrics],
-        [[Text(label), *(Text(cells.get((label, metric), "–")) for metric in metrics)] for label in labels],
+        header,
+        [[Text(label), *(Text(cells.get((label, column), "–")) for column in columns)] for label in labels],
         [
-            "As printed with the paper (arXiv 2506.18331); protocol, prompts and the meaning of ± are not "
-            "known, and nothing of it is reproduced here."
+            "As printed with the paper (arXiv 2506.18331). Its prompts, meshes, seeds, views, checkpoints "
+            "and the meaning of its ± are not known: none of these numbers is reproduced here, and a "
+            "difference to the table above says nothing about either."
         ],
     )
 
@@ -141,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quality", type=Path, help="quality measures, for the second table")
     parser.add_argument("--markdown", type=Path, required=True, help="tables to write")
     parser.add_argument("--csv", type=Path, required=True, help="numbers to write")
+    parser.add_argument("--text", type=Path, help="tables to write for terminals")
     parser.add_argument("--latex", type=Path, help="tables to write, for booktabs")
     parser.add_argument("--html", type=Path, help="tables to write as a page")
     options = parser.parse_args(arguments)
@@ -154,17 +159,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     blocks = [scores_block(first)]
     if second is not None:
-        blocks.append(scores_block(second, "Geometry and texture quality", cost=False))
+        blocks.append(scores_block(second, "Geometry and texture quality", main=False))
+    if settings["published"] is not None:
+        blocks.insert(1, published_block(settings["published"], settings["metrics"]))
     blocks += [own_block(first), baselines_block(first)]
     if second is not None:
-        blocks.append(baselines_block(second, "Against the best other method: geometry and texture quality"))
+        title = "Against the best other method: geometry and texture quality"
+        blocks.append(baselines_block(second, title, main=blocks[-1] is None))
     cost = cost_block(first, wall_seconds(options.results, methods), training_cost(options.results, settings))
     blocks += [cost, failures_block(first), made_with_block(first)]
-    if settings["published"] is not None:
-        blocks.append(published_block(settings["published"]))
     blocks = [block for block in blocks if block is not None]
 
     provenance.write_text(options.csv, to_csv([table for table in (first, second) if table is not None]))
+    if options.text is not None:
+        provenance.write_text(options.text, to_text(blocks))
     if options.latex is not None:
         provenance.write_text(options.latex, to_latex(blocks))
     if options.html is not None:
