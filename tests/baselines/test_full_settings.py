@@ -28,7 +28,8 @@ SMALL = {"image_size": 64, "render_size": 64, "texture_size": 32}
 
 @dataclass
 class Asked:
-    """One evaluation. who: a ControlNet's role, or "unet" for the inpainting UNet."""
+    """One evaluation. who: a ControlNet's role, or "unet" for the inpainting UNet. attention: across views,
+    in every self-attention layer; reference: whether it also sees the front view."""
 
     who: str
     t: int
@@ -36,6 +37,7 @@ class Asked:
     guidance: float
     scale: float
     also: tuple[tuple[str, float], ...]
+    attention: ViewAttention | None
     reference: bool
 
 
@@ -48,11 +50,14 @@ def asked(full_backbone, monkeypatch):
     def predict(
         latents, t, text, control, role, guidance_scale, control_scale=1.0, also=(), inpainting=None
     ) -> Tensor:
-        processors = backbone.unet.attn_processors.values()
-        reference = any(isinstance(p, ViewAttention) and p.with_reference for p in processors)
+        own = [p for name, p in backbone.unet.attn_processors.items() if ".attn1." in name]
+        attention = own[0] if all(isinstance(p, ViewAttention) for p in own) else None
+        reference = attention is not None and attention.with_reference
         others = tuple((other.role, other.scale) for other in also)
         who = "unet" if inpainting is not None else role
-        noted.append(Asked(who, int(t), latents.shape, guidance_scale, control_scale, others, reference))
+        noted.append(
+            Asked(who, int(t), latents.shape, guidance_scale, control_scale, others, attention, reference)
+        )
         backbone.calls.unet += len(latents)
         backbone.calls.controlnet += len(latents) * ((control is not None) + len(also))
         return torch.zeros_like(latents)
@@ -154,6 +159,10 @@ def test_syncmvd_asks_300_times_in_30_batches(full_backbone, ball, asked, monkey
     # On the texture while t > 200; the front view is attended to while t > 800.
     assert steps == [i for i, one in enumerate(asked) if one.t > 200] and 0 < len(steps) < 30
     assert [one.reference for one in asked] == [one.t > 800 for one in asked]
+    for one in asked:  # the ring, whose fifth camera is the front, and the two raised ones
+        assert one.attention.neighbours[:2] == [[7, 0, 1], [0, 1, 2]]
+        assert one.attention.neighbours[7:] == [[6, 7, 0], [4, 8], [0, 9]]
+        assert list(one.attention.reference) == [4] * 10
     assert exponents == pytest.approx([6 * i / 30 for i in steps] + [6.0])
     scales = [one.scale for one in asked]
     assert scales[0] == 0.7 and 0.85 < scales[1] < 0.9 and scales[1:] == sorted(scales[1:], reverse=True)
