@@ -127,8 +127,10 @@ def read_image(path: str, background: tuple[float, ...]):
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):  # PIL would clip their values at 255
+                raise ValueError(f"its pixels are of kind {image.mode}; save it with 8 bits per channel")
             pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1)[None].float() / 255
-    except OSError as error:
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{path} cannot be read as an image ({error}).") from None
     alpha = pixels[:, 3:]
     return alpha * pixels[:, :3] + (1 - alpha) * torch.tensor(background)[:, None, None]

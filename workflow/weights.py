@@ -196,7 +196,8 @@ def rows(config: Config, hashes: bool = True) -> list[dict[str, Any]]:
         heavy = [file for file in need.want.files if not file.name.endswith((".json", ".txt"))]
         if not heavy:
             size = file_sizes(path, need.want.files) if path else None
-            listed.append({**common, "file": "settings", "bytes": size or None, "sha256": None, "hash": "-"})
+            name = "whole model" if need.backbone else "settings"
+            listed.append({**common, "file": name, "bytes": size or None, "sha256": None, "hash": "-"})
         for file in heavy:
             place = path / file.name if path else None
             listed.append({**common, **_file(place, file.name, file.sha256, file.size, hashes)})

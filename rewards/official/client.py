@@ -36,7 +36,9 @@ class OfficialScore:
         Raises EnvironmentMissing when `make official` has not been run.
         """
         self.name = kind
-        self.version = f"official: {NAMES[kind]}"
+        # Values of HPSv2 v2.0 and v2.1, or with another prefix, cannot be compared with each other.
+        chosen = "".join(f", {name} {value}" for name, value in settings.items() if value)
+        self.version = f"official: {NAMES[kind]}{chosen}"
         self.typical_range = (0.0, 1.0)
         self._python = interpreter()
         given = {name: str(Path(folder).resolve()) for name, folder in folders.items()}

@@ -84,6 +84,13 @@ def preprocess(images: Tensor, settings: Preprocessing, eight_bit: bool = False)
     """
     if images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"images have shape {list(images.shape)}; expected [B, 3, H, W].")
+    if images.is_cpu and not (torch.is_grad_enabled() and images.requires_grad):
+        # One by one: what is made of a batch of large images on the way leaves the processor's cache.
+        return torch.cat([_prepare(image, settings, eight_bit) for image in images.split(1)])
+    return _prepare(images, settings, eight_bit)
+
+
+def _prepare(images: Tensor, settings: Preprocessing, eight_bit: bool) -> Tensor:
     images = images.float().clamp(0, 1)
     if eight_bit:
         images = round_straight_through(images)

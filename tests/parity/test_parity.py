@@ -19,13 +19,20 @@ DEMO_PROMPT = "a painting of an ocean with clouds and birds, day time, low depth
 DEMO_SCORES = (0.5811622738838196, 0.2745276093482971, -1.4131819009780884, -2.029569625854492)
 
 
+# Each starts the official environment, which takes minutes where the processor is shared.
+pytestmark = pytest.mark.timeout(1800)
+
+
 @pytest.mark.parametrize("score", our_side.SCORES)
-def test_scores_gradients_tokens_and_pixels_equal_the_official_ones(score, tmp_path):
+def test_scores_gradients_tokens_and_pixels_equal_the_official_ones(score, tmp_path, capsys):
     if not os.environ.get("TEXREWARD_PARITY"):
         pytest.skip("the official packages are asked by `make parity` only")
     environment.interpreter()
     our_side.run_official(tmp_path, score, "tiny")
     row = our_side.compare(tmp_path)
+    with capsys.disabled():  # the table that docs/scorers.md shows
+        print(f"\n{our_side.HEADER}" if score == our_side.SCORES[0] else "")
+        print(our_side.line(row), end="")
     assert our_side.passes(row), row
     assert row["spread"] > 1e-3  # else equal scores would say nothing
 
@@ -47,7 +54,7 @@ def test_golden_scores_of_imagereward(tmp_path):
     for index, expected in enumerate(DEMO_SCORES, start=1):
         image = np.array(Image.open(Path(folder) / f"{index}.webp").convert("RGB"))
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        assert float(score(pixels, [DEMO_PROMPT])) == pytest.approx(expected, abs=0.01)
+        assert float(score(pixels, [DEMO_PROMPT])) == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_official_backend_scores_renders_as_png_files(tmp_path):
@@ -69,5 +76,7 @@ def test_the_official_backend_scores_renders_as_png_files(tmp_path):
     ours = load_metric(settings, "cpu")(images, prompts)
     official = load_metric({**settings, "backend": "official"}, "cpu")
     assert official.version == "official: model card of PickScore"
-    torch.testing.assert_close(official(images, prompts), ours, atol=0.05, rtol=0)
+    eight_bit = (images * 255).round() / 255  # what a PNG file keeps
+    torch.testing.assert_close(official(images, prompts), ours, atol=1e-3, rtol=0)
+    torch.testing.assert_close(load_metric(settings, "cpu")(eight_bit, prompts), ours, atol=1e-5, rtol=0)
     assert ours.max() - ours.min() > 0.5

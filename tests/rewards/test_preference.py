@@ -103,6 +103,14 @@ def test_rounding_passes_the_gradient_straight_through():
     torch.testing.assert_close(image.grad, expected)
 
 
+@pytest.mark.parametrize("resample", ["pil", "tensor"])
+def test_images_prepared_one_by_one_are_those_of_the_batch(resample):
+    settings = Preprocessing(SIDE, MEAN, STD, resample=resample)
+    images = random_images(3, 50, 70)
+    together = preprocess(images.clone().requires_grad_(), settings)  # with a gradient all at once
+    torch.testing.assert_close(preprocess(images, settings), together.detach(), atol=1e-6, rtol=0)
+
+
 def test_settings_that_are_missing_are_named():
     with pytest.raises(ValueError, match="image_mean"):
         parse_preprocessing({"image_std": STD, "size": 224})

@@ -92,6 +92,13 @@ def test_a_file_that_is_no_image_is_named(config, tmp_path, capsys):
     assert "text.png cannot be read as an image" in capsys.readouterr().err
 
 
+def test_sixteen_bit_images_are_refused_because_they_would_turn_white(config, tmp_path, capsys):
+    Image.fromarray(torch.full((SIDE, SIDE), 1000, dtype=torch.int32).numpy()).save(tmp_path / "deep.tiff")
+    assert main(["score", str(tmp_path / "deep.tiff"), "--prompt", "cow", "--config", str(config)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "save it with 8 bits per channel" in error and len(error.splitlines()) == 1
+
+
 def test_local_models_need_no_weights(config, capsys):
     assert needs(load_config(config)) == []
     assert main(["weights", "check", "--config", str(config)]) == 0
@@ -119,4 +126,5 @@ def test_the_paper_lists_all_that_is_missing_and_stops(tmp_path, monkeypatch, ca
     assert main(["weights", "check", "--config", str(paper)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any("xswu/HPSv2" in line and "1.97 GB" in line and "Apache-2.0" in line for line in lines)
+    assert any("stable-diffusion-v1-5" in line and "whole model" in line for line in lines)
     assert main(["weights", "fetch", "--config", str(paper)]) == 2
