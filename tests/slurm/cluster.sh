@@ -5,7 +5,8 @@
 #   tests/slurm/cluster.sh stop FOLDER
 #
 # FOLDER gets the configuration, state and logs; /etc/slurm/slurm.conf becomes a link into it, because jobs look
-# there (the executor plugin takes SLURM_CONF out of their environment). A configuration of your own is left alone.
+# there (the executor plugin takes SLURM_CONF out of their environment). A configuration of your own is left alone; a
+# cluster of this script that a killed test left behind is stopped.
 set -euo pipefail
 
 action=$1
@@ -15,25 +16,38 @@ host=$(hostname -s)
 memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
 system=/etc/slurm
 
-stop() {
+# Stop what was started with a folder.
+stop_in() {
+    local program file
     for program in slurmctld slurmd munged; do
-        if [ -f "$folder/$program.pid" ]; then
-            kill "$(cat "$folder/$program.pid")" 2>/dev/null || true
-            rm -f "$folder/$program.pid"
+        if [ -f "$1/$program.pid" ]; then
+            kill "$(cat "$1/$program.pid")" 2>/dev/null || true
+            rm -f "$1/$program.pid"
         fi
     done
     for file in slurm.conf gres.conf cgroup.conf; do
-        if [ "$(readlink "$system/$file")" = "$folder/$file" ]; then
+        if [ "$(readlink "$system/$file")" = "$1/$file" ]; then
             rm "$system/$file"
         fi
     done
+}
+
+stop() { stop_in "$folder"; }
+
+# Where a killed test left a cluster of this script behind; nothing if it did not.
+left_behind() {
+    local link
+    link=$(readlink "$system/slurm.conf") || return 0
+    if [ ! -e "$link" ] || grep -qx 'ClusterName=texreward-test' "$link"; then
+        dirname "$link"
+    fi
 }
 
 write_configuration() {
     # Files that stand for GPUs: SLURM only looks at their names and numbers.
     mkdir -p "$folder/state" "$folder/spool"
     cat >"$folder/slurm.conf" <<CONF
-ClusterName=test
+ClusterName=texreward-test
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=16817
 SlurmdPort=16818
@@ -69,6 +83,12 @@ CONF
 
 start() {
     stop
+    local left
+    left=$(left_behind)
+    if [ -n "$left" ]; then
+        stop_in "$left"
+        sleep 1 # for the ports
+    fi
     if [ -f "$system/slurm.conf" ]; then
         echo "$system/slurm.conf exists; the test does not touch a configured SLURM." >&2
         return 1

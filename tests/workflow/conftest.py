@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from workflow.locking import work_alone
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("texgen", "rewards", "baselines", "report", "workflow")
 WEIGHTS = (
@@ -57,7 +59,7 @@ if __name__ == "__main__":
         "overview": lambda: [out],
         "quality": lambda: [out],
         "table": lambda: [
-            pathlib.Path(options[each]) for each in ("--markdown", "--csv", "--latex", "--html")
+            pathlib.Path(options[f"--{each}"]) for each in ("markdown", "csv", "text", "latex", "html")
         ],
         "figures": lambda: [
             out / (name + suffix)
@@ -147,3 +149,40 @@ def small(project: Path) -> Path:
         before, after = path.read_text().split(future, 1)
         path.write_text(before + future + WRITE_OUTPUTS + after)
     return project
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """Where tiny models and one finished run of them are kept: once for all processes that run tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the workers' folders lie in one folder of the session
+        return tmp_path_factory.getbasetemp().parent / "store"
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def tiny(project: Path, store: Path) -> Path:
+    """The copied project with a tiny configuration and tiny real models."""
+    from reference.tiny_project import make_tiny, write_tiny_models  # loads diffusers
+
+    models = store / "models"
+    with work_alone(models):
+        if not models.exists():
+            write_tiny_models(models)
+    make_tiny(project, models)
+    return project
+
+
+@pytest.fixture
+def complete(tiny: Path, store: Path, snakemake) -> Path:
+    """The same after a run up to the table, which is made once."""
+    kept, there = ("results", ".snakemake"), store / "complete"
+    with work_alone(there):
+        if not there.exists():
+            snakemake("results/table.md")
+            for name in kept:
+                shutil.copytree(tiny / name, store / "whole" / name)
+            (store / "whole").rename(there)
+            return tiny
+    for name in kept:
+        shutil.copytree(there / name, tiny / name)
+    return tiny

@@ -18,98 +18,23 @@ import psutil
 import pytest
 import yaml
 from reference.outcomes import check_sentence
-from reference.tiny_models import write_miniature
-from reference.tiny_scorers import write_clip, write_head
+from reference.processes import step_process, wait_until
+from reference.tiny_project import (
+    TRAINING_STEPS,
+    finished,
+    score_cells,
+    scores,
+    slow_down,
+    tiny_config,
+    trained_steps,
+)
 
 from workflow.provenance import read_record
 from workflow.step_errors import run_step
 from workflow.steps import prepare_mesh, score, texture
 
-SIZES = {
-    "rig": "front_3view", "image_size": 32, "render_size": 32, "texture_size": 32, "steps": 2,
-    "guidance_scale": 2.0, "prompt_template": "{prompt}", "negative_prompt": "",
-}  # fmt: skip
-MESHES = [
-    "mesh\tsource\tsha256\trotate\tlicence\tsplit",
-    "seen\tprocedural:wavy_ring\t\t\tfree\ttraining",
-    "unseen\tpymeshlab:cube\t\t\tfree\tevaluation",
-]
-PROMPTS = [
-    "prompt_id\tmesh\tprompt\tsplit",
-    "red\tunseen\ta red one\tevaluation",
-    "blue\tunseen\ta blue one\tevaluation",
-    "green\tseen\ta green one\ttraining",
-]
-
-
-def tiny_config() -> dict:
-    """Two rows, one of them tuned, two metrics, two assets."""
-    clip = {"folder": "models/tiny/clip"}
-    return {
-        "title": "Tiny",
-        "backbone": {
-            "folder": "models/tiny/backbone",
-            "controlnets": {"depth_inpaint": {"folder": "models/tiny/backbone/controlnet_depth_inpaint"}},
-        },
-        "presets": {"texgen": SIZES},
-        "metrics": {
-            "aesthetic": {"kind": "aesthetic", "clip": clip, "head": {"path": "models/tiny/head"}},
-            "clipscore": {"kind": "clipscore", "clip": clip},
-        },
-        "models": {
-            "tuned": {
-                "rewards": [{"metric": "aesthetic", "rig": "front_3view", "size": 32}],
-                "steps": 4,
-                "learning_rate": 0.01,
-                "validation_samples": 0,
-                "checkpoint_every": 1,
-            }
-        },
-        "methods": {"pretrained": {"kind": "texgen"}, "tuned": {"kind": "texgen", "model": "tuned"}},
-        "evaluation": {
-            "rig": "front_4view",
-            "size": 32,
-            "supersample": 1,
-            "backgrounds": {"white": [1.0] * 3},
-        },
-    }
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Path:
-    """Where the tests of this module keep the models and one finished run."""
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture
-def tiny(project: Path, store: Path) -> Path:
-    """The copied project with a tiny configuration and tiny real models."""
-    models = store / "models"
-    if not models.exists():
-        base, _ = write_miniature(store / "written")
-        models.mkdir()
-        shutil.move(base, models / "backbone")
-        write_clip(models / "clip")
-        write_head(models / "head")
-    shutil.copytree(models, project / "models" / "tiny")  # with its times, so that nothing seems newer
-    (project / "config" / "config.yaml").write_text(yaml.safe_dump(tiny_config()))
-    (project / "config" / "meshes.tsv").write_text("\n".join(MESHES) + "\n")
-    (project / "config" / "prompts.tsv").write_text("\n".join(PROMPTS) + "\n")
-    return project
-
-
-@pytest.fixture
-def complete(tiny: Path, store: Path, snakemake) -> Path:
-    """The same after a whole run, which is made once."""
-    kept = ("results", ".snakemake")
-    if not (store / "results").exists():
-        snakemake()
-        for name in kept:
-            shutil.copytree(tiny / name, store / name)
-    else:
-        for name in kept:
-            shutil.copytree(store / name, tiny / name)
-    return tiny
+KILLS = 5
+TABLE = "results/table.md"
 
 
 def start(project: Path, *targets: str) -> subprocess.Popen:
@@ -125,32 +50,18 @@ def start(project: Path, *targets: str) -> subprocess.Popen:
     )
 
 
-def scores(project: Path) -> dict[str, str]:
-    """Every score file, as text."""
-    folder = project / "results" / "scores"
-    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.tsv"))}
-
-
-def finished(project: Path) -> dict[str, int]:
-    """When each finished asset was written."""
-    runs = (project / "results" / "textures").glob("*/*/run.json")
-    return {
-        str(path): path.stat().st_mtime_ns for path in runs if (read_record(path) or {}).get("status") == "ok"
-    }
-
-
 @pytest.mark.timeout(1500)
 def test_a_run_killed_at_random_moments_ends_with_the_same_scores(complete, snakemake):
     tiny = complete
-    expected = scores(tiny)
-    assert len(expected) == 4
+    expected, cells = scores(tiny), score_cells(tiny)
+    assert len(expected) == 4 and len(cells) == 2
     shutil.rmtree(tiny / "results")
     shutil.rmtree(tiny / ".snakemake")
 
     moments = random.Random(7)
     done: dict[str, int] = {}
-    for _ in range(5):
-        run = start(tiny)
+    for _ in range(KILLS):
+        run = start(tiny, TABLE)
         end = time.monotonic() + moments.uniform(3, 14)
         while run.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
@@ -160,11 +71,76 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_scores(complete, snak
         now = finished(tiny)
         assert {path: now[path] for path in done} == done, "a finished asset was made again"
         done = now
-    snakemake()
-    assert scores(tiny) == expected
+    snakemake(TABLE)
+    assert scores(tiny) == expected and score_cells(tiny) == cells
+    assert trained_steps(tiny) == list(range(TRAINING_STEPS + 1))
     now = finished(tiny)
     assert {path: now[path] for path in done} == done
-    assert "Nothing to be done" in snakemake().stdout
+    assert "Nothing to be done" in snakemake(TABLE).stdout
+
+
+@pytest.mark.timeout(1200)
+def test_a_job_that_outlives_its_snakemake_is_waited_for_and_not_done_twice(complete, snakemake):
+    """As on a cluster, where the jobs go on when the machine with snakemake goes down."""
+    tiny = complete
+    expected = scores(tiny)
+    shutil.rmtree(tiny / "results")
+    shutil.rmtree(tiny / ".snakemake")
+    slow_down(tiny)
+    adapter = "results/models/tuned/pytorch_lora_weights.safetensors"
+    history = tiny / "results" / "training" / "tuned" / "history.jsonl"
+    log = tiny / "results" / "logs" / "finetune" / "tuned.log"
+
+    first = start(tiny, adapter)
+    orphan = step_process(tiny, "finetune")
+    wait_until(lambda: history.is_file() and history.read_text().count("\n") >= 2)
+    orphan.suspend()
+    first.kill()
+    first.communicate()
+    assert orphan.is_running()
+    second = start(tiny, adapter)
+    try:
+        wait_until(lambda: "still making it; waiting for its end" in log.read_text(errors="replace"))
+        rows = history.read_text()
+        time.sleep(1)
+        assert history.read_text() == rows  # nobody trains
+    finally:
+        orphan.resume()
+    said, _ = second.communicate()
+    assert second.returncode == 0, said[-4000:]
+    assert trained_steps(tiny) == list(range(TRAINING_STEPS + 1))
+    snakemake(TABLE)
+    assert scores(tiny) == expected
+
+
+@pytest.mark.timeout(900)
+def test_a_metric_that_was_begun_goes_on_behind_the_last_scored_asset(complete, monkeypatch, capfd):
+    monkeypatch.chdir(complete)
+    expected = scores(complete)
+    made = []
+    real = score.score_asset
+
+    def counted(metric, kind, textured, *more):
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        made.append(textured.prompt)
+        return real(metric, kind, textured, *more)
+
+    folder = Path("results/scores/clipscore")
+    (folder / "pretrained.json").unlink()
+    monkeypatch.setattr(score, "score_asset", counted)
+    with pytest.raises(KeyboardInterrupt):
+        score.main(score_arguments())
+    (journal,) = folder.glob(".pretrained.tsv.*.journal")
+    journal.write_bytes(journal.read_bytes() + b'["unseen--blue--0", [{"sco')  # killed while it wrote
+    made.clear()
+    made.append("")
+    monkeypatch.setattr(score, "score_asset", lambda *given: made.append(given[2].prompt) or real(*given))
+    capfd.readouterr()
+    assert run_step(lambda: score.main(score_arguments())) == 0
+    assert len(made) == 2 and "kept" in capfd.readouterr().out
+    assert scores(complete) == expected
+    assert not list(folder.glob(".*.journal"))
 
 
 @pytest.mark.timeout(900)

@@ -1,6 +1,7 @@
 """The workflow on a real SLURM: controller, node and munge on this machine (tests/slurm/cluster.sh).
 
 Skipped with a reason where SLURM cannot be started: that takes root and Debian's slurmctld, slurmd and munge.
+TEXREWARD_SLURM_SMOKE=1 also runs config/smoke.yaml with the shipped models, here and on SLURM (minutes each).
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from reference.processes import step_process, wait_until
+from reference.tiny_project import TRAINING_STEPS, finished, score_cells, scores, slow_down, trained_steps
 
-CLUSTER = Path(__file__).resolve().parents[1] / "slurm" / "cluster.sh"
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
+OWN = Path("/etc/slurm/slurm.conf")
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 # What the shipped profile asks for is for real nodes; this machine is small.
 SMALL = [
@@ -30,7 +35,7 @@ SMALL = [
 def why_not() -> str | None:
     """Why SLURM cannot be started here, or None."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    if Path("/etc/slurm/slurm.conf").exists():
+    if OWN.is_file() and "ClusterName=texreward-test" not in OWN.read_text():
         return "this machine has a SLURM of its own"
     if missing:
         return f"SLURM is not installed: {', '.join(missing)}"
@@ -116,56 +121,83 @@ def test_every_rule_that_is_not_local_runs_as_a_slurm_job(small, start):
     assert "Nothing to be done" in start().finish(120)
 
 
-def hold_up(project: Path, step: str, flag: Path) -> None:
-    """Make the first job of a step wait for a long time, after it wrote its SLURM id into a flag."""
-    path = project / "workflow" / "steps" / f"{step}.py"
-    wait = (
-        "import os, pathlib, sys, time\n"
-        f"    flag = pathlib.Path({str(flag)!r})\n"
-        "    try:\n"
-        "        flag.open('x').close()\n"
-        "        flag.write_text(os.environ['SLURM_JOB_ID'])\n"
-        "        time.sleep(600)\n"
-        "    except FileExistsError:\n"
-        "        pass\n"
-    )
-    text = path.read_text()
-    assert "import pathlib, sys\n" in text
-    path.write_text(text.replace("import pathlib, sys\n", wait, 1))
-
-
-def held_up(run: Run, flag: Path, seconds: float = 400) -> str:
-    """Id of the job that waits, as soon as it does."""
-    end = time.monotonic() + seconds
-    while not (flag.exists() and flag.read_text()):
-        assert run.process.poll() is None, run.output()[-4000:]
-        if time.monotonic() > end:
-            queue = subprocess.run(["squeue", "--format=%i %k %T %r"], capture_output=True, text=True)
-            raise AssertionError(f"{flag.name}: not yet\n{queue.stdout}\n{run.output()[-4000:]}")
-        time.sleep(0.3)
-    return flag.read_text()
+def running(project: Path, step: str, of: str) -> tuple[psutil.Process, str]:
+    """The process of a step in a project, as soon as there is one, and the id of its SLURM job."""
+    process = step_process(project, step, of)
+    return process, process.environ()["SLURM_JOB_ID"]
 
 
 def start_now(job: str, seconds: float = 60) -> None:
     """Spare a requeued job the two minutes that SLURM lets it wait."""
-    end = time.monotonic() + seconds
-    while "JobState=PENDING" not in shown(job):
-        assert time.monotonic() < end, shown(job)
-        time.sleep(0.3)
+    wait_until(lambda: "JobState=PENDING" in shown(job), seconds)
     subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)
 
 
-def test_jobs_that_are_cancelled_or_requeued_half_way_run_again(small, start, tmp_path):
-    flags = {step: tmp_path / f"{step}-ran-once" for step in ("finetune", "texture")}
-    for step, flag in flags.items():
-        hold_up(small, step, flag)
-    manifest = "results/textures/tuned/shard-0.json"
-    run = start(manifest)
-    subprocess.run(["scancel", held_up(run, flags["finetune"])], check=True)
-    requeued = held_up(run, flags["texture"])
+def test_cancelled_requeued_and_left_over_jobs_end_in_the_scores_of_a_local_run(complete, start):
+    """The real steps on tiny models, each interrupted in the middle of its work."""
+    expected, cells = scores(complete), score_cells(complete)
+    assert len(expected) == 4 and len(cells) == 2
+    for name in ("results", ".snakemake"):
+        shutil.rmtree(complete / name)
+    slow_down(complete)
+    results = complete / "results"
+    first = start("results/table.md")
+
+    # Cancelled in the middle of the training: snakemake submits it anew, and it goes on at its checkpoint.
+    history = results / "training" / "tuned" / "history.jsonl"
+    _, cancelled = running(complete, "finetune", "model.tuned")
+    wait_until(lambda: history.is_file() and history.read_text().count("\n") >= 2)
+    subprocess.run(["scancel", cancelled], check=True)
+    wait_until(lambda: "JobState=CANCELLED" in shown(cancelled))
+    assert not (results / "models" / "tuned" / "config.json").exists()
+
+    # Requeued between two textures: SLURM starts the same job again, and it keeps the first texture.
+    assets = results / "textures" / "tuned"
+    _, requeued = running(complete, "texture", "texture.tuned.0")
+    wait_until(lambda: list(assets.glob("*/run.json")))
     subprocess.run(["scontrol", "requeue", requeued], check=True)
     start_now(requeued)
-    output = run.finish(500)
-    # Two meshes, training, texturing; the cancelled job was submitted anew, the requeued one kept its id.
-    assert len(submitted(output)) == 5
-    assert (small / manifest).is_file()
+    done = finished(complete)
+    assert not (assets / "shard-0.json").exists()
+
+    # Snakemake itself is killed while a job is at work: the job goes on, and the next run's waits for it.
+    process, left = running(complete, "score", "textures/tuned")
+    wait_until(lambda: list((results / "scores").glob("*/.tuned.tsv.*.journal")))
+    process.suspend()
+    first.process.kill()
+    first.process.wait()
+    second = start("results/table.md")
+    log = results / "logs" / "score" / "tuned.log"
+    wait_until(lambda: "waiting for its end" in log.read_text(errors="replace"))
+    process.resume()
+    output = second.finish(500)
+
+    assert scores(complete) == expected and score_cells(complete) == cells
+    assert trained_steps(complete) == list(range(TRAINING_STEPS + 1))
+    now = finished(complete)
+    assert len(now) == 4 and {path: now[path] for path in done} == done
+    jobs = submitted(first.output())
+    assert {cancelled, requeued, left} <= set(jobs)
+    assert "Restarts=1" in shown(requeued)
+    assert all("JobState=COMPLETED" in shown(job) for job in (requeued, *submitted(output)))
+    assert len(jobs) == 2 + 2 + 2 + 2  # meshes, the training twice, textured and scored methods
+    assert "Nothing to be done" in start("results/table.md").finish(120)
+
+
+@pytest.mark.skipif(not os.environ.get("TEXREWARD_SLURM_SMOKE"), reason="TEXREWARD_SLURM_SMOKE is not set")
+@pytest.mark.timeout(5400)
+def test_the_smoke_configuration_scores_the_same_here_and_on_slurm(project, start, snakemake):
+    shutil.rmtree(project / "models")
+    shutil.copytree(ROOT / "models", project / "models")
+    smoke = ("results/smoke/table.md", "--configfile", "config/smoke.yaml")
+    snakemake(*smoke)
+    expected, cells = scores(project, "results/smoke"), score_cells(project, "results/smoke")
+    assert len(expected) == 24 and len(cells) == 4
+    for name in ("results", ".snakemake"):
+        shutil.rmtree(project / name)
+    jobs = submitted(start(*smoke).finish(3600))
+    assert len(jobs) == 3 + 2 + 4 + 4  # meshes, models, textured and scored methods
+    assert all("JobState=COMPLETED" in shown(job) for job in jobs)
+    assert scores(project, "results/smoke") == expected
+    assert score_cells(project, "results/smoke") == cells
+    assert "Nothing to be done" in start(*smoke).finish(300)
