@@ -36,17 +36,21 @@ def training(results: Results) -> Figure:
             label = f"median of {SMOOTHING} steps"
             axis.plot(steps, running_median(rewards, SMOOTHING), color=colour, label=label)
         held_steps, held = _column(history, "heldout_reward")
-        axis.plot(held_steps, held, "o-", color="#1c1c1c", markerfacecolor="white", label="held-out")
+        if len(held):
+            axis.plot(held_steps, held, "o-", color="#1c1c1c", markerfacecolor="white", label="held-out")
         names = ", ".join(results.metrics[name]["label"] for name in results.own_metrics(method))
-        axis.set_title(wrap(results.methods[method], 34))
+        axis.set_title(f"{wrap(results.methods[method], 34)}\n{wrap(names, 34)}")
         axis.set_xlabel("optimiser step")
-        axis.set_ylabel(f"reward ({names})")
+        axis.set_ylabel("reward")
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axis.grid(axis="y")
     for axis in axes.flat[len(histories) :]:
         axis.set_visible(False)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    # One entry per name, from whichever panel has it.
+    entries: dict = {}
+    for axis in axes.flat:
+        entries |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries))
     return figure
 
 
@@ -74,12 +78,11 @@ def drift(results: Results) -> Figure:
         axis = axes[-1, column]
         axis.axhline(0, color="#1c1c1c", linewidth=0.6)
         axis.plot(x, y, marker, color=colour, alpha=0.75, markeredgewidth=0)
-        axis.plot(x.mean(), y.mean(), marker, color="#1c1c1c", markersize=7, fillstyle="none", label="mean")
-        axis.legend(loc="best", handlelength=1)
+        axis.plot(x.mean(), y.mean(), marker, color="#1c1c1c", markersize=7, fillstyle="none")
         axis.set_xlim(0, 1.1 * x.max())
-        axis.set_xlabel("texture change, RMS of RGB in [0, 1]")
+        axis.set_xlabel("texture change (RMS)")
         axis.set_ylabel(f"change of {results.label(metric)}")
-        axes[0, column].set_title(wrap(results.methods[method], 30))
+        axes[0, column].set_title(wrap(results.methods[method], 20 if columns > 3 else 30))
         if rows == 2:
             _kl_panel(axes[0, column], *with_kl[method], colour)
     return figure
@@ -104,7 +107,7 @@ def _kl_panel(axis, word: str, points: np.ndarray, colour: str) -> None:
     divergence, reward, step = points.T
     axis.plot(divergence, reward, "-", color=colour, alpha=0.35, linewidth=0.8)
     axis.scatter(divergence, reward, c=step, cmap="cividis", s=9, linewidths=0, zorder=3)
-    axis.set_xlabel(f"KL from the untuned model ({word})")
+    axis.set_xlabel(f"KL ({word})")
     axis.set_ylabel(f"{word} reward")
 
 
@@ -122,7 +125,8 @@ def _texture_change(results: Results, method: str) -> list[tuple[float, float]]:
         gain = results.asset_score(method, metric, name) - results.asset_score(
             results.reference, metric, name
         )
-        points.append((distance, gain))
+        if not math.isnan(gain):  # a mesh that the metric cannot judge
+            points.append((distance, gain))
     return points
 
 
@@ -160,7 +164,7 @@ def distributions(results: Results) -> Figure:
 
 
 def winrates(results: Results) -> Figure:
-    """Share of samples in which the row's method beats the column's, a matrix per metric."""
+    """Per cent of samples in which the row's method beats the column's, a matrix per metric."""
     metrics, methods = list(results.metrics), list(results.methods)
     if len(methods) < 2:
         raise NotDrawn("There is one method only, so nobody wins.")
@@ -168,9 +172,12 @@ def winrates(results: Results) -> Figure:
     rows = math.ceil(len(metrics) / columns)
     side = WIDTH / columns
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, 0.82 * side * rows + 0.5), squeeze=False)
+    # Points per cell, of which a number of three digits may take two thirds.
+    size = min(7.0, max(4.0, 0.38 * 72 * 0.72 * side / len(methods)))
     image = None
     for index, metric in enumerate(metrics):
         axis = axes.flat[index]
+        counts: list[int] = []
         matrix = np.full((len(methods), len(methods)), np.nan)
         for i, row in enumerate(methods):
             for j, column in enumerate(methods):
@@ -182,26 +189,42 @@ def winrates(results: Results) -> Figure:
                     continue
                 rate = win_rate(results.sign(metric) * (a[common] - b[common]).to_numpy())
                 low, high = wilson(rate, len(common))
-                matrix[i, j] = rate
+                counts.append(len(common))
+                matrix[i, j] = 100 * rate
                 clear = low > 0.5 or high < 0.5
                 ink = "white" if abs(rate - 0.5) > 0.32 else "#1c1c1c"
                 weight = "bold" if clear else "regular"
-                axis.text(j, i, f"{rate:.2f}", ha="center", va="center", color=ink, weight=weight, fontsize=7)
-        image = axis.imshow(matrix, cmap="PuOr_r", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(results.label(metric))
+                axis.text(
+                    j,
+                    i,
+                    f"{100 * rate:.0f}",
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    weight=weight,
+                    fontsize=size,
+                )
+        image = axis.imshow(matrix, cmap="PuOr_r", vmin=0, vmax=100, interpolation="nearest")
+        axis.set_title(f"{results.label(metric)}  ({sample_count(counts)})")
         numbers = [str(k + 1) for k in range(len(methods))]
-        axis.set_xticks(range(len(methods)), numbers)
-        names = [f"{wrap(results.methods[m], 20)}  {k + 1}" for k, m in enumerate(methods)]
-        axis.set_yticks(range(len(methods)), names if index % columns == 0 else numbers)
+        axis.set_xticks(range(len(methods)), numbers, fontsize=size)
+        names = [f"{wrap(results.methods[m], 26)}  {k + 1}" for k, m in enumerate(methods)]
+        axis.set_yticks(range(len(methods)), names if index % columns == 0 else numbers, fontsize=size)
         axis.tick_params(length=0)
         for spine in axis.spines.values():
             spine.set_visible(False)
     for axis in axes.flat[len(metrics) :]:
         axis.set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.01, aspect=22)
-    bar.set_label("row beats column, share of samples")
+    bar.set_label("row beats column, % of samples")
     bar.outline.set_visible(False)
     return figure
+
+
+def sample_count(counts: list[int]) -> str:
+    """E.g. "n = 12" or "n = 7 to 12"."""
+    low, high = min(counts, default=0), max(counts, default=0)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def time_quality(results: Results) -> Figure:

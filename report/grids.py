@@ -17,6 +17,7 @@ VIEWS = ((30.0, 20.0), (210.0, 20.0))
 """(azimuth, elevation) of the two views of a before-and-after picture."""
 MAX_ROWS = 8
 SIZE = 224
+DOTS_PER_INCH = 300
 
 
 def comparison(results: Results) -> Figure:
@@ -30,19 +31,47 @@ def comparison(results: Results) -> Figure:
     wide = len(assets) >= len(methods)
     across, down = (len(assets), len(methods)) if wide else (len(methods), len(assets))
     side = (WIDTH - 0.9) / across
-    figure, axes = plt.subplots(down, across, figsize=(WIDTH, side * down + 0.4), squeeze=False)
-    for i, asset in enumerate(assets):
-        look = Look(results.mesh(asset["mesh"]), *VIEWS[0], SIZE, background=WHITE)
+    size = min(480, max(160, round(side * DOTS_PER_INCH)))
+    looks = [Look(results.mesh(a["mesh"]), *VIEWS[0], size, background=WHITE) for a in assets]
+    spans = [visible_rows(look) for look in looks]
+    font = 6.5 if side > 0.7 else 5.2
+    letters = int(72 * side / (0.6 * font))  # DejaVu Sans is about 0.6 of its size wide
+    if wide:  # the pictures of a row belong to different meshes
+        spans = [(min(top for top, _ in spans), max(bottom for _, bottom in spans))] * len(spans)
+    heights = [bottom - top for top, bottom in spans]
+    heights = heights[:1] * down if wide else heights
+    figure, axes = plt.subplots(
+        down,
+        across,
+        figsize=(WIDTH, side * sum(heights) / size + 0.5),
+        squeeze=False,
+        height_ratios=heights,
+    )
+    for i, (asset, look, (top, bottom)) in enumerate(zip(assets, looks, spans, strict=True)):
         for j, method in enumerate(methods):
             axis = axes[j, i] if wide else axes[i, j]
-            show(axis, _lit(results, look, method, asset))
+            show(axis, _lit(results, look, method, asset), size)
+            axis.set_ylim(bottom, top)
             if (j if wide else i) == 0:
-                axis.set_title(wrap(asset["prompt"] if wide else results.methods[method], 15), fontsize=6.5)
+                name = asset["prompt"] if wide else results.methods[method]
+                axis.set_title(wrap(name, letters), fontsize=font)
             if (i if wide else j) == 0:
                 name = results.methods[method] if wide else asset["prompt"]
                 axis.set_ylabel(wrap(name, 17), rotation=0, ha="right", va="center", fontsize=7)
-    figure.get_layout_engine().set(w_pad=0.005, h_pad=0.005, wspace=0.0, hspace=0.0)
+    figure.get_layout_engine().set(w_pad=0.005, h_pad=0.01, wspace=0.0, hspace=0.0)
     return figure
+
+
+def visible_rows(look: Look, margin: int = 3) -> tuple[float, float]:
+    """Rows of the first picture between which the mesh is seen, as limits of a vertical axis."""
+    rows = look.mask[0].any(dim=1).nonzero().squeeze(1) // look.supersample
+    top, bottom = int(rows.min()) - margin, int(rows.max()) + margin
+    return max(top, 0) - 0.5, min(bottom, look.size - 1) + 0.5
+
+
+def named(asset: dict, rank: str) -> str:
+    """The prompt of an asset, with its rank where it has one."""
+    return f"{asset['prompt']} ({rank})" if rank else asset["prompt"]
 
 
 def before_after(method: str) -> Callable[[Results], Figure]:
@@ -70,12 +99,10 @@ def before_after(method: str) -> Callable[[Results], Figure]:
                 for axis, cell in zip(line[3 * block : 3 * block + 3], cells, strict=True):
                     show(axis, cell)
                 line[3 * block + 1].set_xlabel(f"{word}: {values[block]}", labelpad=2)
-            line[0].set_ylabel(
-                wrap(f"{asset['prompt']} ({rank})", 15), rotation=0, ha="right", va="center", fontsize=7
-            )
+            line[0].set_ylabel(wrap(named(asset, rank), 15), rotation=0, ha="right", va="center", fontsize=7)
         names = ", ".join(results.label(metric) for metric in results.own_metrics(method))
         axes[0, 1].set_title(f"{results.methods[results.reference]}", fontsize=8)
-        axes[0, 4].set_title(f"{results.methods[method]}, trained on {names}", fontsize=8)
+        axes[0, 4].set_title(wrap(f"{results.methods[method]}, trained on {names}", 46), fontsize=8)
         figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
         return figure
 
@@ -87,8 +114,8 @@ def typical_assets(
 ) -> list[tuple[str, dict, tuple[str, str]]]:
     """(rank, asset, (score before, score after)) of the most, the median and the least improved asset.
 
-    fit: which assets to consider. Assets that either method failed on are left out. Raises NotDrawn when
-    none is left.
+    Of fewer than three assets all are given, without a rank (""). fit: which assets to consider; those that
+    either method failed on are left out. Raises NotDrawn when none is left.
     """
     metric = results.own_metrics(method)[0]
     digits, found = results.metrics[metric]["decimals"], []
@@ -105,16 +132,16 @@ def typical_assets(
         raise NotDrawn(f"The method '{method}' and the reference have no suitable scored asset in common.")
     found.sort(key=lambda each: each[0])
     if len(found) < 3:
-        return [("asset", asset, values) for _, asset, values in found]
+        return [("", asset, values) for _, asset, values in found]
     places = {"largest gain": -1, "median change": len(found) // 2, "least gain": 0}
     return [(rank, *found[place][1:]) for rank, place in places.items()]
 
 
-def show(axis, picture: np.ndarray | None) -> None:
-    """A picture [H, W, 3] uint8 without frame; None = a grey cell that says so."""
+def show(axis, picture: np.ndarray | None, side: int = SIZE) -> None:
+    """A picture [H, W, 3] uint8 without frame; None = a grey cell of `side` pixels that says so."""
     bare(axis)
     if picture is None:
-        picture = np.full((SIZE, SIZE, 3), 238, dtype=np.uint8)
+        picture = np.full((side, side, 3), 238, dtype=np.uint8)
         axis.text(0.5, 0.5, "failed", ha="center", va="center", transform=axis.transAxes, style="italic")
     axis.imshow(picture)
 

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from report.grids import show, typical_assets
+from report.grids import named, show, typical_assets, visible_rows
 from report.pictures import WHITE, Look, pixels
 from report.results import Results
 from report.style import WIDTH, NotDrawn, bare, wrap
@@ -109,12 +109,18 @@ _SQUARE = ((-1, -1), (-1, 1), (1, 1), (1, -1))
 def alignment(results: Results) -> Figure:
     """Directions of minimum curvature and of the texture's gradient as strokes on the surface."""
     method, chosen = _chosen(results, "alignment")
+    looks = [Look(results.mesh(a["mesh"]), 30.0, 20.0, SIZE, background=WHITE) for _, a, _ in chosen]
+    spans = [visible_rows(look) for look in looks]
+    heights = [bottom - top for top, bottom in spans]
     figure, axes = plt.subplots(
-        len(chosen), 3, figsize=(WIDTH, WIDTH / 3.35 * len(chosen) + 0.5), squeeze=False
+        len(chosen),
+        3,
+        figsize=(WIDTH, WIDTH / 3.35 * sum(heights) / SIZE + 0.22 * len(chosen) + 0.5),
+        squeeze=False,
+        height_ratios=heights,
     )
-    for line, (rank, asset, values) in zip(axes, chosen, strict=True):
+    for line, look, span, (rank, asset, values) in zip(axes, looks, spans, chosen, strict=True):
         mesh, geometry = results.mesh(asset["mesh"]), results.geometry(asset["mesh"])
-        look = Look(mesh, 30.0, 20.0, SIZE, background=WHITE)
         size = geometry.atlas.mask.shape[-1]
         show(line[0], pixels(look(torch.full((3, size, size), 0.86))[0]))
         strokes = Strokes(look, mesh, step=11)
@@ -131,6 +137,8 @@ def alignment(results: Results) -> Figure:
             direction, strength = strokes.gradient(texture)
             strokes.draw(axis, direction, strength, GRADIENT)
             axis.set_xlabel(f"{word}: {value}", labelpad=2)
+        for axis in line:
+            axis.set_ylim(span[1], span[0])
         _name(line[0], asset, rank)
     axes[0, 0].set_title("minimum curvature")
     axes[0, 1].set_title(wrap(results.methods[results.reference], 36))
@@ -274,7 +282,7 @@ def _chosen(results: Results, kind: str, fit=lambda asset: True) -> tuple[str, l
 
 def _name(axis, asset: dict, rank: str) -> None:
     bare(axis)
-    axis.set_ylabel(wrap(f"{asset['prompt']} ({rank})", 14), rotation=0, ha="right", va="center")
+    axis.set_ylabel(wrap(named(asset, rank), 14), rotation=0, ha="right", va="center")
 
 
 def _titles(axes, results: Results, method: str, step: int) -> None:

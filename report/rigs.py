@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from report.grids import show, typical_assets
+from report.grids import named, show, typical_assets
 from report.pictures import WHITE, Look, pixels
 from report.results import Results
 from report.style import REFERENCE, WIDTH, NotDrawn, bare
@@ -51,7 +51,8 @@ def camera_pose(results: Results) -> Figure:
             if column == 0:
                 axis.set_ylabel(f"{word}\n{values[row]}", rotation=0, ha="right", va="center")
     label = results.label(results.own_metrics(method)[0])
-    figure.suptitle(f"{results.methods[method]}: {asset['prompt']} ({rank} of {label})", fontsize=8)
+    shown = named(asset, rank and f"{rank} of {label}")
+    figure.suptitle(f"{results.methods[method]}: {shown}; numbers: {label}", fontsize=8)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0)
     return figure
 
@@ -123,6 +124,7 @@ def trimap(results: Results) -> Figure:
             f"view {view.index + 1}: {view.azimuth:g}°, {view.elevation:g}°", fontsize=6.5
         )
         show(axes[row, column], trimap_picture(view, masks))
+        axes[row, column].images[0].set_interpolation("nearest")  # a mask has no shades
         text = "\n".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
         axes[row, column].set_xlabel(text, fontsize=6, labelpad=2)
         show(axes[row + 1, column], pixels(shade(view.buffer, texture)[0]))

@@ -19,9 +19,10 @@ STYLE = Path(__file__).with_name("paper.mplstyle")
 WIDTH = 7.0
 """Inches: the text width of a two-column paper."""
 FORMATS = ("pdf", "png")
-# Okabe and Ito's palette, told apart with all common colour deficiencies; the reference is grey.
+# Okabe and Ito's palette and a few more, for the common colour deficiencies; markers differ as well.
+# The reference is grey.
 REFERENCE = "#6b6b6b"
-TUNED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+TUNED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#882255")
 OTHERS = ("#E69F00", "#56B4E9", "#000000", "#B8A800", "#8C564B", "#17707A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 

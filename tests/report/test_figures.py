@@ -81,7 +81,7 @@ def test_win_rates_of_both_directions_add_up(results):
     figure = charts.winrates(results)
     matrix = figure.axes[0].images[0].get_array().filled(np.nan)
     off = ~np.eye(3, dtype=bool)
-    assert np.allclose((matrix + matrix.T)[off], 1) and np.isnan(np.diag(matrix)).all()
+    assert np.allclose((matrix + matrix.T)[off], 100) and np.isnan(np.diag(matrix)).all()
     plt.close(figure)
 
 
