@@ -23,15 +23,6 @@ def direction(generator: torch.Generator) -> Tensor:
     return d / d.norm()
 
 
-def upright(generator: torch.Generator) -> Tensor:
-    """A unit direction within some ten degrees of the vertical, the way that bands lie on most things.
-
-    Bands of any direction are hard to learn: one view of them does not tell how they go on elsewhere.
-    """
-    d = torch.tensor([0.0, 1.0, 0.0]) + 0.1 * torch.randn(3, generator=generator)
-    return d / d.norm()
-
-
 def rotation(generator: torch.Generator) -> Tensor:
     q, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
     return q

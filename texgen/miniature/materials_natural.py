@@ -12,9 +12,9 @@ from texgen.miniature.materials_fields import (
     draw_seed,
     lattice_hash,
     mix,
+    rotation,
     step,
     uniform,
-    upright,
     value_noise,
 )
 
@@ -66,11 +66,7 @@ def _brick(points: Tensor, palette: list[Tensor], generator: torch.Generator) ->
 
 def _wooden(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     seed = draw_seed(generator)
-    # The trunk stands: rings around an axis that is nearly the vertical one, grain along it.
-    axis = upright(generator)
-    side = torch.linalg.cross(axis, torch.tensor([0.0, 0.0, 1.0]))
-    side = side / side.norm()
-    p = points @ torch.stack([side, torch.linalg.cross(side, axis), axis]).T
+    p = points @ rotation(generator).T
     wobble = 0.16 * value_noise(p * torch.tensor([2.5, 2.5, 0.8]), seed)
     radius = (p[:, :2] + torch.tensor([0.9, 0.3])).norm(dim=-1) + wobble
     s = radius / uniform(generator, 0.15, 0.20)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from texgen.miniature.materials_fields import (
     Field,
     cell_distances,
+    direction,
     draw_seed,
     lattice_hash,
     mix,
     rotation,
     step,
     uniform,
-    upright,
     value_noise,
 )
 
@@ -27,7 +25,7 @@ def _plain(points: Tensor, palette: list[Tensor], generator: torch.Generator) ->
 
 def _striped(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     period = uniform(generator, 0.22, 0.40)
-    s = points @ upright(generator) / period + uniform(generator, 0, 1)
+    s = points @ direction(generator) / period + uniform(generator, 0, 1)
     wave = (s - s.floor() - 0.5).abs() * 2  # 0 in the middle of a stripe, 1 at its far side
     return mix(palette[0], palette[1], step(wave, 0.5, 0.12))
 
@@ -69,9 +67,8 @@ def _camouflage(points: Tensor, palette: list[Tensor], generator: torch.Generato
 
 def _wavy(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     """Stripes that swing to and fro along their length."""
-    across = upright(generator)
-    turn = uniform(generator, 0, 6.2832)
-    along = torch.linalg.cross(across, torch.tensor([math.cos(turn), 0.0, math.sin(turn)]))
+    across = direction(generator)
+    along = torch.linalg.cross(across, torch.tensor([0.48, 0.64, 0.6]))
     along = along / along.norm()
     swing = torch.sin(points @ along * (6.2832 / uniform(generator, 0.42, 0.56)))
     period = uniform(generator, 0.28, 0.40)
