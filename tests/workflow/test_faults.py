@@ -96,11 +96,12 @@ def test_a_job_that_outlives_its_snakemake_is_waited_for_and_not_done_twice(comp
     wait_until(lambda: history.is_file() and history.read_text().count("\n") >= 2)
     orphan.suspend()
     first.kill()
-    first.communicate()
+    first.wait()
+    first.stdout.close()  # not read to its end: the orphan holds it open
     assert orphan.is_running()
     second = start(tiny, adapter)
     try:
-        wait_until(lambda: "still making it; waiting for its end" in log.read_text(errors="replace"))
+        wait_until(lambda: log.is_file() and "waiting for its end" in log.read_text(errors="replace"))
         rows = history.read_text()
         time.sleep(1)
         assert history.read_text() == rows  # nobody trains

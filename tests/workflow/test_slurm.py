@@ -168,7 +168,7 @@ def test_cancelled_requeued_and_left_over_jobs_end_in_the_scores_of_a_local_run(
     first.process.wait()
     second = start("results/table.md")
     log = results / "logs" / "score" / "tuned.log"
-    wait_until(lambda: "waiting for its end" in log.read_text(errors="replace"))
+    wait_until(lambda: log.is_file() and "waiting for its end" in log.read_text(errors="replace"))
     process.resume()
     output = second.finish(500)
 
