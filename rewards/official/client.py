@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rewards.official.environment import ROOT, interpreter
+from rewards.preference.text import require_prompts
 
 NAMES = {
     "imagereward": "image-reward 1.5",
@@ -48,13 +49,23 @@ class OfficialScore:
         """`images [B, 3, H, W] in [0, 1]` -> scores `[B]` float32 of the images rounded to 8 bits."""
         if len(prompts) != len(images):
             raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image.")
+        return self._score(images, list(enumerate(prompts)))
+
+    def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P]`: the same of every image with every prompt, as the package does it: each pair anew."""
+        require_prompts(prompts)
+        pairs = [(index, prompt) for index in range(len(images)) for prompt in prompts]
+        return self._score(images, pairs).reshape(len(images), len(prompts))
+
+    def _score(self, images: Tensor, pairs: list[tuple[int, str]]) -> Tensor:
+        """Scores of pairs (number of an image, prompt) in their order, by one process."""
         with tempfile.TemporaryDirectory(prefix="texreward-official-") as folder:
             paths = [Path(folder) / f"{index}.png" for index in range(len(images))]
             for path, image in zip(paths, images.detach().cpu(), strict=True):
                 pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
                 Image.fromarray(pixels.numpy()).save(path)
-            pairs = [[str(path), prompt] for path, prompt in zip(paths, prompts, strict=True)]
-            answer = self.ask({**self._job, "pairs": pairs})
+            named = [[str(paths[index]), prompt] for index, prompt in pairs]
+            answer = self.ask({**self._job, "pairs": named})
         return torch.tensor(answer["scores"], dtype=torch.float32, device=images.device)
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any]:

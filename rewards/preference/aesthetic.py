@@ -11,6 +11,7 @@ from torch import Tensor
 from rewards.checkpoints.linear_head import fold_head
 from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.clip_model import FrozenClip
+from rewards.preference.text import require_prompts
 
 
 class Aesthetic:
@@ -63,3 +64,8 @@ class Aesthetic:
         """`images [B, 3, H, W] in [0, 1]` -> `[B]` float32, differentiable in the images."""
         # Not a matrix product, which the caller's autocast would do in half precision.
         return (self.clip.image_features(images) * self.weight).sum(dim=-1) + self.bias
+
+    def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P]`: the same for every one of the prompts, none of which is read."""
+        require_prompts(prompts)
+        return self(images)[:, None].repeat(1, len(prompts))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.preprocess import Preprocessing, preprocess
+from rewards.preference.text import require_prompts
 
 
 class FrozenBlip:
@@ -62,20 +63,49 @@ class FrozenBlip:
         ids, mask = self.tokens(prompts)
         return in_parts(self._features, self.max_batch, images.to(self.device), ids, mask)
 
+    def feature_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P, D]` of every image with every prompt; the image tower looks at each image once.
+
+        The text tower reads the image, so it runs for every pair, at most `max_batch` pairs at a time, or as
+        many as there are images. With gradient, what the image tower made of all images is kept.
+        """
+        require_prompts(prompts)
+        ids, mask = self.tokens(prompts)
+        seen = in_parts(self._see_images, self.max_batch, images.to(self.device))
+        count = len(prompts)
+
+        def read_pairs(pairs: Tensor) -> Tensor:
+            return self.read(seen[pairs // count], ids[pairs % count], mask[pairs % count])
+
+        pairs = torch.arange(len(images) * count, device=self.device)
+        features = in_parts(read_pairs, self.max_batch or len(images), pairs)
+        return features.reshape(len(images), count, self.width)
+
     def _features(self, images: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.states(preprocess(images, self.preprocessing, self.eight_bit), ids, mask)
+        return self.read(self._see_images(images), ids, mask)
+
+    def _see_images(self, images: Tensor) -> Tensor:
+        return self.see(preprocess(images, self.preprocessing, self.eight_bit))
 
     def states(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """The same of preprocessed pixels and token ids: the network alone."""
+        """`[B, D]` of preprocessed pixels and token ids: the network alone."""
+        return self.read(self.see(pixels), ids, mask)
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """Last states `[B, patches + 1, W]` of the image tower, of preprocessed pixels."""
         # Autocast of the caller would make reward gradients noisy.
         with torch.autocast(self.device.type, enabled=False):
             # Not pooler_output, which would apply the final norm again.
-            tokens = self.vision(pixel_values=pixels).last_hidden_state
+            return self.vision(pixel_values=pixels).last_hidden_state
+
+    def read(self, seen: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """`[B, D]` of the image tower's states and token ids: the text tower alone."""
+        with torch.autocast(self.device.type, enabled=False):
             states = self.text(
                 input_ids=ids,
                 attention_mask=mask,
-                encoder_hidden_states=tokens,
-                encoder_attention_mask=torch.ones(tokens.shape[:2], dtype=torch.long, device=tokens.device),
+                encoder_hidden_states=seen,
+                encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device),
             ).last_hidden_state
             return states[:, 0].float()
 
@@ -101,6 +131,11 @@ class BlipScore(FrozenBlip):
     def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> scores `[B]` float32, differentiable in the images."""
         return self._judge(self.features(images, prompts))
+
+    def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P]`: the same of every image with every prompt; the image tower looks at each image once."""
+        features = self.feature_matrix(images, prompts)
+        return self._judge(features.flatten(0, 1)).reshape(features.shape[:2])
 
     def score_pixels(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Scores `[B]` of preprocessed pixels and token ids: the network alone."""

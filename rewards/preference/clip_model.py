@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, CLIPModel
 
 from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
+from rewards.preference.text import require_prompts
 
 
 class FrozenClip:
@@ -101,6 +102,13 @@ class FrozenClip:
         if len(prompts) != len(images):
             raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image.")
         return (self.image_features(images) * self.text_features(prompts)).sum(dim=-1)
+
+    def cosine_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Cosines `[B, P]` of every image with every prompt; each image and each prompt is encoded once."""
+        require_prompts(prompts)
+        # The caller's autocast would do the product in half precision.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.image_features(images) @ self.text_features(prompts).T
 
     def tokens(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """Token ids and mask `[B, L]` of cleaned prompts, truncated and padded to the model's length."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from rewards.preference.clip_model import FrozenClip
-from rewards.preference.text import clean_text
+from rewards.preference.text import clean_text, require_prompts
 
 
 class CLIPScore:
@@ -34,3 +34,8 @@ class CLIPScore:
     def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> cosines `[B]` float32, differentiable in the images."""
         return self.clip.cosine(images, [self.prefix + prompt for prompt in prompts])
+
+    def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P]`: the same of every image with every prompt; each is encoded once."""
+        require_prompts(prompts)
+        return self.clip.cosine_matrix(images, [self.prefix + prompt for prompt in prompts])

@@ -23,7 +23,7 @@ from rewards.checkpoints.tensors import build_model, read_tensors, without
 from rewards.preference.clip_model import FrozenClip, file_digest, pooled
 from rewards.preference.memory import in_parts
 from rewards.preference.preprocess import preprocess, read_preprocessing
-from rewards.preference.text import clean_text
+from rewards.preference.text import clean_text, require_prompts
 
 ICT_FILE = "pytorch_model.bin"
 HP_FILES = ("hp_backbone/pytorch_model.bin", "hp_scorer/mlp_pytorch_model.bin")
@@ -66,6 +66,10 @@ class ICT:
         """`images [B, 3, H, W] in [0, 1]` -> cosines `[B]` float32, differentiable in the images."""
         return self.clip.cosine(images, prompts)
 
+    def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P]`: the same of every image with every prompt; each is encoded once."""
+        return self.clip.cosine_matrix(images, prompts)
+
 
 class HP:
     """Preference for an image in (0, 1); the prompt is not used."""
@@ -94,6 +98,11 @@ class HP:
     def __call__(self, images: Tensor, prompts: list[str] | None = None) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> preferences `[B]` float32, differentiable in the images."""
         return in_parts(self._judge, self.clip.max_batch, images.to(self.clip.device))
+
+    def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P]`: the same for every one of the prompts, none of which is read."""
+        require_prompts(prompts)
+        return self(images)[:, None].repeat(1, len(prompts))
 
     def _judge(self, images: Tensor) -> Tensor:
         return self.score_pixels(preprocess(images, self.clip.preprocessing, self.clip.eight_bit))

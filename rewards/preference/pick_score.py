@@ -39,3 +39,7 @@ class PickScore:
     def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> scores `[B]` float32, differentiable in the images."""
         return self.clip.model.logit_scale.exp() * self.clip.cosine(images, prompts)
+
+    def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """`[B, P]`: the same of every image with every prompt; each is encoded once."""
+        return self.clip.model.logit_scale.exp() * self.clip.cosine_matrix(images, prompts)

@@ -1,4 +1,4 @@
-"""Cleaning of prompts as CLIP's first tokenizer did it, which fast tokenizers leave out."""
+"""Prompts: cleaning as CLIP's first tokenizer did it, which fast tokenizers leave out; a check of lists."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import html
 import re
 
 import ftfy
+
+
+def require_prompts(prompts: list[str]) -> None:
+    """Raises ValueError for no prompt, and for a single text, whose letters would be taken for prompts."""
+    if isinstance(prompts, str) or not prompts:
+        raise ValueError(f"prompts is {prompts!r}; give a list with at least one prompt.")
 
 
 def clean_text(prompt: str) -> str:

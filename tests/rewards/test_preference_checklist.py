@@ -182,3 +182,67 @@ def test_7_views_stay_apart_until_they_are_averaged(load, name):
     apart = torch.stack([score(view, ["a cow"] * 2) for view in views])
     torch.testing.assert_close(flat, apart, atol=2e-5, rtol=1e-5)
     assert len(set(flat.flatten().tolist())) == 4
+
+
+def pair_by_pair(score, pixels, prompts):
+    """`[B, P]` by one call for every image and prompt."""
+    rows = [[score(pixels[i : i + 1], [prompt])[0] for prompt in prompts] for i in range(len(pixels))]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+@pytest.mark.parametrize("options", [{}, {"max_batch": 2, "recompute": True}], ids=["whole", "thrifty"])
+@pytest.mark.parametrize("name", NAMES)
+def test_8_a_matrix_holds_what_every_pair_scores_alone_gradients_included(load, name, options):
+    prompts = [PROMPTS[1], PROMPTS[0]]
+    factors = torch.randn(3, 2, generator=torch.Generator().manual_seed(2))  # each pair counts differently
+    found = []
+    for judge in (load(name, **options).score_matrix, lambda *given: pair_by_pair(load(name), *given)):
+        pixels = images(size=40).requires_grad_()
+        scores = judge(pixels, prompts)
+        (factors * scores).sum().backward()
+        found.append((scores.detach(), pixels.grad))
+    (scores, grad), (expected, expected_grad) = found
+    assert scores.shape == (3, 2) and scores.dtype == torch.float32
+    torch.testing.assert_close(scores, expected, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(grad, expected_grad, atol=1e-5, rtol=1e-3)
+    if name not in WITHOUT_PROMPT:
+        assert (expected[:, 0] != expected[:, 1]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_8_a_matrix_encodes_each_image_and_each_prompt_once(load, name):
+    score = load(name, fresh=True, max_batch=2)
+    if name in ON_BLIP:
+        towers = {"image": score.vision, "text": score.text}
+    else:
+        towers = {"image": score.clip.model.vision_model, "text": score.clip.model.text_model}
+    rows = {tower: [] for tower in towers}
+    for tower, module in towers.items():
+        module.register_forward_hook(lambda *call, tower=tower: rows[tower].append(len(call[-1][0])))
+    prompts = [*PROMPTS, "a cow"]
+    with torch.no_grad():
+        score.score_matrix(images(), prompts)
+    assert rows["image"] == [2, 1]
+    if name in ON_BLIP:  # its text tower looks at the image: once for every pair
+        assert rows["text"] == [2] * 6
+    else:
+        assert rows["text"] == ([] if name in WITHOUT_PROMPT else [4])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_8_a_matrix_is_float32_under_autocast_and_takes_no_single_text(load, name):
+    score = load(name)
+    expected = score.score_matrix(images(), PROMPTS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = score.score_matrix(images(), PROMPTS)
+    assert under.dtype == torch.float32
+    torch.testing.assert_close(under, expected, atol=1e-5, rtol=1e-5)
+    for wrong in ("a cow", []):
+        with pytest.raises(ValueError, match="at least one prompt"):
+            score.score_matrix(images(), wrong)
+
+
+def test_8_the_prefix_of_a_clipscore_stands_in_its_matrix_too(load):
+    plain, prefixed = load("clipscore"), load("clipscore", prefix="a photo of ")
+    expected = plain.score_matrix(images(), [f"a photo of {prompt}" for prompt in PROMPTS])
+    assert torch.equal(prefixed.score_matrix(images(), PROMPTS), expected)
