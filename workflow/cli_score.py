@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files; transparency is composited")
     parser.add_argument(
         "--prompt", required=True, action="append", help="one for all images, or as many as there are images"
+    )
+    parser.add_argument(
+        "--every-prompt", action="store_true", help="score every image with every prompt, given in any number"
     )
     parser.add_argument(
         "--metric", action="append", help="a metric of the configuration; again for more (default: all)"
@@ -43,11 +47,7 @@ def score(options: argparse.Namespace) -> int:
     """Score every image by every metric that judges images."""
     config = load_config(options.config)
     names = chosen_metrics(config, options.metric)
-    prompts = options.prompt * len(options.images) if len(options.prompt) == 1 else options.prompt
-    if len(prompts) != len(options.images):
-        raise ConfigError(
-            f"There are {len(options.images)} images but {len(prompts)} prompts; give one, or one per image."
-        )
+    pairs = paired(options.images, options.prompt, options.every_prompt)
     background = parse_colour(options.background)
     backend = options.backend or config.scoring.backend
     refuse_backend(config, names, backend)
@@ -70,14 +70,26 @@ def score(options: argparse.Namespace) -> int:
         except (OSError, RuntimeError) as error:
             raise ConfigError(f"{name}: {error}") from None
         versions[name] = metric.version
-        scores[name] = score_images(metric, images, prompts, device)
+        scores[name] = score_images(metric, images, options.prompt, device, options.every_prompt)
         del metric
     if options.json:
-        print(json.dumps(records(options, prompts, scores, versions, background, backend), indent=2))
+        print(json.dumps(records(pairs, scores, versions, background, backend), indent=2))
     else:
         decimals = {name: METRICS[config.metrics[name].kind].decimals for name in names}
-        print(table(options.images, scores, decimals))
+        print(table(pairs, scores, decimals, with_prompts=options.every_prompt))
     return 0
+
+
+def paired(images: list[str], prompts: list[str], every: bool) -> list[tuple[str, str]]:
+    """(image, prompt) of each score, all prompts of an image in a row. Raises ConfigError."""
+    if every:
+        return [(image, prompt) for image in images for prompt in prompts]
+    if len(prompts) not in (1, len(images)):
+        raise ConfigError(
+            f"There are {len(images)} images but {len(prompts)} prompts; give one, or one per image, or "
+            "--every-prompt."
+        )
+    return list(zip(images, cycle(prompts), strict=False))
 
 
 def chosen_metrics(config: Any, wanted: list[str] | None) -> list[str]:
@@ -136,23 +148,25 @@ def read_image(path: str, background: tuple[float, ...]):
     return alpha * pixels[:, :3] + (1 - alpha) * torch.tensor(background)[:, None, None]
 
 
-def score_images(metric, images: list, prompts: list[str], device: str) -> list[float]:
-    """Scores in order; images of one size go through the model together."""
+def score_images(metric, images: list, prompts: list[str], device: str, every: bool = False) -> list[float]:
+    """Scores in the order of `paired`; images of one size go through the model together."""
     import torch
 
-    values: list[float] = [0.0] * len(images)
+    rows: list[list[float]] = [[]] * len(images)
     for size in dict.fromkeys(image.shape for image in images):
         places = [index for index, image in enumerate(images) if image.shape == size]
         batch = torch.cat([images[index] for index in places]).to(device)
         with torch.no_grad():
-            for index, value in zip(
-                places, metric(batch, [prompts[i] for i in places]).tolist(), strict=True
-            ):
-                values[index] = value
-    return values
+            if every:
+                found = metric.score_matrix(batch, prompts)
+            else:
+                found = metric(batch, [prompts[i % len(prompts)] for i in places])[:, None]
+        for index, row in zip(places, found.tolist(), strict=True):
+            rows[index] = row
+    return [value for row in rows for value in row]
 
 
-def records(options, prompts, scores, versions, background, backend) -> dict[str, Any]:
+def records(pairs, scores, versions, background, backend) -> dict[str, Any]:
     """Everything that the numbers depend on, as plain JSON."""
     return {
         "background": list(background),
@@ -160,21 +174,28 @@ def records(options, prompts, scores, versions, background, backend) -> dict[str
         "versions": versions,
         "images": [
             {"image": path, "prompt": prompt, **{name: values[index] for name, values in scores.items()}}
-            for index, (path, prompt) in enumerate(zip(options.images, prompts, strict=True))
+            for index, (path, prompt) in enumerate(pairs)
         ],
     }
 
 
-def table(images: list[str], scores: dict[str, list[float]], decimals: dict[str, int]) -> str:
-    """Aligned text, one line per image and one column per metric."""
-    lines = [["image", *scores]]
-    for index, path in enumerate(images):
+def table(
+    pairs: list[tuple[str, str]],
+    scores: dict[str, list[float]],
+    decimals: dict[str, int],
+    with_prompts: bool = False,
+) -> str:
+    """Aligned text, one line per pair and one column per metric."""
+    texts = ["image", "prompt"] if with_prompts else ["image"]
+    lines = [[*texts, *scores]]
+    for index, (path, prompt) in enumerate(pairs):
         values = [f"{column[index]:.{decimals[name]}f}" for name, column in scores.items()]
-        lines.append([Path(path).name, *values])
+        lines.append([*(Path(path).name, prompt)[: len(texts)], *values])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
-            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+            cell.ljust(width) if column < len(texts) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
     )

@@ -62,6 +62,27 @@ def test_every_metric_that_judges_images_is_a_column(config, pictures, capsys, m
     assert row.split() == ["1.png", *(f"{data['images'][1][name]:.4f}" for name in ("hpsv2", "clipscore"))]
 
 
+def test_every_image_with_every_prompt(config, pictures, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = ["score", *pictures, "--config", str(config), "--json"]
+    prompts = ["a red cow", "a vase"]
+    both = [*arguments, "--prompt", prompts[0], "--prompt", prompts[1], "--every-prompt"]
+    assert main(both) == 0
+    found = json.loads(capsys.readouterr().out)["images"]
+    assert [(each["image"], each["prompt"]) for each in found] == [(i, p) for i in pictures for p in prompts]
+    for place, prompt in enumerate(prompts):
+        assert main([*arguments, "--prompt", prompt]) == 0
+        expected = json.loads(capsys.readouterr().out)["images"]
+        for one, other in zip(found[place::2], expected, strict=True):
+            values = {key: value for key, value in other.items() if isinstance(value, float)}
+            assert len(values) == 5
+            assert {key: one[key] for key in values} == pytest.approx(values, abs=2e-5)
+    assert main([each for each in both if each != "--json"] + ["--metric", "clipscore"]) == 0
+    head, row, *rest = capsys.readouterr().out.strip().splitlines()
+    assert head.split() == ["image", "prompt", "clipscore"] and len(rest) == 5
+    assert row.split() == ["0.png", "a", "red", "cow", f"{found[0]['clipscore']:.4f}"]
+
+
 def test_the_background_is_part_of_the_score(config, pictures, capsys):
     found = []
     for colour in ("1,1,1", "0,0,0"):
