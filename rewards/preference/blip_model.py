@@ -100,10 +100,12 @@ class FrozenBlip:
 
     def read(self, seen: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """`[B, D]` of the image tower's states and token ids: the text tower alone."""
+        # Position 0 alone is used and nothing attends to padding: columns that no prompt fills are left out.
+        length = int(mask.any(dim=0).nonzero().max()) + 1
         with torch.autocast(self.device.type, enabled=False):
             states = self.text(
-                input_ids=ids,
-                attention_mask=mask,
+                input_ids=ids[:, :length],
+                attention_mask=mask[:, :length],
                 encoder_hidden_states=seen,
                 encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device),
             ).last_hidden_state

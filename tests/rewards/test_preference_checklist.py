@@ -12,6 +12,7 @@ from rewards.preference.hps import HPSv2
 from rewards.preference.image_reward import ImageReward
 from rewards.preference.pick_high import HP, ICT
 from rewards.preference.pick_score import PickScore
+from rewards.preference.preprocess import preprocess
 
 NAMES = ("aesthetic", "clipscore", "imagereward", "hpsv2", "pickscore", "cyclereward", "ict", "hp")
 WITHOUT_PROMPT = ("aesthetic", "hp")
@@ -130,6 +131,24 @@ def test_4_scores_on_blip_read_a_prompt_once(load, name):
     score(images(), ["a cow", "a cow", "a vase"])
     score(images(), ["a vase", "a cow", "a cow"])
     assert read == ["a cow", "a vase"]
+
+
+@pytest.mark.parametrize("name", ON_BLIP)
+def test_4_padding_that_no_prompt_fills_is_not_read_and_changes_nothing(load, name):
+    score = load(name, fresh=True)
+    lengths = []
+    score.text.register_forward_pre_hook(
+        lambda module, args, given: lengths.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    prompts = ["a cow", "cow", "a"]
+    ids, mask = score.tokens(prompts)
+    longest = int(mask.sum(dim=1).max())
+    states = score.features(images(), prompts)
+    assert lengths == [longest] and longest < ids.shape[1]
+    seen = score.see(preprocess(images(), score.preprocessing))
+    padded = score.text(input_ids=ids, attention_mask=mask, encoder_hidden_states=seen).last_hidden_state
+    assert padded.shape[1] == ids.shape[1]
+    torch.testing.assert_close(states, padded[:, 0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
