@@ -4,13 +4,13 @@ import base64
 import io
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from reference.browser import BROWSER, FLAGS, browser_tab
 from reference.tiny_meshes import sphere_mesh
 from reference.tiny_results import FAILED, METHODS, make_results
 
@@ -18,13 +18,6 @@ from report.gallery import gallery_page
 from report.gallery_assets import FRAME_SIZE, FRAMES, Turntable, gltf_geometry, texture_image
 from report.results import Results
 from workflow.steps import gallery
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless=new --no-sandbox --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-gl=angle --use-angle=swiftshader "
-    "--enable-unsafe-swiftshader --window-size=1280,900"
-).split()
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +119,82 @@ def test_filters_and_viewers_work_in_a_browser(page):
         others = [c for c in range(3) if c != channel]
         coloured = upper[..., channel] > upper[..., others].max(axis=-1) + 40
         assert coloured.mean() > 0.05
+
+
+CAMERAS = """["left", "right"].map(side => {
+  const view = document.getElementById("view-" + side);
+  const { theta, phi, radius } = view.getCameraOrbit(), { x, y, z } = view.getCameraTarget();
+  return [theta, phi, radius, x, y, z, view.getFieldOfView()];
+})"""
+
+
+FRAMES_LATER = """new Promise(done => {
+  let left = 10;
+  const step = () => left-- ? requestAnimationFrame(step) : done();
+  step();
+})"""
+
+
+def settled(tab):
+    """Both cameras [2, 7], once they are where they were ten frames before: a viewer goes on for a while."""
+    before = None
+    while (now := tab.value(CAMERAS)) != before:
+        before = now
+        tab.value(FRAMES_LATER)
+    return np.array(now)
+
+
+def choose(tab, select, value):
+    tab.value(
+        f"(() => {{ const node = document.getElementById('{select}'); node.value = '{value}';"
+        "node.dispatchEvent(new Event('change')); })()"
+    )
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium; install the package chromium to check the page")
+def test_both_viewers_have_one_camera(page):
+    def same(what, before=None, moved=slice(None)):
+        found = settled(tab)
+        assert np.allclose(found[0], found[1], atol=1e-3), (what, found.tolist())
+        if before is not None:
+            assert np.abs(found[0] - before)[moved].max() > 0.05, (what, found[0], before)
+        return found[0]
+
+    with browser_tab(page.parent / "profile-of-user") as tab:
+        tab.open(f"file://{page}#asset=ball--red--0&left=pretrained&right=tuned")
+        tab.until("document.body.dataset.loaded === '2'")
+        start = same("at the start")
+        for side, way in (("left", 120), ("right", -40)):
+            before = same(f"before the drag of the {side} one")
+            tab.drag(f"#view-{side}", way, way / 3)
+            tab.until(f"Math.abs(({CAMERAS})[0][0] - {before[0]}) > 0.05")
+            turned = same(f"after the drag of the {side} one", before, slice(0, 2))
+
+        place = tab.centre("#view-left")
+        tab.mouse("mouseWheel", *place, deltaX=0, deltaY=-300)
+        tab.until(f"({CAMERAS})[0][2] < {turned[2] - 0.05}")
+        near = same("after the wheel", turned, slice(2, 3))
+        tab.drag("#view-left", 60, 30, button="right")
+        tab.until(f"Math.abs(({CAMERAS})[0][3] - {near[3]}) > 0.02")
+        shifted = same("after a shift", near, slice(3, 6))
+
+        # Loading does not take a viewer away from the camera, as long as the mesh stays.
+        choose(tab, "right", "other")
+        tab.until("document.body.dataset.loaded === '3'")
+        assert np.allclose(same("with another method"), shifted, atol=1e-3)
+        # Another mesh is framed anew from the same side; what failed on it shows no other texture instead.
+        choose(tab, "asset", FAILED[1])
+        tab.until("document.body.dataset.loaded === '4'")
+        assert tab.value("getComputedStyle(document.getElementById('view-right')).visibility") == "hidden"
+        choose(tab, "right", "tuned")
+        tab.until("document.body.dataset.loaded === '5'")
+        assert tab.value("getComputedStyle(document.getElementById('view-right')).visibility") == "visible"
+        framed = same("with another mesh")
+        assert np.allclose(framed[[0, 1, 3, 4, 5, 6]], [*turned[:2], 0, 0, 0, start[6]], atol=1e-3)
+        tab.click("#reset")
+        tab.until(f"Math.abs(({CAMERAS})[0][0] - {start[0]}) < 0.001")
+        assert np.allclose(same("after the reset")[:2], start[:2], atol=1e-3)
+
+        choose(tab, "method", "other")
+        assert tab.value("document.querySelectorAll('.card').length") == 3
+        assert tab.value("window.problems") == []
