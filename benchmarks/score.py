@@ -1,13 +1,18 @@
-"""Images per second of each score beside the official package's own scoring call: same weights, one run.
+"""Pairs per second of each score beside the official package's own scoring call: same weights, one run.
 
     make official && PYTHONPATH=. python benchmarks/score.py [--size tiny|full] [--score NAME ...]
-        [--images 64] [--prompts 8] [--side 512] [--threads N] [--clock wall|cpu]
+        [--case pairs|matrix ...] [--images 64] [--prompts 8] [--side 512] [--threads N] [--clock wall|cpu]
+
+Two cases: `pairs`, every image with one of the prompts, and `matrix`, every image with every prompt (not of
+aesthetic, which reads none). In both the official package is called once for each prompt with all images of
+that prompt, as it is written for; ours is one call of the score, or of its `score_matrix`.
 
 Models have random weights; the official half of the parity check makes them, where none were left in
-`--weights` by `tests/parity/our_side.py --size full --keep`. Both sides read the same PNG files, the
-official packages as their calls do it: all images of a prompt in one call where the call takes several. Both
-have scored one image before the clock starts. Loading of the models is counted on neither side, except that
-`hpsv2.score` reads its checkpoint at every call.
+`--weights` by `tests/parity/our_side.py --size full --keep`. Both sides read the same PNG files. The
+official packages are handed paths, so they decode an image at every call, except for PickScore, whose
+function takes opened images: they stay open. Both sides have scored one image before the clock starts.
+Loading of the models is counted on neither side, except that `hpsv2.score` reads its checkpoint at every
+call.
 """
 
 from __future__ import annotations
@@ -44,6 +49,7 @@ OPENAI = {  # widths, layers, heads of the towers: image (and patch), text; widt
     ("clipscore", "tiny"): ((80, 2, 4, 32), (48, 2, 4), 768),
     ("aesthetic", "tiny"): ((80, 2, 4, 32), (48, 2, 4), 768),
 }
+CASES = ("pairs", "matrix")
 CLOCKS = {"wall": "perf_counter", "cpu": "process_time"}
 EXTRA = {"hpsv2": {"version": "v2.1"}, "clipscore": {"prefix": ""}, "cyclereward": {"model": "Combo"}}
 
@@ -134,57 +140,82 @@ def time_official(job: dict) -> dict:
     return json.loads(done.stdout)
 
 
-def time_ours(scorer, paths: list[Path], prompts: list[str], clock: str) -> tuple[float, torch.Tensor]:
-    """Seconds from PNG files to scores, and the scores."""
+def time_ours(judge, paths: list[Path], prompts: list[str], clock: str) -> tuple[float, torch.Tensor]:
+    """Seconds from PNG files to scores, and the scores; judge: a score or its `score_matrix`."""
     now = getattr(time, clock)
     with torch.no_grad():
-        scorer(read_images(paths[:1]), ["warm up"])
+        judge(read_images(paths[:1]), ["warm up"])
         started = now()
-        scores = scorer(read_images(paths), prompts).cpu()
+        scores = judge(read_images(paths), prompts).cpu()
     return now() - started, scores
 
 
 def read_images(paths: list[Path]) -> torch.Tensor:
     """`[B, 3, H, W]` in [0, 1]."""
-    images = [torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) for path in paths]
-    return torch.stack(images).float() / 255
+    images = np.stack([np.array(Image.open(path)) for path in paths])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
 
 
-def measure(score: str, options: argparse.Namespace) -> dict:
-    """One row: both rates, their ratio, and how far the scores are apart."""
+def official_calls(case: str, paths: list[str], prompts: list[str]) -> list[tuple[list[str], str]]:
+    """One call for each prompt, with all of its images; of pairs, image i has prompt i modulo their count."""
+    if case == "matrix":
+        return [(paths, prompt) for prompt in prompts]
+    return [(paths[index :: len(prompts)], prompt) for index, prompt in enumerate(prompts)]
+
+
+def measure(score: str, options: argparse.Namespace) -> list[dict]:
+    """One row for each case: both rates, their ratio, and how far the scores are apart."""
     folders = make_weights(options.weights / f"{options.size}-{score}", score, options.size)
+    clock = CLOCKS[options.clock]
+    prompts = [f"a picture of thing number {index}" for index in range(options.prompts)]
+    cases = [case for case in options.case if (score, case) != ("aesthetic", "matrix")]
+    rows = []
     with tempfile.TemporaryDirectory() as place:
         paths = write_images(Path(place), options.images, options.side)
-        texts = [f"a picture of thing number {index % options.prompts}" for index in range(len(paths))]
-        pairs = [[str(path), text] for path, text in zip(paths, texts, strict=True)]
-        job = {"kind": score, "size": options.size, "folders": folders, "pairs": pairs}
-        job |= {"threads": options.threads, "clock": CLOCKS[options.clock], **EXTRA.get(score, {})}
+        calls = [official_calls(case, [str(path) for path in paths], prompts) for case in cases]
+        job = {"kind": score, "size": options.size, "folders": folders, "calls": calls}
+        job |= {"threads": options.threads, "clock": clock, **EXTRA.get(score, {})}
         if options.size == "tiny" and score in ("hpsv2", "clipscore", "aesthetic"):
             job["architecture"] = "parity"
         answer = time_official(job)
-        ours = load_ours(score, folders, options.size)
-        seconds, scores = time_ours(ours, paths, texts, CLOCKS[options.clock])
-    rates = len(paths) / answer["seconds"], len(paths) / seconds
-    return {
-        "score": score,
-        "size": options.size,
-        "images": len(paths),
-        "prompts": options.prompts,
-        "side": options.side,
-        "threads": options.threads,
-        "device": answer["device"],
-        "clock": options.clock,
-        "official_images_per_s": rates[0],
-        "our_images_per_s": rates[1],
-        "ratio": rates[1] / rates[0],
-        "max_difference": float((scores - torch.tensor(answer["scores"])).abs().max()),
-    }
+        for case, official in zip(cases, answer["cases"], strict=True):
+            ours = load_ours(score, folders, options.size)  # anew: it keeps the prompts that it has read
+            if case == "matrix":
+                seconds, scores = time_ours(ours.score_matrix, paths, prompts, clock)
+                theirs = torch.tensor(official["scores"]).T
+            else:
+                paired = [prompts[index % len(prompts)] for index in range(len(paths))]
+                seconds, scores = time_ours(ours, paths, paired, clock)
+                theirs = torch.empty(len(paths))
+                for index, values in enumerate(official["scores"]):
+                    theirs[index :: len(prompts)] = torch.tensor(values)
+            rates = scores.numel() / official["seconds"], scores.numel() / seconds
+            rows.append(
+                {
+                    "score": score,
+                    "size": options.size,
+                    "case": case,
+                    "images": len(paths),
+                    "prompts": len(prompts),
+                    "pairs": scores.numel(),
+                    "side": options.side,
+                    "threads": options.threads,
+                    "device": answer["device"],
+                    "clock": options.clock,
+                    "official_pairs_per_s": rates[0],
+                    "our_pairs_per_s": rates[1],
+                    "ratio": rates[1] / rates[0],
+                    "max_difference": float((scores - theirs).abs().max()),
+                }
+            )
+    return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny", "full"), default="full", help="size of the models")
     parser.add_argument("--score", nargs="+", choices=SCORES, default=SCORES)
+    parser.add_argument("--case", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--side", type=int, default=512, help="side of the images, pixels")
@@ -198,20 +229,20 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, default=ROOT / "results" / "parity", help="where models are")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(
-        "| score | models | images, prompts | official, images/s | ours, images/s | ratio | max difference |"
-    )
-    print("|---|---|---|---|---|---|---|", flush=True)
+    columns = ("official, pairs/s", "ours, pairs/s", "ratio", "max difference")
+    print("| score | models | case | images, prompts, pairs", *columns, sep=" | ", end=" |\n")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     for score in options.score:
-        row = measure(score, options)
-        print(
-            f"| {score} | {row['size']} | {row['images']}, {row['prompts']} | "
-            f"{row['official_images_per_s']:.3g} | {row['our_images_per_s']:.3g} | {row['ratio']:.2f} | "
-            f"{row['max_difference']:.1e} |",
-            flush=True,
-        )
+        rows = measure(score, options)
+        for row in rows:
+            print(
+                f"| {score} | {row['size']} | {row['case']} | "
+                f"{row['images']}, {row['prompts']}, {row['pairs']} | {row['official_pairs_per_s']:.3g} | "
+                f"{row['our_pairs_per_s']:.3g} | {row['ratio']:.2f} | {row['max_difference']:.1e} |",
+                flush=True,
+            )
         path = options.weights / f"benchmark-{options.size}-{score}.json"
-        path.write_text(json.dumps(row, indent=2) + "\n")
+        path.write_text(json.dumps(rows, indent=2) + "\n")
     return 0
 
 
