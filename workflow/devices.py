@@ -83,4 +83,5 @@ def device_name(device: str) -> str:
         if line.startswith("model name"):
             name = line.partition(":")[2].strip()
             break
-    return f"{name}, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    return f"{name}, {count} thread{'' if count == 1 else 's'}"

@@ -28,7 +28,7 @@ def figure_names(settings: dict[str, Any]) -> dict[str, str]:
     kinds: set[str] = set()
     rendered = False
     for method, model in settings["models"].items():
-        names[f"{BEFORE_AFTER}{method}"] = f"before and after: {settings['methods'][method]}"
+        names[f"{BEFORE_AFTER}{method}"] = "views and texture"
         metrics = [settings["metrics"][term["metric"]] for term in model["rewards"]]
         kinds |= {metric["kind"] for metric in metrics}
         rendered |= any(metric["group"] == "preference" for metric in metrics)
@@ -36,6 +36,24 @@ def figure_names(settings: dict[str, Any]) -> dict[str, str]:
         names |= OF_TUNED
     names |= {name: text for name, text in OF_KIND.items() if name in kinds}
     return names | ({"camera_pose": "cameras, before and after"} if rendered else {})
+
+
+def figure_part(name: str) -> str:
+    """Under which heading of the Snakemake report a figure stands."""
+    if name in OF_TUNED:
+        return "Training"
+    return "All methods" if name in ALWAYS else "Before and after training"
+
+
+def figure_labels(name: str, settings: dict[str, Any]) -> dict[str, str]:
+    """What the Snakemake report lists a figure by: what it shows, and whose reward and method it is about."""
+    labels = {"figure": figure_names(settings)[name]}
+    if name.startswith(BEFORE_AFTER):
+        method = name.removeprefix(BEFORE_AFTER)
+        rewards = [settings["metrics"][term["metric"]] for term in settings["models"][method]["rewards"]]
+        labels |= {"method": settings["methods"][method]}
+        labels |= {"reward": ", ".join(reward["label"] for reward in rewards)}
+    return labels
 
 
 def figure_caption(name: str) -> str:

@@ -1,6 +1,7 @@
 """Every figure from a tiny results folder: it is drawn, twice the same, and says why when it is not."""
 
 import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,13 +11,14 @@ from PIL import Image
 from reference.tiny_meshes import sphere_mesh
 from reference.tiny_results import FAILED, SIZE, make_results
 
+import workflow
 from report import charts, overlays, rigs, style
 from report.grids import typical_assets
 from report.pictures import Look
 from report.results import Results
 from texgen.atlas import build_atlas
 from texgen.geometry.symmetry import MirrorPlane
-from workflow.figures import figure_names
+from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
 from workflow.steps import figures, quality, table
 
 
@@ -47,6 +49,25 @@ def test_every_figure_of_the_settings_is_drawn(folder, results, tmp_path, capsys
             assert image.width > 400 and np.asarray(image.convert("L")).std() > 5, name
         assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_snakemake_report_has_caption_and_labels_for_every_figure(results):
+    captions = Path(workflow.__file__).parent / "report"
+    labels = [figure_labels(name, results.settings) for name in figure_names(results.settings)]
+    assert len({tuple(each.items()) for each in labels}) == 12, "no two figures look the same in the list"
+    assert {figure_part(name) for name in figure_names(results.settings)} == {
+        "All methods",
+        "Training",
+        "Before and after training",
+    }
+    assert all(
+        (captions / f"{figure_caption(name)}.rst").is_file() for name in figure_names(results.settings)
+    )
+    assert figure_labels("before_after_tuned", results.settings) == {
+        "figure": "views and texture",
+        "method": "Tuned <ours>",
+        "reward": "Aesthetic, Symmetry, Alignment, Emphasis",
+    }
 
 
 def test_figures_are_deterministic(folder, tmp_path):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yte
 
 from workflow.devices import claim_gpu, device_name, visible_gpus
@@ -153,8 +154,10 @@ def test_a_run_keeps_every_gpu_busy_with_one_job_at_a_time(small, driver, snakem
                 assert not float(begun) <= float(also_begun) < float(ended)
 
 
-def test_the_device_has_a_name():
-    assert "threads" in device_name("cpu")
+@pytest.mark.parametrize(("count", "end"), [(1, ", 1 thread"), (3, ", 3 threads")])
+def test_the_device_has_a_name(monkeypatch, count, end):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert device_name("cpu").endswith(end)
 
 
 def test_a_folder_is_locked_while_its_holder_lives(tmp_path):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from snakemake.exceptions import WorkflowError
 
 from workflow.config import parse_config
-from workflow.figures import figure_caption, figure_names
+from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
 from workflow.kinds import WITHOUT_BACKBONE
 from workflow.locking import BusyError, lock_folder
 from workflow.plan import Plan, weight_files
@@ -226,7 +226,8 @@ def figure_reports():
             path,
             caption=f"../report/{figure_caption(name)}.rst",
             category="2 Figures",
-            labels={"figure": name, "shows": FIGURES[name]},
+            subcategory=figure_part(name),
+            labels=figure_labels(name, PLAN.table_settings()),
         )
         for (key, path), name in zip(figure_files("png").items(), FIGURES)
     }

@@ -8,7 +8,8 @@ rule overview:
             "<results>/overview.png",
             caption="../report/overview.rst",
             category="2 Figures",
-            labels={"figure": "overview", "shows": "every texture"},
+            subcategory="All methods",
+            labels={"figure": "every texture"},
         ),
     log:
         "<logs>/overview.log",

@@ -11,7 +11,7 @@ rule gallery:
             "<results>/gallery/index.html",
             caption="../report/gallery.rst",
             category="3 Gallery",
-            labels={"page": "all textures, turntables and 3D"},
+            labels={"page": "turntables and 3D"},
         ),
     log:
         "<logs>/gallery.log",
