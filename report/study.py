@@ -140,21 +140,54 @@ def key_record(results: Results, booklets: Sequence[Sequence[Trial]]) -> dict[st
     }
 
 
+def read_key(path: str | Path) -> dict[str, Any]:
+    """The record that `key_record` made. Raises ValueError where it is none."""
+    try:
+        key = json.loads(Path(path).read_text(encoding="utf-8"))
+        for facts in key["trials"].values():
+            facts["left"], facts["right"], facts["repeat_of"]
+        key["methods"], key["reference"], key["question"]
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; it is the key.json that `study make` wrote.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path} is no key of a study; give the key.json that `study make` wrote.") from None
+    return key
+
+
 def read_answers(path: str | Path, key: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """(participant, trial id -> answer) of one saved file. Raises ValueError that names what is wrong."""
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8"))
         participant, answers = str(saved["participant"]).strip(), dict(saved["answers"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no answers file of a booklet ({error!r}); save it again.") from None
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; give the files that participants saved.") from None
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} is no answers file of a booklet; save it again.") from None
     if not participant:
         raise ValueError(f"{path} names no participant; write a name or a number into it.")
     for trial, answer in answers.items():
         if trial not in key["trials"]:
             raise ValueError(f"{path}: trial {trial!r} is not in the key; it belongs to another study.")
-        if answer not in ANSWERS:
+        if answer not in list(ANSWERS):
             raise ValueError(f"{path}: trial {trial!r} has {answer!r}; allowed are {', '.join(ANSWERS)}.")
     return participant, answers
+
+
+def read_everyone(paths: Sequence[str | Path], key: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """`read_answers` of every file. Raises ValueError where a person answers a trial in two files."""
+    found = []
+    first: dict[tuple[str, str], str | Path] = {}
+    for path in paths:
+        participant, answers = read_answers(path, key)
+        for trial in answers:
+            if (participant, trial) in first:
+                raise ValueError(
+                    f"{first[participant, trial]} and {path} both hold answers of {participant!r} to the "
+                    "same trials; leave one out or, if they are two people, rename one of them in the file."
+                )
+            first[participant, trial] = path
+        found.append((participant, answers))
+    return found
 
 
 def choices_of(key: dict[str, Any], participant: str, answers: dict[str, str]) -> list[Choice]:

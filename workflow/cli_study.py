@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +48,21 @@ def make_study(options: argparse.Namespace) -> int:
         raise ConfigError(f"{folder}: no asset was textured by two methods; run the workflow first.")
     booklets = plan_trials(pairs, options.booklets, options.trials, options.seed)
     out = Path(options.out)
+    key = key_record(results, booklets)
+    if (out / "key.json").exists() and read_json(out / "key.json") != key:
+        raise ConfigError(
+            f"{out} holds another study, and its answers need its key; choose another --out or move it away."
+        )
     strips: dict = {}
     turntables: dict = {}
     for number, trials in enumerate(booklets, start=1):
         page = booklet_page(results, trials, number, strips, turntables)
         write_text(out / f"booklet-{number}.html", page)
-    write_json(out / "key.json", key_record(results, booklets))
+    write_json(out / "key.json", key)
+    repeats = sum(bool(trial.repeat_of) for trial in booklets[0])
     print(
-        f"{out}: {len(booklets)} booklets of {len(booklets[0])} trials from {len(pairs)} pairs. "
-        "Keep key.json away from participants."
+        f"{out}: {len(booklets)} booklets, each with {len(booklets[0]) - repeats} of {len(pairs)} pairs and "
+        f"{repeats} of them again with sides swapped. Keep key.json away from participants."
     )
     return 0
 
@@ -65,15 +70,11 @@ def make_study(options: argparse.Namespace) -> int:
 def collect_study(options: argparse.Namespace) -> int:
     """Print, and with --out write, strengths of the methods with intervals."""
     from report.blocks import to_markdown
-    from report.study import read_answers, summary_block
+    from report.study import read_everyone, read_key, summary_block
 
     try:
-        key = read_json(options.key)
-    except (OSError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{options.key}: is no key of a study ({error}).") from None
-    try:
-        everyone = [read_answers(path, key) for path in options.answers]
-        text = to_markdown([summary_block(key, everyone)])
+        key = read_key(options.key)
+        text = to_markdown([summary_block(key, read_everyone(options.answers, key))])
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from None
     if options.out:

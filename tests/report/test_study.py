@@ -1,15 +1,20 @@
 """The user study: a balanced, blinded plan, and strengths that are found again from simulated answers."""
 
+import argparse
 import collections
 import itertools
 import json
+import types
 
 import numpy as np
 import pytest
+from reference.tiny_results import make_results, tiny_settings
 from scipy.optimize import minimize
 
 from report import study
 from report.bradley_terry import PRIOR, Choice, fit, strengths, win_matrix
+from workflow import cli_study
+from workflow.tables import ConfigError
 
 METHODS = {"pretrained": "Untuned", "ours": "Ours", "other": "Other"}
 PAIRS = [(f"asset{k}", a, b) for k in range(5) for a, b in itertools.combinations(METHODS, 2)]
@@ -107,6 +112,56 @@ def test_answers_make_a_summary(tmp_path):
     path.write_text(json.dumps({"participant": "x", "answers": {"nothing": "left"}}))
     with pytest.raises(ValueError, match="trial 'nothing' is not in the key"):
         study.read_answers(path, key)
+    path.write_text(json.dumps({"participant": "x", "answers": {next(iter(key["trials"])): ["left"]}}))
+    with pytest.raises(ValueError, match="allowed are left, none, right"):
+        study.read_answers(path, key)
     path.write_text("[]")
     with pytest.raises(ValueError, match="is no answers file"):
         study.read_answers(path, key)
+    with pytest.raises(ValueError, match="does not exist"):
+        study.read_answers(tmp_path / "none.json", key)
+
+
+def test_nobody_is_counted_twice(tmp_path):
+    booklets = study.plan_trials(PAIRS, booklets=2, trials=3, seed=0)
+
+    class Run:
+        methods, reference = METHODS, "pretrained"
+
+    (tmp_path / "key.json").write_text(json.dumps(study.key_record(Run, booklets)))
+    key = study.read_key(tmp_path / "key.json")
+    paths = []
+    for name, number, person in (("a", 0, "Ann"), ("b", 1, "Ann"), ("c", 0, "Cy"), ("d", 0, "Ann")):
+        paths.append(tmp_path / f"{name}.json")
+        answers = {trial.id: "left" for trial in booklets[number]}
+        paths[-1].write_text(json.dumps({"participant": person, "answers": answers}))
+    assert len(study.read_everyone(paths[:3], key)) == 3, "one person may fill in two booklets"
+    with pytest.raises(ValueError, match=r"a.json and .*d.json both hold answers of 'Ann'"):
+        study.read_everyone(paths, key)
+    for wrong in (paths[0], tmp_path / "none.json"):
+        with pytest.raises(ValueError, match="key.json that `study make` wrote"):
+            study.read_key(wrong)
+
+
+def test_make_keeps_the_key_of_another_study(tmp_path, monkeypatch, capsys):
+    make_results(tmp_path / "results")
+    monkeypatch.setattr(cli_study, "load_config", lambda path: types.SimpleNamespace(results="nowhere"))
+    plan = types.SimpleNamespace(table_settings=tiny_settings)
+    monkeypatch.setattr(cli_study, "Plan", lambda config: plan)
+    parser = argparse.ArgumentParser()
+    cli_study.add_parser(parser.add_subparsers())
+    folders = ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "study")]
+
+    def make(*more):
+        options = parser.parse_args(["study", "make", *folders, "--booklets", "2", "--trials", "3", *more])
+        return options.run(options)
+
+    assert make() == 0
+    assert "2 booklets, each with 3 of 7 pairs and 2 of them again" in capsys.readouterr().out
+    key = (tmp_path / "study" / "key.json").read_text()
+    page = (tmp_path / "study" / "booklet-1.html").read_text()
+    assert not any(name in page for name in ("pretrained", "Untuned", "tuned")), "booklets are blinded"
+    assert make() == 0, "the same study again changes nothing"
+    with pytest.raises(ConfigError, match="holds another study"):
+        make("--seed", "1")
+    assert (tmp_path / "study" / "key.json").read_text() == key
