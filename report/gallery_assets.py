@@ -27,7 +27,8 @@ def data_uri(content: bytes, kind: str) -> str:
 def jpeg(picture: np.ndarray, quality: int) -> str:
     """A picture [H, W, 3] uint8 as a data: address, without chroma subsampling."""
     out = BytesIO()
-    Image.fromarray(picture).save(out, format="JPEG", quality=quality, subsampling=0, optimize=True)
+    # Pillow's optimize=True codes into a buffer of fixed size, which a mottled texture overflows.
+    Image.fromarray(picture).save(out, format="JPEG", quality=quality, subsampling=0)
     return data_uri(out.getvalue(), "image/jpeg")
 
 

@@ -66,6 +66,16 @@ def test_turntable_turns_the_object():
     assert picture[0, 0, 0] > 240 and picture[0, -1, 0] < 15
 
 
+def test_a_texture_of_noise_is_written_too():
+    """The largest JPEG that there is: Pillow's optimising encoder gave up on it."""
+    noise = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
+    head, data = texture_image(noise, side=256).split(",")
+    assert head == "data:image/jpeg;base64"
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), dtype=np.float32)
+    assert picture.shape == (256, 256, 3)
+    assert np.abs(picture / 255 - noise.flip(1).permute(1, 2, 0).numpy()).mean() < 0.1
+
+
 def test_page_is_one_file_and_shows_failures(page):
     text = page.read_text(encoding="utf-8")
     body = text.split('<script type="module">')[0]
