@@ -228,3 +228,17 @@ def set_scale(unet: nn.Module, scale: float) -> None:
     """Multiply the adapter's output by `scale` (on top of alpha / rank): 0 = base model, 1 = as trained."""
     for _, layer in _require(unet):
         layer.set_scale(ADAPTER, scale)
+
+
+def merge(unet: nn.Module) -> bool:
+    """Fold the adapter into the UNet's weights, so that inference costs no more than without one.
+
+    Only where the weights are in full precision: in 16 bits the small differences would be rounded away, and
+    the adapter stays beside them. Returns whether it was folded. Not for a UNet that is trained on.
+    """
+    layers = _require(unet)
+    if any(layer.get_base_layer().weight.dtype.itemsize < 4 for _, layer in layers):
+        return False
+    for _, layer in layers:
+        layer.merge(adapter_names=[ADAPTER])
+    return True

@@ -131,6 +131,7 @@ def texture(options: argparse.Namespace) -> int:
     say(f"{options.mesh}: reading")
     import torch
 
+    from texgen import lora
     from texgen.export import save_texture_png, write_glb
     from texgen.mesh import MeshError
     from texgen.mesh_io import prepare_mesh
@@ -162,6 +163,7 @@ def texture(options: argparse.Namespace) -> int:
     if adapter is not None:
         backbone.load_lora(adapter)
         backbone.set_lora_scale(method.lora_scale)
+        lora.merge(backbone.unet)
     if method.metric is not None:
         block = config.metrics[method.metric].model_dump(exclude={"label"})
         score = {key: located(part) if isinstance(part, dict) else part for key, part in block.items()}

@@ -7,7 +7,7 @@ from reference import tiny_models
 
 from texgen.backbone import Backbone
 from texgen.backbone_files import resolve_source
-from texgen.lora import LAYERS, lora_layers
+from texgen.lora import LAYERS, lora_layers, merge
 
 ROLE = tiny_models.ROLE
 
@@ -210,6 +210,26 @@ def test_saved_adapter_loads_in_plain_diffusers(root, tmp_path, layers):
         other.load_lora(tmp_path / "adapter")
     with pytest.raises(FileNotFoundError, match="no LoRA file"):
         fresh.load_lora(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("layers", list(LAYERS))
+def test_a_merged_adapter_predicts_the_same(root, layers):
+    backbone = tiny_models.load_sd15(root, torch.float64)
+    latents, control, text = inputs(backbone, 64)
+    backbone.add_lora(2, 4.0, LAYERS[layers])
+    randomise(backbone)
+    backbone.set_lora_scale(0.7)
+    beside = backbone.predict(latents, 100, text, control, ROLE, 3.0)
+    assert merge(backbone.unet)
+    assert all(layer.merged for _, layer in lora_layers(backbone.unet))
+    torch.testing.assert_close(backbone.predict(latents, 100, text, control, ROLE, 3.0), beside)
+
+
+def test_an_adapter_is_not_merged_into_16_bit_weights(root):
+    backbone = tiny_models.load_miniature(root, torch.bfloat16)
+    backbone.add_lora(2)
+    assert not merge(backbone.unet)
+    assert not any(layer.merged for _, layer in lora_layers(backbone.unet))
 
 
 def test_adapter_of_a_16_bit_backbone_is_32_bit(root):

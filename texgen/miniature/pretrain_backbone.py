@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
         inputs, velocity = draw_batch(samples, latents, tokens, empty, alphas, batch, step * processes + rank)
         loss = (model(*inputs) - velocity).square().mean()
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, PEAK_LEARNING_RATE)
+            group["lr"] = learning_rate(step, steps, args.rate or PEAK_LEARNING_RATE, fall=args.fall)
         optimizer.zero_grad()
         loss.backward()
         average_gradients(parameters)

@@ -45,6 +45,8 @@ def arguments(
         parser.add_argument("--part", choices=parts, required=True, help="which of its models to train")
     if prolongs:
         parser.add_argument("--steps", type=int, help="steps of the training, instead of the scale's")
+        parser.add_argument("--rate", type=float, help="peak learning rate, instead of the program's own")
+        parser.add_argument("--fall", type=float, default=0.25, help="share of the steps with a falling rate")
         parser.add_argument(
             "--begin-with", type=Path, help="folder of finished weights to begin with, instead of random ones"
         )
@@ -130,14 +132,14 @@ def save_tensors(path: Path, value: object) -> None:
         torch.save(value, temporary)
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Linear warm-up, the peak for three quarters of the training, then a linear fall to 2 % of it.
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 100, fall: float = 0.25) -> float:
+    """Linear warm-up, the peak, then over the last share ``fall`` of the steps a linear fall to 2 % of it.
 
     Unlike a cosine, the plateau does not depend on the length, so that a training can be prolonged.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
-    return peak * min(1.0, max(0.02, 4 * (1 - step / max(1, steps))))
+    return peak * min(1.0, max(0.02, (1 - step / max(1, steps)) / fall))
 
 
 def save_resume(

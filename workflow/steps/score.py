@@ -26,34 +26,26 @@ from workflow.progress import Pace
 from workflow.step_errors import run_step
 
 
-def score_views(
-    metric, textured, protocol: dict[str, Any], buffers: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Scores of the protocol's renders of one textured mesh; `buffers` keeps the last mesh's geometry."""
+def score_views(metric, textured, name: str, protocol: dict[str, Any], renders) -> Iterator[dict[str, Any]]:
+    """Scores of the protocol's renders of one textured mesh, which the `Renders` know as `name`."""
     from texgen.cameras import rig_cameras
-    from texgen.render import geometry_buffer
 
-    mesh, texture = textured.mesh, textured.texture
-    cameras = rig_cameras(protocol["rig"]).to(texture.device, texture.dtype)
-    size, supersample = protocol["size"], protocol["supersample"]
-    if mesh.name not in buffers:
-        buffers.clear()
-        buffers[mesh.name] = geometry_buffer(mesh, cameras, size * supersample)
-    for name, colour in protocol["backgrounds"].items():
-        images = textured.render(cameras, size, tuple(colour), supersample, buffers[mesh.name])
+    cameras = rig_cameras(protocol["rig"])
+    for background, images in renders.of(textured, name, protocol).items():
+        images = images.to(textured.texture.device) / 255
         scores = metric(images, [textured.prompt] * len(images))
         for view, score in enumerate(scores.tolist()):
             yield {
                 "view": view,
                 "azimuth": f"{float(cameras.azimuth[view]):g}",
                 "elevation": f"{float(cameras.elevation[view]):g}",
-                "background": name,
+                "background": background,
                 "score": repr(score),
             }
 
 
 def score_asset(
-    metric, kind: str, textured, protocol: dict[str, Any], buffers: dict[str, Any]
+    metric, kind: str, textured, name: str, protocol: dict[str, Any], renders
 ) -> Iterator[dict[str, Any]]:
     """Rows of one asset without its identity. A metric of the texture itself gives one row."""
     if METRICS[kind].judges_texture:
@@ -65,13 +57,16 @@ def score_asset(
             "score": repr(float(metric(textured))),
         }
     else:
-        yield from score_views(metric, textured, protocol, buffers)
+        yield from score_views(metric, textured, name, protocol, renders)
 
 
 def score_method(
-    settings: dict[str, Any], meshes: Path, textures: Path, threads: int, journal: Journal
+    settings: dict[str, Any], meshes: Path, textures: Path, threads: int, journal: Journal, renders
 ) -> list[dict[str, Any]]:
-    """All rows of one method; assets whose run failed have none. journal: the rows of finished assets."""
+    """All rows of one method; assets whose run failed have none. journal: the rows of finished assets.
+
+    renders: a `Renders` of this method's assets.
+    """
     import torch
 
     from rewards.base import NotApplicable, Textured
@@ -83,7 +78,6 @@ def score_method(
     metric = load_metric(settings, device)
     pace = Pace(len(settings["assets"]))
     prepared: dict[str, Any] = {}
-    buffers: dict[str, Any] = {}
     # Assets of one mesh one after the other, so that its geometry is loaded and rasterised once.
     for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
         label = f"{settings['metric']}: {asset['asset']}"
@@ -111,7 +105,9 @@ def score_method(
         rows: list[dict[str, Any]] = []
         try:
             with torch.no_grad():
-                rows += score_asset(metric, settings["kind"], textured, settings["protocol"], buffers)
+                rows += score_asset(
+                    metric, settings["kind"], textured, asset["asset"], settings["protocol"], renders
+                )
             said = f"{len(rows)} scores"
         except NotApplicable as error:
             rows, said = [], f"no score, {error}"
@@ -174,7 +170,7 @@ def write_scores(out: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def write_metric(settings: dict[str, Any], options: argparse.Namespace, code: str) -> None:
+def write_metric(settings: dict[str, Any], options: argparse.Namespace, code: str, renders) -> None:
     """Score one method by one metric and write the file and its record, unless they are current."""
     metric, method = settings["metric"], options.textures.name
     out = options.out / metric / f"{method}.tsv"
@@ -185,7 +181,7 @@ def write_metric(settings: dict[str, Any], options: argparse.Namespace, code: st
     started = time.perf_counter()
     journal = Journal(out, digest)
     try:
-        rows = score_method(settings, options.meshes, options.textures, options.threads, journal)
+        rows = score_method(settings, options.meshes, options.textures, options.threads, journal, renders)
     except BaseException:
         journal.close(done=False)
         raise
@@ -218,13 +214,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--code", nargs="+", required=True, help="metric=hash of its code, for every metric")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     options = parser.parse_args(arguments)
+    from workflow.steps.renders import Renders
+
+    renders = Renders()
     method = options.textures.name
     codes = dict(each.split("=", 1) for each in options.code)
     with work_alone(options.out / method):
         claim = claim_gpu()
         for path in options.settings:
             settings = provenance.read_json(path)
-            write_metric(settings, options, codes[settings["metric"]])
+            write_metric(settings, options, codes[settings["metric"]], renders)
         if claim is not None:
             claim.close()
     return 0

@@ -130,6 +130,7 @@ def ready_method(
     settings: dict[str, Any], adapter: Path | None, device: str, work: Path, mesh, asset: dict[str, Any]
 ) -> Callable:
     """The method of a job, warmed up; work: folder for the files of an authors' program."""
+    from texgen import lora
     from workflow.steps.loading import build_method, load_backbone, method_parts
 
     changes = settings["preset"] | method_parts(settings, device, work)
@@ -139,6 +140,7 @@ def ready_method(
     if adapter is not None:
         backbone.load_lora(adapter)
         backbone.set_lora_scale(settings["lora_scale"])
+        lora.merge(backbone.unet)
     # One denoising step, so that compilation and caches are not part of any time.
     short = build_method(settings["kind"], backbone, {**changes, "steps": 1}, adapter)
     warm_up(short, mesh, asset)
