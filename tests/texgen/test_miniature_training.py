@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer
 
 from texgen.backbone import Backbone
@@ -19,7 +20,7 @@ from texgen.miniature.pretrain_vae import LATENT_CHANNELS
 from texgen.miniature.scale import CAPTION_LENGTH
 from texgen.miniature.shapes import make_shape
 from texgen.miniature.tokenizer import make_tokenizer, open_tokenizer, tokenize
-from texgen.miniature.training import learning_rate, load_samples, load_views, make_world
+from texgen.miniature.training import learning_rate, load_samples, load_views, make_world, save_half
 from texgen.rasterize import first_hits
 
 
@@ -204,6 +205,21 @@ def test_steps_and_finished_weights_can_be_given_on_the_command_line(trained, tm
     # One warm-up step moves a weight by a hundredth of the peak rate; random weights would be far away.
     new, old = (Backbone.load(folder / "backbone").unet.state_dict() for folder in (tmp_path, trained))
     assert max(float((new[name] - old[name]).abs().max()) for name in new) < 1e-3
+
+
+def test_half_precision_is_in_the_file_only(tmp_path):
+    torch.manual_seed(6)
+    net = pretrain_backbone.Denoiser(64, 3).unet
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    save_half(net, tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    stored = load_file(tmp_path / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(stored[name], value.half()) for name, value in before.items())
+
+
+def test_the_share_of_the_fall_can_be_chosen():
+    rates = [learning_rate(step, 1000, 1e-3, warmup=100, fall=0.6) for step in range(1000)]
+    assert rates[399] == rates[200] == 1e-3 and rates[700] == pytest.approx(5e-4)
 
 
 def test_learning_rate_rises_then_falls():

@@ -32,6 +32,7 @@ from texgen.miniature.training import (
     learning_rate,
     load_samples,
     resume,
+    save_half,
     save_resume,
     save_tensors,
     wait_for_all,
@@ -146,8 +147,8 @@ def control_images(samples: Samples, index: Tensor, generator: torch.Generator) 
 
 def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -> None:
     """Write the diffusers folder layout that `texgen.backbone` loads."""
-    model.unet.save_pretrained(out / "unet")
-    model.controlnet.save_pretrained(out / "controlnet_depth_inpaint")
+    save_half(model.unet, out / "unet")
+    save_half(model.controlnet, out / "controlnet_depth_inpaint")
     model.text_encoder.save_pretrained(out / "text_encoder")
     tokenizer.save_pretrained(out / "tokenizer")
     vae.save_pretrained(out / "vae")

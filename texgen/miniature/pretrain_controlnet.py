@@ -26,6 +26,7 @@ from texgen.miniature.training import (
     learning_rate,
     load_samples,
     resume,
+    save_half,
     save_resume,
     save_tensors,
 )
@@ -109,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     base = args.out / "backbone"
     steps, batch = args.steps or SCALES[args.scale].controlnet_steps, SCALES[args.scale].backbone_batch
     samples = role_samples(args.part, args.data, args.scale)
-    unet = UNet2DConditionModel.from_pretrained(base / "unet").requires_grad_(False)
+    unet = UNet2DConditionModel.from_pretrained(base / "unet").float().requires_grad_(False)
     text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder").eval().requires_grad_(False)
     vae = AutoencoderTiny.from_pretrained(base / "vae").eval()
     tokenizer = open_tokenizer(base / "tokenizer")
@@ -119,7 +120,7 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.manual_seed(31)
     begin = args.begin_with or base / "controlnet_depth_inpaint"
-    controlnet = ControlNetModel.from_pretrained(begin)
+    controlnet = ControlNetModel.from_pretrained(begin).float()
     if controlnet.config.conditioning_channels == 6:
         controlnet = new_controlnet(controlnet)
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
@@ -147,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
             weight,
         )
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, PEAK_LEARNING_RATE)
+            group["lr"] = learning_rate(step, steps, args.rate or PEAK_LEARNING_RATE, fall=args.fall)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
@@ -156,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
         if step % 100 == 99:
             save_resume(resume_file, step + 1, controlnet, optimizer)
     save_resume(resume_file, steps, controlnet, optimizer)
-    controlnet.save_pretrained(base / f"controlnet_{args.part}")
+    save_half(controlnet, base / f"controlnet_{args.part}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from diffusers import ModelMixin
 
 from texgen.files import atomic_path
 from texgen.miniature.dataset import Samples, View, build_views, paint_views
@@ -130,6 +132,11 @@ def save_tensors(path: Path, value: object) -> None:
     """`torch.save` that leaves no half file when it is killed."""
     with atomic_path(path) as temporary:
         torch.save(value, temporary)
+
+
+def save_half(model: ModelMixin, folder: Path) -> None:
+    """`save_pretrained` in half precision, so that the files stay small; the model itself keeps its own."""
+    copy.deepcopy(model).half().save_pretrained(folder)
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100, fall: float = 0.25) -> float:
