@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("texgen", "rewards", "baselines", "report", "workflow")
 WEIGHTS = (
     "backbone/unet/model.safetensors",
+    "backbone/controlnet_depth/model.safetensors",
     "backbone/controlnet_depth_inpaint/model.safetensors",
+    "backbone/controlnet_uv_position/model.safetensors",
     "clip/model.safetensors",
     "aesthetic/head.safetensors",
     "pickscore/model.safetensors",
