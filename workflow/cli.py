@@ -131,12 +131,11 @@ def texture(options: argparse.Namespace) -> int:
     say(f"{options.mesh}: reading")
     import torch
 
-    from texgen import lora
     from texgen.export import save_texture_png, write_glb
     from texgen.mesh import MeshError
     from texgen.mesh_io import prepare_mesh
     from workflow.devices import pick_device
-    from workflow.steps.loading import build_method, load_backbone, method_parts
+    from workflow.steps.loading import build_method, load_backbone, method_parts, put_on_adapter
 
     try:
         mesh, problems = prepare_mesh(
@@ -161,9 +160,7 @@ def texture(options: argparse.Namespace) -> int:
         except FileNotFoundError as error:
             raise UsageError(str(error)) from None
     if adapter is not None:
-        backbone.load_lora(adapter)
-        backbone.set_lora_scale(method.lora_scale)
-        lora.merge(backbone.unet)
+        put_on_adapter(backbone, adapter, method.lora_scale)
     if method.metric is not None:
         block = config.metrics[method.metric].model_dump(exclude={"label"})
         score = {key: located(part) if isinstance(part, dict) else part for key, part in block.items()}

@@ -211,8 +211,10 @@ def test_half_precision_is_in_the_file_only(tmp_path):
     torch.manual_seed(6)
     net = pretrain_backbone.Denoiser(64, 3).unet
     before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.register_to_config(_name_or_path=str(tmp_path))  # where it was opened
     save_half(net, tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert "_name_or_path" not in json.loads((tmp_path / "config.json").read_text())
     stored = load_file(tmp_path / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(stored[name], value.half()) for name, value in before.items())
 

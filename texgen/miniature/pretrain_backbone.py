@@ -12,7 +12,6 @@ guidance works.
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 
 import torch
@@ -28,6 +27,7 @@ from texgen.miniature.training import (
     Log,
     arguments,
     average_gradients,
+    drop_fields,
     join_processes,
     learning_rate,
     load_samples,
@@ -154,16 +154,9 @@ def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -
     vae.save_pretrained(out / "vae")
     make_scheduler().save_pretrained(out / "scheduler")
     for config in out.glob("*/config.json"):
-        _drop_fields(config, "_name_or_path")
+        drop_fields(config, "_name_or_path")
     # diffusers writes this field itself and warns about it when it reads it back.
-    _drop_fields(out / "vae" / "config.json", "block_out_channels")
-
-
-def _drop_fields(config: Path, *names: str) -> None:
-    """Remove fields that do not belong into a shipped configuration file."""
-    values = json.loads(config.read_text())
-    kept = {name: value for name, value in values.items() if name not in names}
-    config.write_text(json.dumps(kept, indent=2) + "\n")
+    drop_fields(out / "vae" / "config.json", "block_out_channels")
 
 
 def draw_batch(

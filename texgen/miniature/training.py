@@ -137,6 +137,14 @@ def save_tensors(path: Path, value: object) -> None:
 def save_half(model: ModelMixin, folder: Path) -> None:
     """`save_pretrained` in half precision, so that the files stay small; the model itself keeps its own."""
     copy.deepcopy(model).half().save_pretrained(folder)
+    drop_fields(folder / "config.json", "_name_or_path")
+
+
+def drop_fields(config: Path, *names: str) -> None:
+    """Remove fields that do not belong into a shipped configuration file."""
+    values = json.loads(config.read_text())
+    kept = {name: value for name, value in values.items() if name not in names}
+    config.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100, fall: float = 0.25) -> float:

@@ -50,6 +50,15 @@ def load_backbone(settings: dict[str, Any], device: str) -> Backbone:
     )
 
 
+def put_on_adapter(backbone: Backbone, folder: Path, scale: float) -> None:
+    """Makes a backbone the tuned model of a folder, for painting only; scale: the adapter's strength."""
+    from texgen import lora
+
+    backbone.load_lora(folder)
+    backbone.set_lora_scale(scale)
+    lora.merge(backbone.unet)
+
+
 def weight_hashes(backbone: dict[str, Any], adapter: Path | None = None) -> dict[str, str]:
     """Hashes of a backbone's weights that lie in folders, and of the adapter file in a folder.
 

@@ -130,17 +130,14 @@ def ready_method(
     settings: dict[str, Any], adapter: Path | None, device: str, work: Path, mesh, asset: dict[str, Any]
 ) -> Callable:
     """The method of a job, warmed up; work: folder for the files of an authors' program."""
-    from texgen import lora
-    from workflow.steps.loading import build_method, load_backbone, method_parts
+    from workflow.steps.loading import build_method, load_backbone, method_parts, put_on_adapter
 
     changes = settings["preset"] | method_parts(settings, device, work)
     if settings["backbone"] is None:  # its own models, in its own process: nothing to load or to warm up
         return build_method(settings["kind"], None, changes)
     backbone = load_backbone(settings["backbone"], device)
     if adapter is not None:
-        backbone.load_lora(adapter)
-        backbone.set_lora_scale(settings["lora_scale"])
-        lora.merge(backbone.unet)
+        put_on_adapter(backbone, adapter, settings["lora_scale"])
     # One denoising step, so that compilation and caches are not part of any time.
     short = build_method(settings["kind"], backbone, {**changes, "steps": 1}, adapter)
     warm_up(short, mesh, asset)
