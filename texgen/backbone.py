@@ -20,21 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from texgen import lora
 from texgen.backbone_files import open_components
-
-
-@dataclass
-class CallCounter:
-    """Network evaluations so far, one per image: a guidance pair counts once, views denoised as one batch
-    count one by one. A recomputation for a checkpointed gradient counts again, because it costs again."""
-
-    unet: int = 0
-    controlnet: int = 0
-
-    def reset(self) -> None:
-        self.unet = self.controlnet = 0
-
-    def as_dict(self) -> dict[str, int]:
-        return {"unet": self.unet, "controlnet": self.controlnet}
+from texgen.call_counter import CallCounter
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +82,11 @@ class Backbone:
         Raises FileNotFoundError for a path that lacks a part, DamagedFileError for a part that is damaged.
         """
         parts = open_components(source, controlnets, dtype, revision, local_files_only, inpainting)
-        return cls(**parts).to(device)
+        backbone = cls(**parts).to(device)
+        # The order in which convolutions read: a tenth faster on a CPU.
+        for module in backbone._modules():
+            module.to(memory_format=torch.channels_last)
+        return backbone
 
     def _modules(self) -> list[nn.Module]:
         nets = [self.unet, self.vae, self.text_encoder, *self.controlnets.values()]

@@ -7,9 +7,11 @@ from typing import Any
 
 from texgen.cameras import RIGS
 from texgen.render import DEPTH_CONVENTIONS
-from texgen.sampler import BLENDINGS, SCHEDULERS
 from texgen.view_words import WORD_RULES
 
+# Named here, not taken from `texgen.sampler`: that loads diffusers, which preparing a mesh does not need.
+SCHEDULERS = ("ddim", "unipc", "pndm")
+BLENDINGS = ("before", "after", "after_next")
 PROJECTIONS = ("gather", "scatter_mip", "fit_adam", "overwrite4", "face_gather", "gradient_mean")
 ACCUMULATIONS = ("mean", "mean_new", "cosine", "replace")
 FILLS = ("surface", "dilate", "mean", "none")
@@ -17,7 +19,7 @@ _CHOICES = {
     "rig": tuple(RIGS),
     "distance_unit": ("world", "radius"),
     "word_rule": tuple(WORD_RULES),
-    "scheduler": tuple(SCHEDULERS),
+    "scheduler": SCHEDULERS,
     "start": ("noise", "render"),
     "blending": BLENDINGS,
     "blend_noise": ("fresh", "fixed"),

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from texgen.backbone import Backbone, Control
 
-SCHEDULERS: dict[str, type[SchedulerMixin]] = {
+SCHEDULER_CLASSES: dict[str, type[SchedulerMixin]] = {
     "ddim": DDIMScheduler,
     "unipc": UniPCMultistepScheduler,
     "pndm": PNDMScheduler,
 }
-BLENDINGS = ("before", "after", "after_next")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +81,8 @@ def make_scheduler(config: Mapping[str, object], name: str, steps: int) -> Sched
     chain. Latents are never clipped, as the image-space default of DDIM would do where the file does not
     mention it.
     """
-    if name not in SCHEDULERS:
-        raise ValueError(f"There is no scheduler {name!r}; choose one of {', '.join(SCHEDULERS)}.")
+    if name not in SCHEDULER_CLASSES:
+        raise ValueError(f"There is no scheduler {name!r}; choose one of {', '.join(SCHEDULER_CLASSES)}.")
     if steps < 1:
         raise ValueError(f"The number of denoising steps is {steps}; it must be at least 1.")
     config = dict(config)
@@ -96,7 +95,7 @@ def make_scheduler(config: Mapping[str, object], name: str, steps: int) -> Sched
                 '(rescale_betas_zero_snr); use scheduler="ddim".'
             )
         config["skip_prk_steps"] = True
-    scheduler = SCHEDULERS[name].from_config(config)
+    scheduler = SCHEDULER_CLASSES[name].from_config(config)
     if config.get("rescale_betas_zero_snr") and scheduler.config.prediction_type == "epsilon":
         raise ValueError(
             "The scheduler file has zero terminal signal together with noise prediction, which "

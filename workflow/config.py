@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from workflow.config_base import Colour, Name, PlainPath, Strict, Weights
+from workflow.config_base import Colour, Name, PlainPath, Strict
 from workflow.config_errors import nested_models, sentence
+from workflow.config_inputs import Backbone, MeshPreparation
 from workflow.config_metrics import Metric, Scoring
 from workflow.config_official import OfficialProgram
 from workflow.config_presets import PresetOverrides
@@ -28,30 +29,6 @@ from workflow.kinds import FOREIGN, IMAGE_SCORES, METHOD_MODULES, METRICS, OFFIC
 from workflow.tables import ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
 
 SCHEMA_PATH = Path(__file__).parent / "schemas" / "config.schema.json"
-
-
-class Backbone(Weights):
-    """The diffusion model that every method of the configuration shares."""
-
-    controlnets: dict[Name, Weights] = Field(description="ControlNet weights by role, e.g. depth_inpaint.")
-    inpainting: Weights | None = Field(
-        None, description="Inpainting model of the same family, for methods that use its UNet; null = none."
-    )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Number format of the frozen weights; float16 and bfloat16 are for GPUs."
-    )
-
-
-class MeshPreparation(Strict):
-    """How meshes are read, before any method sees them."""
-
-    table: str = Field("config/meshes.tsv", description="Sheet of meshes; columns in config/README.md.")
-    uv: Literal["keep", "unwrap"] = Field(
-        "keep", description="keep = use complete UVs of the file, else unwrap; unwrap = always unwrap."
-    )
-    longest_side: float = Field(
-        1.6, gt=0, description="Longest side of the bounding box that cameras are made for; world units."
-    )
 
 
 MethodKind = Literal[*METHOD_MODULES]
@@ -124,16 +101,11 @@ class Config(Strict):
     @model_validator(mode="after")
     def _references(self) -> Config:
         for name, model in self.models.items():
-            for term in model.rewards:
-                if term.metric not in self.metrics:
-                    raise ValueError(
-                        f"models.{name}.rewards names the metric {term.metric!r}; "
-                        f"allowed are {_names(self.metrics)}"
-                    )
-            for metric in model.monitor or []:
+            named = {"rewards": [term.metric for term in model.rewards], "monitor": model.monitor or []}
+            for field, metric in ((field, each) for field, some in named.items() for each in some):
                 if metric not in self.metrics:
                     raise ValueError(
-                        f"models.{name}.monitor names the metric {metric!r}; "
+                        f"models.{name}.{field} names the metric {metric!r}; "
                         f"allowed are {_names(self.metrics)}"
                     )
         for name, method in self.methods.items():

@@ -8,43 +8,19 @@ configuration cannot disturb a running job of another. Imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from workflow.assets import Asset, held_out, pair
 from workflow.config import Config, load_sheets
 from workflow.config_base import Weights
 from workflow.config_metrics import FileScore, Head
 from workflow.kinds import METHOD_MODULES, METRICS, WITHOUT_BACKBONE, glb_places, program_module
 from workflow.provenance import content_hash, write_json
-from workflow.tables import ConfigError, MeshRow, PromptRow
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One thing to texture: a mesh, a prompt, a seed."""
-
-    mesh: str
-    prompt_id: str
-    prompt: str
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Folder name, mesh--prompt--seed."""
-        return f"{self.mesh}--{self.prompt_id}--{self.seed}"
-
-    def record(self) -> dict[str, Any]:
-        """As plain JSON, with the name."""
-        return {
-            "asset": self.name,
-            "mesh": self.mesh,
-            "prompt_id": self.prompt_id,
-            "prompt": self.prompt,
-            "seed": self.seed,
-        }
+from workflow.tables import ConfigError, MeshRow
+from workflow.weight_files import head_files, weight_files
 
 
 class Plan:
@@ -315,55 +291,7 @@ class Plan:
         return digest
 
 
-def pair(meshes: list[MeshRow], prompts: list[PromptRow], split: str, seeds: list[int]) -> list[Asset]:
-    """Every asset of a split: each prompt with the mesh it names, or with all meshes where it says *."""
-    names = [row.mesh for row in meshes if row.split == split]
-    return [
-        Asset(mesh, row.prompt_id, row.prompt, seed)
-        for row in prompts
-        if row.split == split
-        for mesh in (names if row.mesh == "*" else [row.mesh])
-        for seed in seeds
-    ]
-
-
-def held_out(assets: list[Asset], wanted: int) -> list[Asset]:
-    """Some of a split's assets, at most half of them, with meshes and prompts as different as can be."""
-    count = min(wanted, len(assets) // 2)
-    chosen: list[Asset] = []
-    rest = list(assets)
-    for _ in range(count):
-        meshes = {asset.mesh for asset in chosen}
-        prompts = {asset.prompt_id for asset in chosen}
-        # max keeps the first of equals: the order of the sheets decides.
-        best = max(rest, key=lambda asset: (asset.mesh not in meshes) + (asset.prompt_id not in prompts))
-        chosen.append(best)
-        rest.remove(best)
-    return chosen
-
-
 def preset_changes(config: Config, kind: str, own: dict[str, Any]) -> dict[str, Any]:
     """Changes to the preset of one kind of method: the configuration's for that kind, then a row's own."""
     shared = config.presets[kind].changes() if kind in config.presets else {}
     return {**shared, **own}
-
-
-def weight_files(weights: Weights) -> list[str]:
-    """Weight files of a model in a folder, as inputs of the rules that load it; none for a hub id.
-
-    A folder without weights yields one file that it should hold, so that Snakemake names what is missing.
-    """
-    if weights.folder is None:
-        return []
-    folder = Path(weights.folder)
-    endings = (".safetensors", ".pt", ".bin")
-    files = sorted(path.as_posix() for path in folder.rglob("*") if path.suffix in endings)
-    return files or [(folder / "model.safetensors").as_posix()]
-
-
-def head_files(head: Head) -> list[str]:
-    """The file of an aesthetic head, given as the file or as its folder; none for an address."""
-    if head.path is None:
-        return []
-    path = Path(head.path)
-    return [(path if path.suffix else path / "head.safetensors").as_posix()]

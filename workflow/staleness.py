@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from workflow.assets import Asset
 from workflow.kinds import ADAPTER_FILE
-from workflow.plan import Asset, Plan
+from workflow.plan import Plan
 from workflow.provenance import code_version, content_hash, file_hash, read_record, texture_inputs
 
 

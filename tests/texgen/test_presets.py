@@ -1,5 +1,8 @@
 """The presets against the published settings."""
 
+import subprocess
+import sys
+
 import pytest
 
 from texgen.cameras import RIGS
@@ -27,6 +30,12 @@ def test_prompts():
     prompt = PRESETS["texgen"].view_prompt("a {red} cat", "front")
     assert prompt == "masterpiece, high quality, a {red} cat, front view"
     assert get_preset("texgen", prompt_template="{prompt}").view_prompt("a cat", "side") == "a cat"
+
+
+def test_preparing_a_mesh_loads_no_diffusion_library():
+    modules = "texgen.presets, texgen.mesh_io, texgen.geometry.prepared, texgen.render"
+    code = f"import sys, {modules}; sys.exit('diffusers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_replace_makes_a_changed_copy():

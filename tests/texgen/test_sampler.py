@@ -7,7 +7,9 @@ import torch
 from reference import tiny_models
 from torch.utils.checkpoint import checkpoint
 
+from texgen.presets import SCHEDULERS
 from texgen.sampler import (
+    SCHEDULER_CLASSES,
     ViewDenoising,
     add_noise,
     blend,
@@ -206,6 +208,10 @@ def test_unipc_and_ddim_agree_on_the_level_of_the_noise():
     torch.testing.assert_close(
         add_noise(scheduler, data, noise, 5), scheduler.add_noise(data, noise, t), rtol=1e-6, atol=1e-6
     )
+
+
+def test_presets_name_exactly_the_schedulers_that_exist():
+    assert set(SCHEDULERS) == set(SCHEDULER_CLASSES)
 
 
 def test_bad_settings_are_refused():

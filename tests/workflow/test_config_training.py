@@ -11,8 +11,8 @@ from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import Exact, LowVariance
 from texgen.finetune.learned_cameras import load_cameras, save_cameras
 from texgen.finetune.nabla import Nabla
+from workflow.assets import Asset, held_out
 from workflow.config_training import TunedModel
-from workflow.plan import Asset, held_out
 from workflow.steps.finetune import build_algorithm, judged
 
 MODEL = {"rewards": [{"metric": "alignment"}], "steps": 1}

@@ -30,6 +30,11 @@ FIELDS = (
 )
 
 
+def history_row(step: int, **values: Any) -> dict[str, Any]:
+    """A row of the history; what is not given was not measured (no items, 0 s)."""
+    return dict.fromkeys(FIELDS) | {"step": step, "seconds": 0.0, "items": [], "seeds": []} | values
+
+
 class History:
     """Rows in memory and in a JSONL file; every row is on disk when `append` returns."""
 

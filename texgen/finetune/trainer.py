@@ -12,42 +12,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from texgen.cameras import Cameras
-from texgen.errors import PlainError
-from texgen.finetune.algorithms import Item, NotFiniteError, Outcome, Painter, Reward, Sample
+from texgen.finetune.algorithms import Item, NotFiniteError, Outcome, Reward, Sample
 from texgen.finetune.checkpointing import Best, load_checkpoint, save_checkpoint
 from texgen.finetune.direct import measured_divergence
-from texgen.finetune.evaluations import Evaluations
-from texgen.finetune.history import History, Progress
+from texgen.finetune.history import History, Progress, history_row
 from texgen.finetune.items import item_name, item_number, noise_seed, view_subset
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
+from texgen.finetune.requirements import Algorithm, TrainingError, require_differentiable
 from texgen.finetune.settings import TrainSettings
 from texgen.measured import peak_memory_bytes
 from texgen.pipeline import TexGen
 from texgen.seeds import stable_seed
-
-
-class TrainingError(PlainError):
-    """Training cannot start or go on; the message says at which step and what to change."""
-
-
-class Algorithm(Protocol):
-    """See `texgen.finetune.algorithms`. needs_noise: works on transitions with noise, so eta must be
-    positive."""
-
-    name: str
-    learns_cameras: bool
-    needs_noise: bool
-    reward: Reward
-
-    @property
-    def evaluations(self) -> Evaluations: ...
-
-    def accumulate(self, painter: Painter, sample: Sample) -> Outcome: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +65,7 @@ class Trainer:
     ) -> None:
         if not items:
             raise TrainingError("There is nothing to train on: give at least one mesh and prompt.")
-        _require_differentiable(method, algorithm, settings)
+        require_differentiable(method, algorithm, settings)
         self.adapter = list(method.backbone.lora_parameters())
         self.method, self.algorithm, self.settings = method, algorithm, settings
         self.items, self.heldout = list(items), list(heldout)
@@ -250,23 +230,7 @@ class Trainer:
         return self.best.step
 
     def _row(self, step: int, **values: Any) -> dict[str, Any]:
-        row = {
-            "step": step,
-            "reward": None,
-            "heldout_reward": None,
-            "heldout_kl": None,
-            "heldout_scores": None,
-            "loss": None,
-            "kl": None,
-            "grad_norm": None,
-            "seconds": 0.0,
-            "items": [],
-            "seeds": [],
-            "evaluations": None,
-            "details": None,
-            "peak_memory_bytes": peak_memory_bytes(self.device),
-        }
-        return row | values
+        return history_row(step, peak_memory_bytes=peak_memory_bytes(self.device), **values)
 
     def _record(self, history: History, row: dict[str, Any]) -> None:
         history.append(row)
@@ -303,24 +267,6 @@ class Trainer:
             "identity": extra,
         }
         return json.dumps(entries, sort_keys=True)
-
-
-def _require_differentiable(method: TexGen, algorithm: Algorithm, settings: TrainSettings) -> None:
-    preset = method.preset
-    if preset.scheduler != "ddim":
-        raise TrainingError(
-            f"Preset {preset.name!r} samples with {preset.scheduler!r}, which keeps state between steps; "
-            "fine-tuning needs scheduler 'ddim'."
-        )
-    if algorithm.needs_noise and not preset.eta > 0:
-        raise TrainingError(
-            f"The algorithm {algorithm.name!r} works on noisy transitions, but the preset's eta is 0; set it "
-            "to 1."
-        )
-    if settings.cameras is not None and not algorithm.learns_cameras:
-        raise TrainingError(
-            f"The algorithm {algorithm.name!r} has no gradient for cameras; learn them with 'direct'."
-        )
 
 
 def _mean(values: Sequence[float]) -> float:

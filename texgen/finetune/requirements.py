@@ -1,0 +1,49 @@
+"""What a trainer needs of an algorithm and of a preset, checked before the first step."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from texgen.errors import PlainError
+from texgen.finetune.algorithms import Outcome, Painter, Reward, Sample
+from texgen.finetune.evaluations import Evaluations
+from texgen.finetune.settings import TrainSettings
+from texgen.pipeline import TexGen
+
+
+class TrainingError(PlainError):
+    """Training cannot start or go on; the message says at which step and what to change."""
+
+
+class Algorithm(Protocol):
+    """See `texgen.finetune.algorithms`. needs_noise: works on transitions with noise, so eta must be
+    positive."""
+
+    name: str
+    learns_cameras: bool
+    needs_noise: bool
+    reward: Reward
+
+    @property
+    def evaluations(self) -> Evaluations: ...
+
+    def accumulate(self, painter: Painter, sample: Sample) -> Outcome: ...
+
+
+def require_differentiable(method: TexGen, algorithm: Algorithm, settings: TrainSettings) -> None:
+    """Raises TrainingError when the algorithm cannot work with the preset's sampler or learned cameras."""
+    preset = method.preset
+    if preset.scheduler != "ddim":
+        raise TrainingError(
+            f"Preset {preset.name!r} samples with {preset.scheduler!r}, which keeps state between steps; "
+            "fine-tuning needs scheduler 'ddim'."
+        )
+    if algorithm.needs_noise and not preset.eta > 0:
+        raise TrainingError(
+            f"The algorithm {algorithm.name!r} works on noisy transitions, but the preset's eta is 0; set it "
+            "to 1."
+        )
+    if settings.cameras is not None and not algorithm.learns_cameras:
+        raise TrainingError(
+            f"The algorithm {algorithm.name!r} has no gradient for cameras; learn them with 'direct'."
+        )
