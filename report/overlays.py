@@ -26,6 +26,8 @@ CURVATURE, GRADIENT = "#0072B2", "#D55E00"
 GREY = 0.62
 MAX_RESIDUAL = 0.02
 """Largest residual of a mirror plane (see texgen.geometry.symmetry) at which a mesh counts as symmetric."""
+FAINT = 0.01
+"""Least difference of colour, in [0, 1], that mirror errors are a share of."""
 
 
 def symmetry(results: Results) -> Figure:
@@ -38,7 +40,6 @@ def symmetry(results: Results) -> Figure:
     figure, axes = plt.subplots(
         len(chosen), 4, figsize=(WIDTH, WIDTH / 4.5 * len(chosen) + 0.6), squeeze=False
     )
-    top = 0.3
     shown = None
     for line, (rank, asset, values) in zip(axes, chosen, strict=True):
         mesh, geometry = results.mesh(asset["mesh"]), results.geometry(asset["mesh"])
@@ -48,12 +49,18 @@ def symmetry(results: Results) -> Figure:
             show(line[2 * side], pixels(look(texture)[0]))
             draw_plane(line[2 * side], look, mesh, geometry.plane)
             error, known = mirror_error(texture, geometry.atlas, geometry.plane)
-            shown = heat(line[2 * side + 1], look, error, known, geometry.atlas.mask, "magma_r", 0, top)
+            shown = heat(line[2 * side + 1], look, error, known, geometry.atlas.mask, "magma_r", 0, 1)
             word = ("before", "after")[side]
             line[2 * side].set_xlabel(f"{word}: {values[side]}", labelpad=2)
         _name(line[0], asset, rank)
     _titles(axes, results, method, 2)
-    _bar(figure, axes, shown, "mirror error, mean |RGB difference|", extend="max")
+    _bar(
+        figure,
+        axes,
+        shown,
+        "difference to the mirror image; 1 = of unrelated points",
+        extend="max",
+    )
     return figure
 
 
@@ -68,17 +75,21 @@ def plane_view(normal: Tensor) -> tuple[float, float]:
 
 
 def mirror_error(texture: Tensor, atlas, plane, reach: float = 0.03) -> tuple[Tensor, Tensor]:
-    """Mean absolute RGB difference of every texel to its mirror image, [1, T, T], and where it is known.
+    """Difference of every texel to its mirror image, [1, T, T], and where it is known.
 
-    The mirror image is the nearest texel of the atlas, no farther than `reach` (working units).
+    Root mean square over RGB, as a share of what two unrelated texels of this texture would differ by,
+    sqrt(2) times its standard deviation: like the symmetry error, 0 = mirrored and 1 = unrelated on average,
+    so that neither a paler nor a stronger texture looks more symmetric. Textures fainter than FAINT count as
+    that strong. The mirror image is the nearest texel of the atlas, no farther than `reach` (working units).
     """
     inside = (atlas.mask[0] > 0).reshape(-1)
     points = atlas.position.reshape(-1, 3)[inside]
     distance, nearest = cKDTree(points.numpy()).query(plane.mirror(points).numpy())
     colours = texture.reshape(3, -1)[:, inside]
-    difference = (colours - colours[:, torch.from_numpy(nearest)]).abs().mean(dim=0)
+    difference = (colours - colours[:, torch.from_numpy(nearest)]).square().mean(dim=0).sqrt()
+    unrelated = (2 * colours.var(dim=1, correction=0).mean()).sqrt().clamp_min(FAINT)
     error, known = torch.zeros(2, inside.numel())
-    error[inside] = difference
+    error[inside] = difference / unrelated
     known[inside] = torch.from_numpy(distance <= reach).float()
     return error.reshape(atlas.mask.shape), known.reshape(atlas.mask.shape)
 
@@ -226,12 +237,11 @@ def emphasis(results: Results) -> Figure:
         bent = geometry.mean_curvature.abs()
         top = float(torch.quantile(bent[mask > 0][::7], 0.95))
         left = heat(line[0], look, bent / max(top, 1e-9), mask, mask, "viridis", 0, 1)
-        scale = None
         for side, name in enumerate((results.reference, method)):
             texture = results.texture(name, asset["asset"])
             show(line[1 + 2 * side], pixels(look(texture)[0]))
             contrast = local_contrast(texture, mesh, geometry.atlas)
-            scale = scale or max(float(torch.quantile(contrast[mask > 0][::7], 0.95)), 1e-9)
+            scale = max(float(torch.quantile(contrast[mask > 0][::7], 0.95)), 1e-9)
             right = heat(line[2 + 2 * side], look, contrast / scale, mask, mask, "inferno", 0, 1)
             line[1 + 2 * side].set_xlabel(f"{('before', 'after')[side]}: {values[side]}", labelpad=2)
         _name(line[0], asset, rank)
@@ -241,7 +251,13 @@ def emphasis(results: Results) -> Figure:
     for column in (2, 4):
         axes[0, column].set_title("local contrast")
     _bar(figure, axes[:, :1], left, "of the 95 % quantile", extend="max", shrink=0.9)
-    _bar(figure, axes[:, 1:], right, "standard deviation of luma, of the 95 % quantile before", extend="max")
+    _bar(
+        figure,
+        axes[:, 1:],
+        right,
+        "standard deviation of luma, of its own 95 % quantile",
+        extend="max",
+    )
     return figure
 
 

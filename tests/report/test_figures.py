@@ -116,12 +116,20 @@ def test_divergence_prefers_held_out_measurements():
     assert len(charts.divergences([])[1]) == 0
 
 
-def test_mirror_error_is_zero_for_a_mirrored_texture():
+def test_mirror_error_is_zero_for_a_mirrored_texture_and_does_not_see_contrast():
     mesh = sphere_mesh()
     atlas = build_atlas(mesh, SIZE)
     plane = MirrorPlane(torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), 0.0, 0.0)
     even, odd = atlas.position[..., 0].abs(), atlas.position[..., 0]
-    for colours, low, high in ((even, 0.0, 0.02), (odd, 0.5, 1.2)):
+    noise = torch.rand(odd.shape, generator=torch.Generator().manual_seed(0))
+    cases = (
+        (even, 0.0, 0.05),
+        (odd, 1.1, 1.4),
+        (0.1 * odd, 1.1, 1.4),
+        (noise, 0.6, 1.0),
+        (0 * odd, 0.0, 0.0),
+    )
+    for colours, low, high in cases:
         error, known = overlays.mirror_error(colours.expand(3, -1, -1), atlas, plane, reach=0.1)
         assert float(known.sum()) > 0.9 * float(atlas.mask.sum())
         assert low <= float(error[known > 0].mean()) <= high
