@@ -50,8 +50,11 @@ class Results:
     def samples(self, method: str, metric: str) -> pd.Series:
         """Sample means of one method in one metric, by (mesh, prompt_id)."""
         table = self.scores
-        rows = table["method"].eq(method) & table["metric"].eq(metric)
-        return self._keep(("samples", method, metric), lambda: sample_means(table[rows]))
+
+        def means() -> pd.Series:
+            return sample_means(table[table["method"].eq(method) & table["metric"].eq(metric)])
+
+        return self._keep(("samples", method, metric), means)
 
     def asset_score(self, method: str, metric: str, asset: str) -> float:
         """Mean over the views of one asset; nan where there is none."""
