@@ -19,11 +19,12 @@ from torch import Tensor
 from texgen.backbone import Backbone
 from texgen.files import atomic_path, write_text
 from texgen.miniature.evaluate_generation import (
-    autoencoder_psnr,
+    autoencoded,
     generate,
     inpainting,
     inpainting_masks,
     judged,
+    psnr,
     silhouette_iou,
 )
 from texgen.miniature.evaluate_scorers import load_scorers, ranking_accuracy
@@ -39,17 +40,20 @@ def evaluate(models: Path, judge: Path, parts: tuple[str, ...], options: argpars
     sampling = {"scheduler": options.scheduler, "steps": options.steps, "guidance": options.guidance}
     if set(parts) & {"generation", "inpainting", "vae"}:
         backbone = Backbone.load(models / "backbone")
+        ceiling = autoencoded(backbone, samples)
     if "generation" in parts:
         made = generate(backbone, samples, samples.captions, **sampling)
-        results["judge"] = judged(load_judge(judge), samples, made)
-        results["silhouette IoU"] = silhouette_iou(samples, made)
+        kinds = {"generated": made, "autoencoded": ceiling}
+        results["judge"] = judged(load_judge(judge), samples, kinds)
+        results["silhouette IoU"] = {kind: silhouette_iou(samples, each) for kind, each in kinds.items()}
         results["images"] = made
     if "inpainting" in parts:
         known = inpainting_masks(samples, options.seed)
         made = generate(backbone, samples, samples.captions, known, **sampling)
-        results["inpainting"] = inpainting(samples, known, made)
+        kinds = {"generated": made, "autoencoded": ceiling}
+        results["inpainting"] = {kind: inpainting(samples, known, each) for kind, each in kinds.items()}
     if "vae" in parts:
-        results["VAE PSNR"] = autoencoder_psnr(backbone, samples)
+        results["VAE PSNR"] = psnr(ceiling, samples)
     if "scorers" in parts:
         scorers = load_scorers(models)
         held_out = unseen_samples(
@@ -66,18 +70,25 @@ def markdown(results: dict) -> str:
     lines = []
     if "judge" in results:
         j = results["judge"]
-        lines += ["| accuracy of the judge | generated | real renders | chance |", "|---|---|---|---|"]
+        lines += ["| accuracy of the judge | generated | true renders, autoencoded | true renders | chance |"]
+        lines += ["|---|---|---|---|---|"]
         for what in ("colour", "material"):
-            row = [percent(j[f"{kind} {what}"]) for kind in ("generated", "real", "chance")]
+            row = [percent(j[f"{kind} {what}"]) for kind in ("generated", "autoencoded", "real", "chance")]
             lines.append(f"| {what} | " + " | ".join(row) + " |")
-        lines += ["", f"Silhouette IoU: {results['silhouette IoU']:.3f}", ""]
+        iou = results["silhouette IoU"]
+        lines += [
+            "",
+            f"Silhouette IoU: {iou['generated']:.3f}, of autoencoded true renders {iou['autoencoded']:.3f}",
+            "",
+        ]
     if "inpainting" in results:
-        i = results["inpainting"]
-        lines.append(
-            f"Inpainting: known pixels {i['known PSNR']:.1f} dB before pasting, gradient across the border "
-            f"{i['border gradient']:.2f} times that of the true renders"
-        )
-        lines.append("")
+        made, ceiling = (results["inpainting"][kind] for kind in ("generated", "autoencoded"))
+        lines += [
+            f"Inpainting: known pixels {made['known PSNR']:.1f} dB before pasting, gradient across the "
+            f"border {made['border gradient']:.2f} times that of the true renders, of autoencoded true "
+            f"renders {ceiling['known PSNR']:.1f} dB and {ceiling['border gradient']:.2f} times",
+            "",
+        ]
     if "VAE PSNR" in results:
         lines += [f"VAE: {results['VAE PSNR']:.1f} dB PSNR", ""]
     if "ranking" in results:

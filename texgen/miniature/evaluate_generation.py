@@ -72,18 +72,20 @@ def generate(
     return torch.cat(parts)
 
 
-def judged(judge: Judge, samples: Samples, images: Tensor) -> dict[str, float]:
-    """Accuracy of colours and material that the judge finds: generated, on the true renders, by chance.
+def judged(judge: Judge, samples: Samples, images: dict[str, Tensor]) -> dict[str, float]:
+    """Accuracy of colours and material that the judge finds, "<kind> colour" and "<kind> material": of every
+    kind of images given, of the true renders ("real"), by chance ("chance").
 
-    images: ``[N, 3, H, W]`` generated for the samples' captions. The background is replaced by the true one,
-    since the judge answers for the object.
+    images: kind -> ``[N, 3, H, W]`` made for the samples' captions. The background is replaced by the true
+    one, since the judge answers for the object.
     """
     materials, marks = material_numbers(samples), colour_marks(samples)
     truth = samples.images.float() / 255
     inside = (samples.alpha > 127)[:, None]
     chance_material, chance_colour = chance_levels(marks)
     out = {"chance material": chance_material, "chance colour": chance_colour}
-    for name, pictures in (("generated", torch.where(inside, images, truth)), ("real", truth)):
+    shown = {kind: torch.where(inside, pictures, truth) for kind, pictures in images.items()}
+    for name, pictures in (shown | {"real": truth}).items():
         material, colour = verdicts(judge, pictures, materials, marks)
         out[f"{name} material"] = float(material.mean())
         out[f"{name} colour"] = float(colour.nanmean())
@@ -147,11 +149,14 @@ def _neighbour_products(values: Tensor, dim: int) -> Tensor:
 
 
 @torch.no_grad()
-def autoencoder_psnr(backbone: Backbone, samples: Samples) -> float:
-    """Mean PSNR in dB of pictures against themselves after encoding and decoding."""
-    images = samples.images.float() / 255
-    errors = []
-    for part in images.split(BATCH):
-        decoded = backbone.decode_latents(backbone.encode_images(part)).clamp(0, 1)
-        errors.append((decoded - part).square().mean((1, 2, 3)))
-    return float((-10 * torch.cat(errors).clamp_min(1e-10).log10()).mean())
+def autoencoded(backbone: Backbone, samples: Samples) -> Tensor:
+    """The true renders ``[N, 3, H, W]`` in [0, 1] after encoding and decoding: no generated picture can be
+    nearer to them than the autoencoder."""
+    parts = (samples.images.float() / 255).split(BATCH)
+    return torch.cat([backbone.decode_latents(backbone.encode_images(part)).clamp(0, 1) for part in parts])
+
+
+def psnr(images: Tensor, samples: Samples) -> float:
+    """Mean PSNR in dB of pictures ``[N, 3, H, W]`` against the samples' own."""
+    errors = (images - samples.images.float() / 255).square().mean((1, 2, 3))
+    return float((-10 * errors.clamp_min(1e-10).log10()).mean())

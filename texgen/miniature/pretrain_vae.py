@@ -1,6 +1,10 @@
 """Train the miniature's VAE: a small `AutoencoderTiny`, 128x128 images to 8x32x32 latents.
 
-python -m texgen.miniature.pretrain_vae --data DATA --out FOLDER --scale full
+    python -m texgen.miniature.pretrain_vae --data DATA --out FOLDER --scale full
+    torchrun --nproc-per-node 2 -m texgen.miniature.pretrain_vae ... --threads 1     (data parallel)
+    ... --begin-with models/miniature/backbone --steps 3000     (train a finished decoder on)
+
+A finished VAE keeps its encoder: what diffusion models have learned about its latents stays true.
 """
 
 from __future__ import annotations
@@ -11,13 +15,23 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from texgen.miniature.scale import SCALES
-from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
+from texgen.miniature.training import (
+    Log,
+    arguments,
+    average_gradients,
+    join_processes,
+    learning_rate,
+    load_samples,
+    resume,
+    save_resume,
+)
 
 CHANNELS = 32
 LATENT_CHANNELS = 8  # 4, as in Stable Diffusion, loses too much detail at a quarter of 128 pixels
 CROP = 64
 BATCH = 8
 LATENT_NOISE = 0.05
+PEAK_LEARNING_RATE = 1.5e-3
 
 
 def make_vae() -> AutoencoderTiny:
@@ -66,16 +80,22 @@ def latent_scale(vae: AutoencoderTiny, images: Tensor) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv)
-    steps = SCALES[args.scale].vae_steps
+    args = arguments(__doc__, argv, prolongs=True)
+    rank, processes = join_processes()
+    steps = args.steps or SCALES[args.scale].vae_steps
     samples = load_samples(args.data)
     torch.manual_seed(0)
-    vae = make_vae().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    vae = make_vae()
+    if args.begin_with:
+        vae = AutoencoderTiny.from_pretrained(args.begin_with / "vae").train()
+        vae.encoder.requires_grad_(False)
+    vae = vae.to(memory_format=torch.channels_last)
+    trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     start = resume(args.out / "vae.resume.pt", vae, optimizer)
     log = Log(args.out / "vae.jsonl", steps)
     for step in range(start, steps):
-        generator = torch.Generator().manual_seed(step)
+        generator = torch.Generator().manual_seed(step * processes + rank)
         index = torch.randint(0, len(samples), (BATCH,), generator=generator)
         # Crops around the middle, where the object is.
         corner = torch.randint(8, samples.images.shape[-1] - CROP - 7, (2,), generator=generator).tolist()
@@ -83,17 +103,21 @@ def main(argv: list[str] | None = None) -> None:
         images = samples.images[index][..., rows, columns].float() / 255
         loss, error = vae_loss(vae, images.contiguous(memory_format=torch.channels_last), generator)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, 1.5e-3)
+            group["lr"] = learning_rate(step, steps, args.rate or PEAK_LEARNING_RATE, fall=args.fall)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        average_gradients(trained)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
-        log.write(step, loss=float(loss.detach()), mse=float(error))
-        if step % 500 == 499:
+        if rank == 0:
+            log.write(step, loss=float(loss.detach()), mse=float(error))
+        if step % 500 == 499 and rank == 0:
             save_resume(args.out / "vae.resume.pt", step + 1, vae, optimizer)
     vae.eval()
-    vae.register_to_config(scaling_factor=latent_scale(vae, samples.images[:256].float() / 255))
-    vae.save_pretrained(args.out / "vae")
+    if not args.begin_with:
+        vae.register_to_config(scaling_factor=latent_scale(vae, samples.images[:256].float() / 255))
+    if rank == 0:
+        vae.save_pretrained(args.out / "vae")
 
 
 if __name__ == "__main__":
