@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from texgen.miniature.dataset import Samples, draw_known_masks
-from texgen.miniature.pretrain_vae import LATENT_CHANNELS
+from texgen.miniature.pretrain_vae import LATENT_CHANNELS, save_vae
 from texgen.miniature.scale import SCALES
 from texgen.miniature.tokenizer import open_tokenizer, text_settings, tokenize
 from texgen.miniature.training import (
@@ -151,12 +151,10 @@ def save_backbone(out: Path, model: Denoiser, vae: AutoencoderTiny, tokenizer) -
     save_half(model.controlnet, out / "controlnet_depth_inpaint")
     model.text_encoder.save_pretrained(out / "text_encoder")
     tokenizer.save_pretrained(out / "tokenizer")
-    vae.save_pretrained(out / "vae")
+    save_vae(vae, out / "vae")
     make_scheduler().save_pretrained(out / "scheduler")
     for config in out.glob("*/config.json"):
         drop_fields(config, "_name_or_path")
-    # diffusers writes this field itself and warns about it when it reads it back.
-    drop_fields(out / "vae" / "config.json", "block_out_channels")
 
 
 def draw_batch(

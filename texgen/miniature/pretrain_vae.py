@@ -9,6 +9,8 @@ A finished VAE keeps its encoder: what diffusion models have learned about its l
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
@@ -19,6 +21,7 @@ from texgen.miniature.training import (
     Log,
     arguments,
     average_gradients,
+    drop_fields,
     join_processes,
     learning_rate,
     load_samples,
@@ -79,6 +82,13 @@ def latent_scale(vae: AutoencoderTiny, images: Tensor) -> float:
     return float(1 / vae.encode(images * 2 - 1).latents.std())
 
 
+def save_vae(vae: AutoencoderTiny, folder: Path) -> None:
+    """Write a VAE in diffusers' layout, without the path that it was opened from."""
+    vae.save_pretrained(folder)
+    # diffusers writes the second field itself and warns about it when it reads it back.
+    drop_fields(folder / "config.json", "_name_or_path", "block_out_channels")
+
+
 def main(argv: list[str] | None = None) -> None:
     args = arguments(__doc__, argv, prolongs=True)
     rank, processes = join_processes()
@@ -117,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     if not args.begin_with:
         vae.register_to_config(scaling_factor=latent_scale(vae, samples.images[:256].float() / 255))
     if rank == 0:
-        vae.save_pretrained(args.out / "vae")
+        save_vae(vae, args.out / "vae")
 
 
 if __name__ == "__main__":
