@@ -32,6 +32,8 @@ from texgen.miniature.evaluation_options import add_arguments
 from texgen.miniature.judge import load_judge
 from texgen.miniature.unseen import unseen_samples, unseen_views
 
+SHEET_PICTURES = 48
+
 
 def evaluate(models: Path, judge: Path, parts: tuple[str, ...], options: argparse.Namespace) -> dict:
     """All figures by name, and under "images" the true and the generated pictures for the sheet."""
@@ -133,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
     images = results.pop("images")
     if images is not None:
         with atomic_path(options.out / "sheet.png") as temporary:
-            sheet(images).save(temporary)
+            sheet(images[:SHEET_PICTURES]).save(temporary)
     table = markdown(results)
     for name, text in (("evaluation.json", json.dumps(results, indent=2) + "\n"), ("evaluation.md", table)):
         write_text(options.out / name, text)

@@ -22,10 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to evaluate (default: all)"
     )
-    parser.add_argument("--images", type=int, default=48, help="generated pictures, one mesh and prompt each")
+    parser.add_argument(
+        "--images", type=int, default=192, help="pictures to generate, one mesh and prompt each"
+    )
     parser.add_argument("--pairs", type=int, default=96, help="pairs of each kind for the scorers")
     parser.add_argument("--scheduler", default="ddim", help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=10, help="denoising steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=8, help="denoising steps (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=3.0, help="guidance scale (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
