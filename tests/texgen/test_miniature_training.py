@@ -207,6 +207,19 @@ def test_steps_and_finished_weights_can_be_given_on_the_command_line(trained, tm
     assert max(float((new[name] - old[name]).abs().max()) for name in new) < 1e-3
 
 
+def test_a_finished_autoencoder_trains_its_decoder_alone(trained, tmp_path):
+    """What diffusion models know of latents stays true: encoder and scale are the old ones."""
+    command = ["--data", str(trained / "world"), "--out", str(tmp_path), "--scale", "test", "--threads", "2"]
+    pretrain_vae.main([*command, "--steps", "2", "--begin-with", str(trained / "backbone")])
+    new, old = (
+        pretrain_vae.AutoencoderTiny.from_pretrained(folder / "vae") for folder in (tmp_path, trained)
+    )
+    assert new.config.scaling_factor == old.config.scaling_factor
+    for (name, value), before in zip(new.named_parameters(), old.parameters(), strict=True):
+        assert torch.equal(value, before) == name.startswith("encoder."), name
+    assert str(trained) not in (tmp_path / "vae" / "config.json").read_text()
+
+
 def test_half_precision_is_in_the_file_only(tmp_path):
     torch.manual_seed(6)
     net = pretrain_backbone.Denoiser(64, 3).unet
