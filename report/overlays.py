@@ -54,13 +54,7 @@ def symmetry(results: Results) -> Figure:
             line[2 * side].set_xlabel(f"{word}: {values[side]}", labelpad=2)
         _name(line[0], asset, rank)
     _titles(axes, results, method, 2)
-    _bar(
-        figure,
-        axes,
-        shown,
-        "difference to the mirror image; 1 = of unrelated points",
-        extend="max",
-    )
+    _bar(figure, axes, shown, "difference to the mirror image; 1 = of unrelated points", extend="max")
     return figure
 
 
@@ -251,13 +245,7 @@ def emphasis(results: Results) -> Figure:
     for column in (2, 4):
         axes[0, column].set_title("local contrast")
     _bar(figure, axes[:, :1], left, "of the 95 % quantile", extend="max", shrink=0.9)
-    _bar(
-        figure,
-        axes[:, 1:],
-        right,
-        "standard deviation of luma, of its own 95 % quantile",
-        extend="max",
-    )
+    _bar(figure, axes[:, 1:], right, "standard deviation of luma, of its own 95 % quantile", extend="max")
     return figure
 
 

@@ -13,10 +13,10 @@ from workflow.figures import figure_caption, figure_labels, figure_names, figure
 from workflow.kinds import WITHOUT_BACKBONE
 from workflow.locking import BusyError, lock_folder
 from workflow.plan import Plan
-from workflow.weight_files import weight_files
 from workflow.provenance import code_version as current_code_version
 from workflow.step_errors import plain_sentence
 from workflow.tables import ConfigError
+from workflow.weight_files import weight_files
 
 
 def make_plan():
