@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from reference.outcomes import check_sentence
@@ -288,13 +287,7 @@ def test_a_step_that_is_killed_for_memory_is_told_and_made_again(small, snakemak
     text = step.read_text()
     step.write_text(text.replace("import pathlib, sys", "import pathlib, sys, time; time.sleep(600)", 1))
     run = start(small, "results/quality.tsv")
-    victim = None
-    while victim is None and run.poll() is None:
-        time.sleep(0.1)
-        for child in psutil.Process(run.pid).children(recursive=True):
-            words = child.cmdline()[1:3]
-            victim = child if words == ["-m", "workflow.steps.quality"] else victim
-    victim.kill()
+    step_process(small, "quality").kill()
     said, _ = run.communicate()
     assert run.returncode != 0 and "Traceback" not in said
     assert "The job was killed, most often because the memory was used up: raise mem_mb" in said
