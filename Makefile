@@ -13,6 +13,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
 # The lock is copied into the environment last: a killed installation is never taken for a finished one.
+# Not compiled while installing: what is used is compiled at its first import, the other three quarters never.
 env:  ## make or renew the environment
 	@if cmp -s requirements.lock $(VENV)/requirements.lock && cmp -s pyproject.toml $(VENV)/pyproject.toml; then :; \
 	else set -e; \
@@ -20,7 +21,7 @@ env:  ## make or renew the environment
 	  if ! cmp -s requirements.lock $(VENV)/requirements.lock; then \
 	    echo "Making $(VENV) from requirements.lock (some minutes, once) ..."; \
 	    $(PYTHON) -m venv --clear $(VENV); \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock; \
 	    cp requirements.lock $(VENV)/requirements.lock; \
 	  fi; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \

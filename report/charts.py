@@ -203,6 +203,7 @@ def winrates(results: Results) -> Figure:
                     color=ink,
                     weight=weight,
                     fontsize=size,
+                    in_layout=False,  # inside its cell; to lay out a thousand of them takes seconds
                 )
         image = axis.imshow(matrix, cmap="PuOr_r", vmin=0, vmax=100, interpolation="nearest")
         axis.set_title(f"{results.label(metric)}  ({sample_count(counts)})")

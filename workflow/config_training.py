@@ -95,6 +95,12 @@ class TunedModel(Strict):
     batch: int = Field(1, ge=1, description="Textures per optimiser step, by gradient accumulation.")
     # YAML reads 1e-3 (no dot) as text; this is the one field that people write so.
     learning_rate: float = Field(1e-3, gt=0, strict=False, description="Learning rate of AdamW.")
+    warmup: int = Field(
+        0, ge=0, description="Optimiser steps in which the learning rates rise to their values."
+    )
+    decay: bool = Field(
+        False, description="Let the learning rates fall to 0 over the training, by half a cosine."
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Norm above which gradients are scaled down.")
     rank: int = Field(4, ge=1, description="LoRA rank.")
     alpha: float = Field(4.0, gt=0, description="LoRA alpha; alpha / rank scales the adapter.")
@@ -134,6 +140,12 @@ class TunedModel(Strict):
     )
     checkpoint_every: int = Field(5, ge=1, description="Optimiser steps between resumable checkpoints.")
     seed: int = Field(0, ge=0, description="Seed of the training run.")
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> TunedModel:
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup is {self.warmup}; it must be less than steps, {self.steps}")
+        return self
 
     @model_validator(mode="after")
     def _cameras_need_direct(self) -> TunedModel:

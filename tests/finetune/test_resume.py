@@ -18,6 +18,8 @@ from texgen.finetune.trainer import Trainer
 SETTINGS = TrainSettings(
     steps=3,
     learning_rate=1e-2,
+    warmup=1,
+    decay=True,
     checkpoint_every=1,
     holdout_every=2,
     cameras=CameraRates(0.5, 0.5),

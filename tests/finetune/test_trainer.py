@@ -66,9 +66,25 @@ def train(painter, folder, reward=redness, items=ITEMS, heldout=(), checkpoint=N
     return trainer.run(folder)
 
 
-def test_training_equals_a_plain_loop(painter, models, tmp_path):
+# The scheduled rates of two steps: half of it while warming up, then all; and all, then halfway down the cosine.
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ({}, (1e-2, 1e-2)),
+        ({"warmup": 1}, (0.5e-2, 1e-2)),
+        ({"decay": True}, (1e-2, 0.5e-2)),
+    ],
+)
+def test_training_equals_a_plain_loop(painter, models, tmp_path, schedule, rates):
     result = train(
-        painter, tmp_path, items=ITEMS[:1], steps=2, grad_clip=0.01, weight_decay=0.1, accumulate=2
+        painter,
+        tmp_path,
+        items=ITEMS[:1],
+        steps=2,
+        grad_clip=0.01,
+        weight_decay=0.1,
+        accumulate=2,
+        **schedule,
     )
     backbone = models()
     backbone.add_lora(rank=2)
@@ -76,6 +92,7 @@ def test_training_equals_a_plain_loop(painter, models, tmp_path):
     parameters = backbone.lora_parameters()
     optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.1)
     for step in (1, 2):
+        optimizer.param_groups[0]["lr"] = rates[step - 1]
         optimizer.zero_grad()
         losses = []
         for part in (0, 1):
@@ -172,6 +189,10 @@ def test_a_checkpoint_of_another_run_is_refused(painter, tmp_path):
         train(painter, tmp_path, checkpoint=checkpoint, steps=1, learning_rate=0.5)
     with pytest.raises(CheckpointError, match="another algorithm, items"):
         train(painter, tmp_path, checkpoint=checkpoint, steps=1, items=ITEMS[:2], gradient=Exact())
+    decaying = tmp_path / "decaying.pt"
+    train(painter, tmp_path, checkpoint=decaying, steps=1, decay=True)
+    with pytest.raises(CheckpointError, match="another steps"):
+        train(painter, tmp_path, checkpoint=decaying, steps=2, decay=True)
     with pytest.raises(CheckpointError, match="another identity"):
         train(painter, tmp_path, checkpoint=checkpoint, steps=1, identity="reward 2")
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
@@ -267,6 +288,8 @@ def test_bad_settings_are_reported(painter, models):
         TrainSettings(accumulate=0)
     with pytest.raises(ValueError, match="learning_rate"):
         TrainSettings(learning_rate=0)
+    with pytest.raises(ValueError, match="warmup is 2"):
+        TrainSettings(steps=2, warmup=2)
     with pytest.raises(TrainingError, match="nothing to train on"):
         Trainer(painter, DIRECT, [], TrainSettings())
     with pytest.raises(ValueError, match="LoRA"):

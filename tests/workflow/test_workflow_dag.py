@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 # Jobs of the report, which a new texture runs again.
-REPORT = {"quality": 1, "table": 1, "overview": 1, "draw_figures": 1, "gallery": 1}
+REPORT = {"quality": 1, "table": 1, "overview": 1, "draw_comparisons": 1, "draw_tuning": 1, "gallery": 1}
 
 
 def planned(output: str) -> dict[str, int]:

@@ -81,6 +81,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.identity = self._identity(identity)
         self.best: Best | None = None
 
@@ -147,6 +148,8 @@ class Trainer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.adapter, limit))
         if not math.isfinite(norm):
             raise self._not_finite("gradient norm", norm, step, ", ".join(names), seeds[-1])
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * settings.rate(step)
         self.optimizer.step()
         if self.cameras is not None:
             self.cameras.clamp()
@@ -249,11 +252,10 @@ class Trainer:
         )
 
     def _identity(self, extra: str) -> str:
-        settings = {
-            key: value
-            for key, value in asdict(self.settings).items()
-            if key not in ("steps", "holdout_every", "checkpoint_every", "keep_best", "patience")
-        }
+        free = {"holdout_every", "checkpoint_every", "keep_best", "patience"}
+        # A constant rate goes on beyond the last step, one that has decayed does not.
+        free |= set() if self.settings.decay else {"steps"}
+        settings = {key: value for key, value in asdict(self.settings).items() if key not in free}
         shown = {
             key: value
             for key, value in vars(self.algorithm).items()

@@ -213,15 +213,24 @@ def all_histories():
 
 
 FIGURES = figure_names(PLAN.table_settings())
+# Job -> its figures: those of all methods, and those of the tuned models where there are any.
+FIGURE_JOBS = {
+    job: names
+    for job, names in (
+        ("comparisons", [name for name in FIGURES if figure_part(name) == "All methods"]),
+        ("tuning", [name for name in FIGURES if figure_part(name) != "All methods"]),
+    )
+    if names
+}
 
 
-def figure_files(suffix):
-    """Output name -> file of every figure in one format."""
-    return {f"{name}_{suffix}": f"<results>/figures/{name}.{suffix}" for name in FIGURES}
+def figure_files(names, suffix):
+    """Output name -> file of some figures in one format."""
+    return {f"{name}_{suffix}": f"<results>/figures/{name}.{suffix}" for name in names}
 
 
-def figure_reports():
-    """The PNG files of the figures, each with its caption and labels in the report."""
+def figure_reports(names):
+    """The PNG files of some figures, each with its caption and labels in the report."""
     return {
         key: report(
             path,
@@ -230,7 +239,7 @@ def figure_reports():
             subcategory=figure_part(name),
             labels=figure_labels(name, PLAN.table_settings()),
         )
-        for (key, path), name in zip(figure_files("png").items(), FIGURES)
+        for (key, path), name in zip(figure_files(names, "png").items(), names)
     }
 
 

@@ -28,39 +28,44 @@ rule overview:
         " --out {output.picture:q} > {log:q} 2>&1"
 
 
-rule draw_figures:
-    """Draw all figures of the run in one go: one by one, most of the time would go into loading."""
-    input:
-        settings=table_settings,
-        manifests=all_manifests(),
-        scores=all_scores(),
-        quality="<results>/quality.tsv",
-        histories=all_histories(),
-        meshes=mesh_files(PLAN.meshes_of(PLAN.assets)),
-    output:
-        **figure_files("pdf"),
-        **figure_reports(),
-    log:
-        "<logs>/figures.log",
-    benchmark:
-        "<benchmarks>/figures.tsv"
-    localrule: True
-    threads: 1
-    resources:
-        mem_mb=3000,
-        runtime=20,
-    params:
-        code=figures_code,
-        names=" ".join(FIGURES),
-        results=subpath(input.quality, parent=True),
-    shell:
-        "python -m workflow.steps.figures --settings {input.settings:q} --results {params.results:q}"
-        " --out {params.results:q}/figures --figures {params.names} > {log:q} 2>&1"
+# Two jobs: one by one most of the time would go into loading, and all in one leaves the other core idle at the end.
+for part, names in FIGURE_JOBS.items():
+
+    rule:
+        name:
+            f"draw_{part}"
+        input:
+            settings=table_settings,
+            manifests=all_manifests(),
+            scores=all_scores(),
+            quality="<results>/quality.tsv",
+            histories=all_histories(),
+            meshes=mesh_files(PLAN.meshes_of(PLAN.assets)),
+        output:
+            **figure_files(names, "pdf"),
+            **figure_reports(names),
+        log:
+            f"<logs>/draw_{part}.log",
+        benchmark:
+            f"<benchmarks>/draw_{part}.tsv"
+        localrule: True
+        threads: 1
+        resources:
+            mem_mb=3000,
+            runtime=20,
+        params:
+            code=figures_code,
+            names=" ".join(names),
+            results=subpath(input.quality, parent=True),
+        shell:
+            "python -m workflow.steps.figures --settings {input.settings:q} --results {params.results:q}"
+            " --out {params.results:q}/figures --figures {params.names} > {log:q} 2>&1"
 
 
 rule figures:
     """Every figure of the run, as PDF and PNG; each file is also a target of its own."""
     input:
         rules.overview.output,
-        rules.draw_figures.output,
+        figure_files(FIGURES, "pdf").values(),
+        figure_files(FIGURES, "png").values(),
     localrule: True

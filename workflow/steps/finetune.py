@@ -188,6 +188,8 @@ def train(settings: dict[str, Any], meshes: Path, work: Path, code: str, threads
         TrainSettings(
             steps=training["steps"],
             learning_rate=training["learning_rate"],
+            warmup=training["warmup"],
+            decay=training["decay"],
             grad_clip=training["max_grad_norm"],
             accumulate=training["batch"],
             seed=training["seed"],

@@ -11,7 +11,8 @@ import argparse
 import csv
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from workflow.kinds import METRICS
 from workflow.locking import work_alone
 from workflow.progress import Pace
 from workflow.step_errors import run_step
+
+# Meshes with their geometry that stay in memory from one metric to the next.
+MESHES_KEPT = 8
 
 
 def score_views(metric, textured, name: str, protocol: dict[str, Any], renders) -> Iterator[dict[str, Any]]:
@@ -61,24 +65,28 @@ def score_asset(
 
 
 def score_method(
-    settings: dict[str, Any], meshes: Path, textures: Path, threads: int, journal: Journal, renders
+    settings: dict[str, Any],
+    prepared: Callable[[str], tuple[Any, Any]],
+    textures: Path,
+    threads: int,
+    journal: Journal,
+    renders,
 ) -> list[dict[str, Any]]:
     """All rows of one method; assets whose run failed have none. journal: the rows of finished assets.
 
-    renders: a `Renders` of this method's assets.
+    prepared: mesh and geometry by the mesh's name. renders: a `Renders` of this method's assets.
     """
     import torch
 
     from rewards.base import NotApplicable, Textured
     from texgen.export import load_texture_png
-    from workflow.steps.loading import load_metric, load_prepared
+    from workflow.steps.loading import load_metric
 
     torch.set_num_threads(threads)
     device = pick_device()
     metric = load_metric(settings, device)
     pace = Pace(len(settings["assets"]))
-    prepared: dict[str, Any] = {}
-    # Assets of one mesh one after the other, so that its geometry is loaded and rasterised once.
+    # Assets of one mesh one after the other, so that it is rasterised once.
     for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
         label = f"{settings['metric']}: {asset['asset']}"
         if asset["asset"] in journal.found:
@@ -92,9 +100,7 @@ def score_method(
             print(f"{label}: no texture, {run.get('reason')}", flush=True)
             continue
         pace.begin()
-        if asset["mesh"] not in prepared:
-            prepared = {asset["mesh"]: load_prepared(meshes, asset["mesh"], device)}
-        mesh, geometry = prepared[asset["mesh"]]
+        mesh, geometry = prepared(asset["mesh"])
         textured = Textured(
             mesh=mesh,
             texture=load_texture_png(folder / "texture.png").to(device),
@@ -170,7 +176,13 @@ def write_scores(out: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def write_metric(settings: dict[str, Any], options: argparse.Namespace, code: str, renders) -> None:
+def write_metric(
+    settings: dict[str, Any],
+    options: argparse.Namespace,
+    code: str,
+    prepared: Callable[[str], tuple[Any, Any]],
+    renders,
+) -> None:
     """Score one method by one metric and write the file and its record, unless they are current."""
     metric, method = settings["metric"], options.textures.name
     out = options.out / metric / f"{method}.tsv"
@@ -181,7 +193,7 @@ def write_metric(settings: dict[str, Any], options: argparse.Namespace, code: st
     started = time.perf_counter()
     journal = Journal(out, digest)
     try:
-        rows = score_method(settings, options.meshes, options.textures, options.threads, journal, renders)
+        rows = score_method(settings, prepared, options.textures, options.threads, journal, renders)
     except BaseException:
         journal.close(done=False)
         raise
@@ -214,16 +226,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--code", nargs="+", required=True, help="metric=hash of its code, for every metric")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     options = parser.parse_args(arguments)
+    from workflow.steps.loading import load_prepared
     from workflow.steps.renders import Renders
 
     renders = Renders()
+    prepared = lru_cache(MESHES_KEPT)(lambda name: load_prepared(options.meshes, name, pick_device()))
     method = options.textures.name
     codes = dict(each.split("=", 1) for each in options.code)
     with work_alone(options.out / method):
         claim = claim_gpu()
         for path in options.settings:
             settings = provenance.read_json(path)
-            write_metric(settings, options, codes[settings["metric"]], renders)
+            write_metric(settings, options, codes[settings["metric"]], prepared, renders)
         if claim is not None:
             claim.close()
     return 0
