@@ -48,6 +48,14 @@ class EmphasisMetric(Strict):
         description="Width of the surface cells that are compared; the mesh's longest side is 1.6. "
         "Used by corrected.",
     )
+    min_contrast: float = Field(
+        0.3, gt=0, description="Change of luma over 0.1 that counts as detail; used by corrected."
+    )
+    contrast_floor: float = Field(
+        0.15,
+        gt=0,
+        description="Spread of the logarithm of detail below which a texture counts as even; used by corrected.",
+    )
     colour_weight: float = Field(0.02, ge=0, description="Weight of colourfulness; used by corrected.")
     label: str = Field("Emphasis", description="Name of the column.")
 

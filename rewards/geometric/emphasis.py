@@ -7,7 +7,9 @@ joins the two sides of an ear; charts do not matter. Each cell has
 and the reward is how well f follows t, plus a little colourfulness:
     R = cov(f, t) / sqrt((var f + contrast_floor^2) var t) + colour_weight C.
 A flat texture scores 0 in the first term: it has no variance to correlate, and `contrast_floor` keeps a faint
-one from looking perfect. C is Hasler and Suesstrunk's measure (2003) of the judged texels in units of [0, 1]:
+one from looking perfect. Both floors stand where detail can be seen: with a lower one a tuned model painted all
+nearly black, where hardly visible ripples already correlate; with a `contrast_floor` of 0.3 it added speckle
+everywhere for the sake of variance. C is Hasler and Suesstrunk's measure (2003) of the judged texels in units of [0, 1]:
     sqrt(sd(rg)^2 + sd(yb)^2) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2),   rg = R - G, yb = (R + G) / 2 - B.
 
 The released form is the published code's, on right uv and inside the charts:
@@ -85,9 +87,9 @@ class TextureEmphasis(GeometricReward):
         self,
         form: str = "corrected",
         cell: float = 0.1,
-        min_contrast: float = 0.02,
+        min_contrast: float = 0.3,
         feature_length: float = 0.1,
-        contrast_floor: float = 0.1,
+        contrast_floor: float = 0.15,
         colour_weight: float = 0.02,
         cache: int = 8,
     ) -> None:
