@@ -13,11 +13,11 @@ from report.grids import named, show, typical_assets
 from report.pictures import WHITE, Look, pixels
 from report.results import Results
 from report.style import REFERENCE, WIDTH, NotDrawn, bare
+from texgen.accumulate import accumulate
 from texgen.cameras import RIGS, Cameras
-from texgen.painting import accumulate
-from texgen.pipeline import prepare_scene
 from texgen.presets import get_preset
 from texgen.render import shade
+from texgen.scene import prepare_scene
 from texgen.state import TextureState, render_state
 from texgen.trimap import Trimap, hard_trimap
 

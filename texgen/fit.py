@@ -71,7 +71,7 @@ def fit_adam(
         (reach,) = torch.autograd.grad((read(texture)[0] * share).sum(), texture)
         touched = (reach[:1] > 0).to(colour.dtype)
         better = torch.maximum(read(texture)[3].detach(), cosine)
-        optimiser = torch.optim.Adam([texture], lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON)
+        optimiser = torch.optim.Adam([texture], lr=rate, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
         for _ in range(steps):
             render = read(texture)
             loss = ((render[:3] - target) ** 2 * share).sum() / (3 * (share > 0).sum()).clamp(min=1)

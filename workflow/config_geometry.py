@@ -54,7 +54,7 @@ class EmphasisMetric(Strict):
     contrast_floor: float = Field(
         0.15,
         gt=0,
-        description="Spread of the logarithm of detail below which a texture counts as even; used by corrected.",
+        description="Spread of log detail below which a texture counts as even; used by corrected.",
     )
     colour_weight: float = Field(0.02, ge=0, description="Weight of colourfulness; used by corrected.")
     label: str = Field("Emphasis", description="Name of the column.")

@@ -7,9 +7,10 @@ joins the two sides of an ear; charts do not matter. Each cell has
 and the reward is how well f follows t, plus a little colourfulness:
     R = cov(f, t) / sqrt((var f + contrast_floor^2) var t) + colour_weight C.
 A flat texture scores 0 in the first term: it has no variance to correlate, and `contrast_floor` keeps a faint
-one from looking perfect. Both floors stand where detail can be seen: with a lower one a tuned model painted all
-nearly black, where hardly visible ripples already correlate; with a `contrast_floor` of 0.3 it added speckle
-everywhere for the sake of variance. C is Hasler and Suesstrunk's measure (2003) of the judged texels in units of [0, 1]:
+one from looking perfect. Both floors stand where detail can be seen: with a lower floor of E a tuned model
+painted all nearly black, where hardly visible ripples already correlate; with a `contrast_floor` of 0.3 it
+added speckle everywhere for the sake of variance.
+C is Hasler and Suesstrunk's measure (2003) of the judged texels in units of [0, 1]:
     sqrt(sd(rg)^2 + sd(yb)^2) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2),   rg = R - G, yb = (R + G) / 2 - B.
 
 The released form is the published code's, on right uv and inside the charts:

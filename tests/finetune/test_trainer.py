@@ -66,7 +66,7 @@ def train(painter, folder, reward=redness, items=ITEMS, heldout=(), checkpoint=N
     return trainer.run(folder)
 
 
-# The scheduled rates of two steps: half of it while warming up, then all; and all, then halfway down the cosine.
+# Rates of two steps: constant; half and all of it while warming up; all, then halfway down the cosine.
 @pytest.mark.parametrize(
     ("schedule", "rates"),
     [

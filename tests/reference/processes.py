@@ -16,7 +16,7 @@ def step_process(project: Path, step: str, of: str = "", seconds: float = 300) -
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        # Of a process that has ended meanwhile psutil tells no command line here, where cmdline() would raise.
+        # Of a process that has just ended this gives no command line, where cmdline() would raise.
         for process in psutil.process_iter(["cmdline", "cwd"]):
             words = process.info["cmdline"] or []
             right = words[1:3] == ["-m", f"workflow.steps.{step}"] and of in " ".join(words)

@@ -10,8 +10,8 @@ from texgen.finetune.learned_cameras import CameraRates
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of the loop. All but `steps` and the two intervals decide the numbers of each step; `steps` does
-    where the rates decay."""
+    """Settings of the loop. All but `steps` and the two intervals decide the numbers of each step; `steps`
+    does where the rates decay."""
 
     steps: int = 60  # optimiser steps
     learning_rate: float = 3e-4
@@ -41,9 +41,7 @@ class TrainSettings:
                 f"training settings: learning_rate is {self.learning_rate}; it must be positive."
             )
         if not 0 <= self.warmup < self.steps:
-            raise ValueError(
-                f"training settings: warmup is {self.warmup}; it must be from 0 to below steps ({self.steps})."
-            )
+            raise ValueError(f"training settings: warmup is {self.warmup}; it must be from 0 to below steps.")
         for name, rest in (("views_per_step", "all views"), ("patience", "no early stop")):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"training settings: {name} must be at least 1, or None for {rest}.")

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from report.contact_sheet import contact_sheet
-    from report.pictures import lit_render
+    from report.pictures import Look
     from texgen.export import load_texture_png
     from texgen.mesh import load_mesh
 
@@ -29,13 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     rows, labels = [], []
     for asset in settings["assets"]:
         mesh = load_mesh(options.results / "meshes" / asset["mesh"] / "mesh.npz")
+        look = Look(mesh, options.azimuth, options.elevation, options.size)
         row = []
         for method in settings["methods"]:
             path = options.results / "textures" / method / asset["asset"] / "texture.png"
             run = provenance.read_json(path.with_name("run.json"))
-            done = run["status"] == "ok"
-            view = (options.azimuth, options.elevation)
-            row.append(lit_render(mesh, load_texture_png(path), *view, options.size) if done else None)
+            row.append(look(load_texture_png(path))[0] if run["status"] == "ok" else None)
         rows.append(row)
         labels.append(asset["prompt"])
     contact_sheet(rows, labels, list(settings["methods"].values()), options.out)

@@ -21,6 +21,9 @@ from workflow.locking import work_alone
 from workflow.progress import Pace
 from workflow.step_errors import concerns_machine, run_step
 
+# How little of what a method repeats is enough to warm it up, where the method has such a setting.
+WARM_UP = {"rounds": 0, "adam_steps": 1}
+
 
 def asset_hash(settings: dict[str, Any], asset: dict[str, Any], code: str, files: dict[str, str]) -> str:
     """Hash of all that one asset depends on: method, preset, weights, mesh, prompt, seed, code."""
@@ -139,7 +142,8 @@ def ready_method(
     if adapter is not None:
         put_on_adapter(backbone, adapter, settings["lora_scale"])
     # One denoising step, so that compilation and caches are not part of any time.
-    short = build_method(settings["kind"], backbone, {**changes, "steps": 1}, adapter)
+    once = {"steps": 1} | {name: WARM_UP[name] for name in WARM_UP.keys() & changes.keys()}
+    short = build_method(settings["kind"], backbone, changes | once, adapter)
     warm_up(short, mesh, asset)
     return build_method(settings["kind"], backbone, changes, adapter)
 
