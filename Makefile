@@ -13,7 +13,8 @@ help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
 # The lock is copied into the environment last: a killed installation is never taken for a finished one.
-# Not compiled while installing: what is used is compiled at its first import, the other three quarters never.
+# Not compiled while installing: what is used is compiled at its first import, the other three quarters never. The lock
+# names every dependency (`make lint` has pip check that), so none are looked up.
 env:  ## make or renew the environment
 	@if cmp -s requirements.lock $(VENV)/requirements.lock && cmp -s pyproject.toml $(VENV)/pyproject.toml; then :; \
 	else set -e; \
@@ -21,7 +22,7 @@ env:  ## make or renew the environment
 	  if ! cmp -s requirements.lock $(VENV)/requirements.lock; then \
 	    echo "Making $(VENV) from requirements.lock (some minutes, once) ..."; \
 	    $(PYTHON) -m venv --clear $(VENV); \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r requirements.lock; \
 	    cp requirements.lock $(VENV)/requirements.lock; \
 	  fi; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
@@ -47,6 +48,7 @@ parity: official  ## our scores against the official packages, tiny random weigh
 	@if [ "$(PARITY_SIZE)" = full ]; then PYTHONPATH=. $(BIN)/python tests/parity/our_side.py --size full; fi
 
 lint: env  ## formatting, linters, and a dry run of every configuration
+	$(BIN)/python -m pip check --disable-pip-version-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
