@@ -12,20 +12,12 @@ from report.blocks import latex, to_html, to_latex, to_text
 from report.columns import SCORE_COLUMNS
 from report.read import read_runs, read_scores
 from report.statistics import holm, paired_difference, sample_means, sign_flip_test
-from report.table import (
-    BETTER,
-    TIED,
-    TRAINED,
-    WORSE,
-    cost_block,
-    markdown,
-    show_p,
-    shown_decimals,
-    table_blocks,
-)
+from report.table import cost_block, markdown, shown_decimals, table_blocks
 from report.table_build import build_table
 from report.table_csv import to_csv
 from report.table_data import Metric, TableSpec
+from report.table_format import show_p
+from report.table_notes import BETTER, TIED, TRAINED, WORSE
 from workflow.steps.table import published_block
 
 MESHES, PROMPTS, SEEDS, VIEWS = ("bunny", "cow"), ("p0", "p1", "p2", "p3"), (0, 1), 2
