@@ -106,13 +106,6 @@ def fitted_cameras(mesh: Mesh, azimuth: Angles, elevation: Angles, fill: float) 
     return Cameras.orbit(azimuth, elevation, distance=DISTANCE, fov_y=2 * math.degrees(math.atan(half)))
 
 
-def lit_render(
-    mesh: Mesh, texture: Tensor, azimuth: float, elevation: float, size: int = 192, supersample: int = 2
-) -> Tensor:
-    """One textured mesh over light grey, [3, size, size] in [0, 1]; see `Look`."""
-    return Look(mesh, azimuth, elevation, size, supersample)(texture)[0]
-
-
 def pixels(image: Tensor) -> np.ndarray:
     """[3, H, W] in [0, 1], row 0 at the top -> [H, W, 3] uint8."""
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()

@@ -29,15 +29,19 @@ def judge(scene, texture, painted=None, **options):
 def ripples(scene, strength):
     """Grey waves of one length all over, times a strength [T, T]."""
     x, y, z = scene[1].atlas.position.unbind(-1)
-    waves = torch.sin(25 * x) + torch.sin(25 * z + 1) + torch.cos(20 * y)
-    return (0.5 + 0.16 * strength * waves).expand(3, -1, -1)
+    return (0.5 + 0.4 * strength * torch.sin(25 * x) * torch.sin(25 * z + 1) * torch.cos(20 * y)).expand(
+        3, -1, -1
+    )
 
 
 def test_detail_on_the_bent_side_is_rewarded(ring):
     outer = (outwardness(ring[1].atlas.position) + 1) / 2
+    faint = {"min_contrast": 0.02, "contrast_floor": 0.1}  # so that the weakest of these ripples count
+    assert judge(ring, ripples(ring, outer**2), **faint) > 0.6
+    assert judge(ring, ripples(ring, (1 - outer) ** 2), **faint) < -0.6
     outside = (outer > 0.5).float()
-    assert judge(ring, ripples(ring, outside)) > 0.5
-    assert judge(ring, ripples(ring, 1 - outside)) < -0.5
+    assert judge(ring, ripples(ring, outside)) > 0.3
+    assert judge(ring, ripples(ring, 1 - outside)) < -0.6
     assert judge(ring, torch.full((3, SIZE, SIZE), 0.4)).abs() < 1e-9
 
 

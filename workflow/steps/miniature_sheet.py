@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from report.contact_sheet import contact_sheet
-    from report.pictures import lit_render
+    from report.pictures import Look
     from texgen.mesh import load_mesh
     from workflow.config import load_config
     from workflow.devices import pick_device
@@ -61,14 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
     method = build_method(block.kind, backbone, preset_changes(config, block.kind, block.preset.changes()))
     meshes = [load_mesh(options.meshes / name / "mesh.npz") for name in options.names]
     views = [tuple(float(angle) for angle in view.split(",")) for view in options.views]
+    looks = [[Look(mesh, *view, options.size) for view in views] for mesh in meshes]
     article = {"orange": "an"}
     prompts = options.prompts or [f"{article.get(c, 'a')} {c} {{}}" for c in COLOURS] + list(MATERIALS)
     rows = []
     for prompt in prompts:
         row = []
-        for mesh in meshes:
+        for mesh, sides in zip(meshes, looks, strict=True):
             texture = method(mesh, prompt.format(mesh.name), seed=0).texture.cpu()
-            row += [lit_render(mesh, texture, *view, options.size) for view in views]
+            row += [look(texture)[0] for look in sides]
         rows.append(row)
         print(f"{len(rows)}/{len(prompts)} {prompt}", flush=True)
     columns = [name for name in options.names for _ in views]
