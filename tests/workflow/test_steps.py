@@ -300,6 +300,23 @@ def test_a_finished_training_is_continued_not_repeated(run, capsys):
     assert len((folder / "results/models/tuned/history.jsonl").read_text().splitlines()) == 3
 
 
+def test_more_steps_continue_a_constant_rate_and_start_a_falling_one_anew(run, tmp_path):
+    _, plan = run
+    settings = plan.model_settings("tuned")
+    ran = {}
+    for decay in (False, True):
+        work, out = tmp_path / f"work-{decay}", tmp_path / f"out-{decay}"
+        for steps in (1, 2):
+            path = tmp_path / f"{decay}-{steps}.json"
+            training = settings["training"] | {"steps": steps, "decay": decay}
+            path.write_text(json.dumps(settings | {"training": training}))
+            folders = ["--meshes", "results/meshes", "--work", str(work), "--out", str(out)]
+            assert finetune.main(["--settings", str(path), *folders, "--code", "abc", "--threads", "1"]) == 0
+        ran[decay] = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+        assert len(list(work.glob("checkpoint.*.pt"))) == (2 if decay else 1)
+    assert [row["step"] for row in ran[True]] == [row["step"] for row in ran[False]]
+
+
 def test_the_command_line_textures_a_file(run, capsys, tmp_path):
     folder, plan = run
     config = tmp_path / "c.json"

@@ -136,7 +136,9 @@ def training_identity(settings: dict[str, Any], meshes: Path, code: str) -> str:
     """Hash of all that decides the numbers of a training step; a checkpoint is continued only under it."""
     from workflow.steps.loading import weight_hashes
 
-    training = {key: value for key, value in settings["training"].items() if key not in FREE}
+    # A constant rate goes on beyond the last step; one that has decayed does not.
+    free = [key for key in FREE if key != "steps" or not settings["training"]["decay"]]
+    training = {key: value for key, value in settings["training"].items() if key not in free}
     names = sorted({asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]})
     scorers = {
         name: provenance.folder_hash(metric["clip"]["folder"])
