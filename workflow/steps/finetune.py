@@ -15,7 +15,7 @@ from workflow.locking import work_alone
 from workflow.step_errors import run_step
 
 # What may change between a kill and the next start without starting the training again.
-FREE = ("steps", "validate_every", "checkpoint_every", "keep_best", "patience", "monitor")
+FREE = ("validate_every", "checkpoint_every", "keep_best", "patience", "monitor")
 
 
 def build_term(settings: dict[str, Any], block: dict[str, Any], device: str):
@@ -137,7 +137,7 @@ def training_identity(settings: dict[str, Any], meshes: Path, code: str) -> str:
     from workflow.steps.loading import weight_hashes
 
     # A constant rate goes on beyond the last step; one that has decayed does not.
-    free = [key for key in FREE if key != "steps" or not settings["training"]["decay"]]
+    free = FREE if settings["training"]["decay"] else (*FREE, "steps")
     training = {key: value for key, value in settings["training"].items() if key not in free}
     names = sorted({asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]})
     scorers = {
