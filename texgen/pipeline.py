@@ -11,13 +11,14 @@ from torch import Tensor
 
 from texgen.backbone import Backbone
 from texgen.cameras import Cameras, rig_cameras
-from texgen.measured import Painted, TextureResult, measured, seconds_now
+from texgen.measured import Painted, TextureResult, measured
 from texgen.mesh import Mesh
 from texgen.painting import Gradient, Progress, paint_view
 from texgen.presets import Preset
 from texgen.running import step_progress, view_texts
 from texgen.scene import Scene, complete, prepare_scene, prepare_view
 from texgen.state import TextureState, View
+from texgen.timing import Stopwatch
 
 __all__ = ["Scene", "TexGen", "TextureResult", "TextureState", "View", "paint_view", "prepare_scene"]
 
@@ -151,8 +152,8 @@ class TexGen:
         identity = (seed, scene.mesh.name, prompt, preset.name)
         trained = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
         reports: list[dict[str, Any]] = []
+        watch = Stopwatch(self.backbone.device)
         for position, view in enumerate(scene.views, start=1):
-            start = seconds_now(self.backbone.device)
             on_step = step_progress(progress, position, len(scene.views))
             report: dict[str, Any] = {}
 
@@ -182,9 +183,9 @@ class TexGen:
             else:
                 parts = gradient.view(run, inputs, trained, cameras is None)
             state = TextureState(*parts)
-            seconds = seconds_now(self.backbone.device) - start
-            reports.append({**view.place(), **report, "seconds": seconds})
-        return state, reports
+            watch.lap()
+            reports.append({**view.place(), **report})
+        return state, watch.onto(reports)
 
     def _rebuilt(
         self, scene: Scene, view: View, cameras: Cameras, azimuth: Tensor, elevation: Tensor
