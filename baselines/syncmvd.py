@@ -212,7 +212,8 @@ class SyncMVD:
         neighbours = ring_neighbours(azimuths, elevations)
         front = nearest_view(azimuths, range(len(azimuths)), 0.0)
         train = scheduler.config.num_train_timesteps
-        with across_views(backbone.unet, ViewAttention(neighbours, [front] * len(neighbours))) as attention:
+        processor = ViewAttention(neighbours, [front] * len(neighbours))
+        with backbone.uncaptured(), across_views(backbone.unet, processor) as attention:
             for i in range(preset.steps):
                 t = int(scheduler.timesteps[i])
                 attention.with_reference = t > settings.reference_until

@@ -33,7 +33,10 @@ class Gradient(Protocol):
 
     view: paints a view, `run(*inputs)` -> the texture state's tensors, of which only the first carries a
     gradient where `fixed_geometry`. denoise: runs the sampler of view `index` with `step`, a pure function.
+    frozen: whether all evaluations of the painting itself, before any backward pass, are without gradient.
     """
+
+    def frozen(self) -> bool: ...
 
     def view(
         self,

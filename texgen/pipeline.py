@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -69,7 +70,8 @@ class TexGen:
 
         def work() -> Painted:
             scene = self._scene(mesh)
-            state, views = self._paint_views(scene, prompt, seed, progress=progress)
+            with self.backbone.lora_merged():
+                state, views = self._paint_views(scene, prompt, seed, progress=progress)
             return Painted(*complete(self.preset, scene, state), views)
 
         return measured(self.backbone, work)
@@ -111,9 +113,11 @@ class TexGen:
                 scene = prepare_scene(scene.mesh, self.preset, cameras, views, scene.atlas)
         elif views is not None:
             scene = Scene(scene.mesh, scene.atlas, [scene.views[i] for i in views])
-        state, _ = self._paint_views(
-            scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles
-        )
+        frozen = not torch.is_grad_enabled() if gradient is None else gradient.frozen()
+        with self.backbone.lora_merged() if frozen else nullcontext():
+            state, _ = self._paint_views(
+                scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles
+            )
         return complete(self.preset, scene, state)
 
     def _scene(self, mesh: Mesh) -> Scene:
