@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DCon
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from texgen import captured, lora
+from texgen import captured, lora, seeds
 from texgen.backbone_files import open_components
 from texgen.call_counter import CallCounter
 from texgen.guidance import Guidance, control_name, guided_prediction
@@ -163,7 +163,9 @@ class Backbone:
         if isinstance(self.vae, AutoencoderTiny):
             latents = encoded.latents
         elif generator is not None:
-            latents = encoded.latent_dist.sample(generator)
+            posterior = encoded.latent_dist
+            noise = torch.randn(posterior.mean.shape, generator=generator, dtype=posterior.mean.dtype)
+            latents = posterior.mean + posterior.std * seeds.sent(noise, self.device)
         else:
             latents = encoded.latent_dist.mode()
         return ((latents - self._shift) * self.vae.config.scaling_factor).to(images.dtype)
