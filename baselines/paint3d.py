@@ -11,7 +11,6 @@ sampler, Euler ancestral, is DDIM with eta 1 up to a scaling of latents, which i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import cos, radians
@@ -37,6 +36,7 @@ from texgen.repaint import Look, atlas_look, atlas_view, look, mask_trimap, pain
 from texgen.running import Remembered, method_scene, preset_cameras, step_progress
 from texgen.scene import Scene, complete
 from texgen.state import TextureState, View
+from texgen.timing import Stopwatch
 from texgen.trimap import dilate, erode, kernel_side
 
 PRESET = Preset(
@@ -146,8 +146,8 @@ class Paint3D:
         pairs = [scene.views[i : i + 2] for i in range(0, len(scene.views), 2)]
         passes = len(pairs) + len(self.passes)
         reports: list[dict[str, Any]] = []
+        watch = Stopwatch(self.backbone.device)
         for index, pair in enumerate(pairs):
-            start = time.perf_counter()
             on_step = step_progress(progress, index + 1, passes)
             looks = [self.look(view, state, index == 0) for view in pair]
             wanted = [uncoloured(view, state) for view in pair]
@@ -158,16 +158,16 @@ class Paint3D:
                 images = repaint(self.backbone, chosen, shown, looks, text, identity, on_step)
                 for view, image, mask in zip(pair, images, wanted, strict=True):
                     state = first_paint_wins(preset, view, state, image, mask)
-            seconds = time.perf_counter() - start
+            watch.lap(len(pair))
             reports += [
-                {**record(view, mask), "pair": index, "skipped": skipped, "seconds": seconds / len(pair)}
+                {**record(view, mask), "pair": index, "skipped": skipped}
                 for view, mask in zip(pair, wanted, strict=True)
             ]
         texture, painted = complete(preset, scene, state)
         if self.passes:
             steppers = [step_progress(progress, len(pairs) + 1 + i, passes) for i in range(len(self.passes))]
             texture = self._uv_stage(scene, texture, state, prompt, identity, steppers)
-        return Painted(texture, painted, reports)
+        return Painted(texture, painted, watch.onto(reports))
 
     def look(self, view: View, state: TextureState, everything: bool) -> Look:
         """What a view shows. everything: paint the background along (the first pair, from text alone)."""

@@ -11,7 +11,6 @@ is, and the negative prompt's embedding is tuned along, within a bound. Cost: fo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +32,7 @@ from texgen.running import Remembered, method_scene, painted_at_once, view_texts
 from texgen.sampler import make_scheduler, noised, split_prediction
 from texgen.scene import Scene, complete
 from texgen.state import TextureState, View
+from texgen.timing import Stopwatch
 
 Score = Callable[[Tensor, list[str]], Tensor]
 """Images [B, 3, S, S] in [0, 1] and one prompt for each -> [B], higher is better."""
@@ -151,7 +151,7 @@ class PSDLike:
         return measured(self.backbone, lambda: self._optimise(self._scene(mesh), prompt, seed, progress))
 
     def _optimise(self, scene: Scene, prompt: str, seed: int, progress: Progress | None) -> Painted:
-        preset, settings, start = self.preset, self.settings, time.perf_counter()
+        preset, settings, watch = self.preset, self.settings, Stopwatch(self.backbone.device)
         like, size = scene.mesh.vertices, preset.texture_size
         identity = (seed, scene.mesh.name, prompt, preset.name)
         random = seeds.generator(*identity, "views and times")
@@ -199,10 +199,8 @@ class PSDLike:
         texture = compose(pyramid).detach()
         state = TextureState(texture * (reach > 0), (reach > 0).to(texture.dtype), torch.zeros_like(reach))
         texture, painted = complete(preset, scene, state)
-        seconds = (time.perf_counter() - start) / len(scene.views)
-        return Painted(
-            texture, painted, [{**painted_at_once(view), "seconds": seconds} for view in scene.views]
-        )
+        watch.lap(len(scene.views))
+        return Painted(texture, painted, watch.onto([painted_at_once(view) for view in scene.views]))
 
     def _direction(
         self,

@@ -11,7 +11,6 @@ DDPM, is DDIM with eta 1, which is what runs here, on textures as on views.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atan, degrees
@@ -38,6 +37,7 @@ from texgen.render import GeometryBuffer, geometry_buffer
 from texgen.running import Remembered, method_scene, painted_at_once, preset_cameras
 from texgen.sampler import ddim_posterior, make_scheduler, signal_level, split_prediction
 from texgen.scene import Scene
+from texgen.timing import Stopwatch
 from texgen.trimap import dilate
 from texgen.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 
@@ -190,7 +190,7 @@ class SyncMVD:
 
     def _paint(self, views: Views, prompt: str, seed: int, progress: Progress | None) -> Painted:
         preset, settings, backbone, scene = self.preset, self.settings, self.backbone, views.scene
-        start = time.perf_counter()
+        watch = Stopwatch(backbone.device)
         text = self._texts(prompt, [view.word for view in scene.views])
         scheduler = make_scheduler(backbone.scheduler_config, "ddim", preset.steps)
         identity = (seed, scene.mesh.name, prompt, preset.name)
@@ -212,7 +212,8 @@ class SyncMVD:
         neighbours = ring_neighbours(azimuths, elevations)
         front = nearest_view(azimuths, range(len(azimuths)), 0.0)
         train = scheduler.config.num_train_timesteps
-        with across_views(backbone.unet, ViewAttention(neighbours, [front] * len(neighbours))) as attention:
+        processor = ViewAttention(neighbours, [front] * len(neighbours))
+        with backbone.uncaptured(), across_views(backbone.unet, processor) as attention:
             for i in range(preset.steps):
                 t = int(scheduler.timesteps[i])
                 attention.with_reference = t > settings.reference_until
@@ -245,9 +246,8 @@ class SyncMVD:
         baked = [m.bake(image) for m, image in zip(views.colour_maps, images, strict=True)]
         result, total = blend_views(baked, views.colour_visible, views.colour_cosine, settings.exponent)
         painted = (total > 0).to(result.dtype) * scene.atlas.mask.to(result.dtype)
-        seconds = (time.perf_counter() - start) / len(scene.views)
-        reports = [{**painted_at_once(view), "seconds": seconds} for view in scene.views]
-        return Painted(result, painted, reports)
+        watch.lap(len(scene.views))
+        return Painted(result, painted, watch.onto([painted_at_once(view) for view in scene.views]))
 
     def _texture_step(self, scheduler, clean: Tensor, texture: Tensor, i: int, normal) -> Tensor:
         """The posterior step on the texture: from its clean estimate and its noise."""

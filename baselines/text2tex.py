@@ -9,7 +9,6 @@ Settings are those of the released run script; where this differs stands in docs
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,6 +32,7 @@ from texgen.repaint import Look, atlas_look, atlas_view, look, mask_trimap, repa
 from texgen.running import Remembered, method_scene, preset_cameras, view_texts
 from texgen.scene import Scene, complete, prepare_scene
 from texgen.state import TextureState, View
+from texgen.timing import Stopwatch
 from texgen.trimap import dilate, kernel_side
 from texgen.view_words import WORD_RULES
 
@@ -157,13 +157,14 @@ class Text2Tex:
         texts = view_texts(self.backbone, preset, prompt, scene)
         views = len(scene.views) + settings.rounds
         reports: list[dict[str, Any]] = []
+        watch = Stopwatch(self.backbone.device)
 
         def on_step(i: int, n: int) -> None:
             if progress is not None:
                 progress(len(reports) + 1, views, i, n)
 
         for index, view in enumerate(scene.views):
-            start, text = time.perf_counter(), texts[index]
+            text = texts[index]
             spot, best = geometry.generation[index], geometry.best_generation
             classes = classify(spot, state.painted(), best, index, settings.view_threshold)
             report = record(view, classes, "generate")
@@ -172,10 +173,10 @@ class Text2Tex:
                 state = self._pass(preset, view, state, classes.new, text, identity, on_step)
             # The classes of before: what was just generated is not updated at once.
             state, report["updated"] = self._update(view, state, classes, text, identity, on_step)
-            reports.append({**report, "seconds": time.perf_counter() - start})
+            watch.lap()
+            reports.append(report)
         chosen: list[int] = []
         for _ in range(settings.rounds):
-            start = time.perf_counter()
             heats = [
                 heat(classify(c, state.painted(), geometry.best_refinement, i, settings.score_threshold))
                 for i, c in enumerate(geometry.refinement)
@@ -190,10 +191,11 @@ class Text2Tex:
             )
             state, updated = self._update(view, state, classes, text, identity, on_step)
             report = {**record(view, classes, "refine"), "updated": updated, "skipped": not updated}
-            reports.append({**report, "heat": max(heats), "seconds": time.perf_counter() - start})
+            watch.lap()
+            reports.append({**report, "heat": max(heats)})
         texture, painted = complete(preset, scene, state)
         texture = self._fill_atlas(texture, state, identity, on_step)
-        return Painted(texture, painted, reports)
+        return Painted(texture, painted, watch.onto(reports))
 
     def _chosen_view(self, geometry: Geometry, index: int) -> View:
         """The full geometry of a candidate, computed when it is chosen: 36 of them would fill the memory."""

@@ -10,7 +10,6 @@ Settings are those of the released program (MIT); where this differs stands in d
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from texgen.repaint import Look, look, repaint
 from texgen.running import Remembered, method_scene, step_progress, view_texts
 from texgen.scene import Scene, complete
 from texgen.state import TextureState, View
+from texgen.timing import Stopwatch
 from texgen.trimap import texture_trimap
 
 UNPAINTED = (0.8, 0.1, 0.8)
@@ -77,8 +77,8 @@ class TEXTure:
         identity = (seed, scene.mesh.name, prompt, preset.name)
         reports = []
         texts = view_texts(self.backbone, preset, prompt, scene)
+        watch = Stopwatch(self.backbone.device)
         for view, text in zip(scene.views, texts, strict=True):
-            start = time.perf_counter()
             seen = self.look(view, state)
             report = describe(view, seen)
             if not report["skipped"]:
@@ -92,9 +92,10 @@ class TEXTure:
                     step_progress(progress, len(reports) + 1, len(scene.views)),
                 )
                 state = self.project(view, state, seen, image)
-            reports.append({**report, "seconds": time.perf_counter() - start})
+            watch.lap()
+            reports.append(report)
         texture, painted = complete(preset, scene, state)
-        return Painted(texture, painted, reports)
+        return Painted(texture, painted, watch.onto(reports))
 
     def look(self, view: View, state: TextureState) -> Look:
         """What the view shows, with TEXTure's trimap."""

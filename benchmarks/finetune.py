@@ -68,6 +68,9 @@ class Cost:
 class NestedCheckpoints:
     """The released arrangement as a `Gradient` of the painter; `nested` switches the inner levels on."""
 
+    def frozen(self):
+        return False
+
     def view(self, run, inputs, parameters, fixed_geometry):
         return checkpoint(run, *inputs, use_reentrant=False)
 

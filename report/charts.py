@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from report.results import Results
 from report.statistics import summarize, wilson, win_rate
 from report.style import WIDTH, NotDrawn, wrap
+from texgen.timing import CPU_CLOCK, GPU_CLOCK
 
 SMOOTHING = 9
 """Optimiser steps of the running median through the training reward."""
@@ -229,16 +230,20 @@ def sample_count(counts: list[int]) -> str:
 
 
 def time_quality(results: Results) -> Figure:
-    """Mean seconds per texture against the mean of each metric, with standard errors of the mean."""
+    """Mean device seconds per texture against the mean of each metric, with standard errors of the mean."""
     seconds = {
         method: [
-            run["seconds"] for (name, _), run in results.runs.items() if name == method and run.get("seconds")
+            run["device_seconds"]
+            for (name, _), run in results.runs.items()
+            if name == method and run.get("device_seconds")
         ]
         for method in results.methods
     }
     seconds = {method: values for method, values in seconds.items() if values}
     if not seconds:
-        raise NotDrawn("No run has recorded its seconds.")
+        raise NotDrawn("No run has recorded its device seconds.")
+    known = {str(run["clock"]) for run in results.runs.values() if run.get("clock")}
+    clocks = {(CPU_CLOCK,): "CPU seconds", (GPU_CLOCK,): "GPU seconds"}.get(tuple(known), "device seconds")
     metrics = list(results.metrics)
     columns = min(3, len(metrics))
     rows = math.ceil(len(metrics) / columns)
@@ -257,7 +262,7 @@ def time_quality(results: Results) -> Figure:
         else:
             axis.set_xlim(0, 1.12 * max(map(np.mean, seconds.values())))
         axis.margins(y=0.12)
-        axis.set_xlabel("seconds per texture")
+        axis.set_xlabel(f"{clocks} per texture")
         axis.set_ylabel(results.label(metric))
         axis.grid()
     for axis in axes.flat[len(metrics) :]:

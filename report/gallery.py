@@ -59,7 +59,6 @@ def gallery_data(results: Results) -> dict[str, Any]:
             else:
                 texture = results.texture(method, name)
                 entry |= {"strip": turntable.strip(texture), "texture": texture_image(texture)}
-                entry["seconds"] = run.get("seconds")
                 entry["scores"] = {
                     metric: value
                     for metric in results.metrics

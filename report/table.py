@@ -22,9 +22,11 @@ from report.table_notes import (
     TRAINED,
     WORSE,
     comparison_notes,
+    device_heading,
     further_notes,
     programs_note,
     reading_notes,
+    timing_note,
 )
 
 
@@ -45,7 +47,7 @@ def scores_block(table: Table, title: str | None = None, main: bool = True) -> B
     for i, metric in enumerate(table.metrics):
         trained = TRAINED if any(row.cells[i].trained for row in table.rows) else ""
         header.append(f"{metric.label}{trained} {'↑' if metric.higher_is_better else '↓'}")
-    header += ["s / mesh", "calls", "GB"] if main else []
+    header += [device_heading(table), "wall s", "calls", "GB"] if main else []
     columns = zip(*(row.cells for row in table.rows), strict=True)
     digits = [
         shown_decimals(metric, [cell.summary.standard_error for cell in cells])
@@ -56,7 +58,8 @@ def scores_block(table: Table, title: str | None = None, main: bool = True) -> B
         shown = zip(row.cells, table.metrics, digits, strict=True)
         line = [Text(row.label), *(_score(cell, metric, places, row.n) for cell, metric, places in shown)]
         if main:
-            line += [Text(decimal(row.seconds, 1)), Text(_calls(row)), Text(gigabytes(row.peak_memory_bytes))]
+            line += [Text(decimal(row.device_seconds, 1)), Text(decimal(row.seconds, 1))]
+            line += [Text(_calls(row)), Text(gigabytes(row.peak_memory_bytes))]
         failed = f" ({row.failed} failed)" if row.failed else ""
         body.append([*line, Text(f"{row.n}{failed}")])
     notes = reading_notes(table) if main else further_notes(table)
@@ -199,22 +202,23 @@ def _score(cell: Cell, metric: Metric, digits: int, n: int) -> Text:
 def cost_block(table: Table, wall_seconds: dict[str, float], training: dict[str, dict]) -> Block:
     """What each method costs. wall_seconds: of its texturing jobs, as the workflow measured them; training:
     per tuned method `steps` and `seconds` of its history."""
-    header = ["Method", "s / mesh", "from–to", "UNet", "ControlNet", "GB", "jobs, min"]
+    header = ["Method", device_heading(table), "from–to", "wall s", "UNet", "ControlNet", "GB", "jobs, min"]
     header += ["training steps", "training, min", "device"]
     body = []
     for row in table.rows:
-        seconds = [run["seconds"] for run in table.ok_runs if run["method"] == row.key and run.get("seconds")]
+        runs = [run for run in table.ok_runs if run["method"] == row.key]
+        seconds = [run["device_seconds"] for run in runs if run.get("device_seconds")]
         spread = f"{min(seconds):.1f}–{max(seconds):.1f}" if seconds else ABSENT
         trained = training.get(row.key)
-        line = [row.label, decimal(row.seconds, 1), spread, number(row.unet_calls)]
+        line = [row.label, decimal(row.device_seconds, 1), spread, decimal(row.seconds, 1)]
+        line += [number(row.unet_calls)]
         line += [number(row.controlnet_calls), gigabytes(row.peak_memory_bytes)]
         line += [decimal(wall_seconds.get(row.key, math.nan) / 60, 1)]
         line += [str(trained["steps"]), decimal(trained["seconds"] / 60, 1)] if trained else [ABSENT] * 2
         body.append([Text(cell) for cell in (*line, "; ".join(row.devices) or ABSENT)])
     notes = [
-        "s / mesh: mean seconds per texture and their range, measured inside the process, after a warm-up "
-        "and without loading models; on a GPU after synchronising it. jobs: wall time of the whole texturing "
-        "jobs, loading included.",
+        f"{timing_note(table)} from–to: the range of the former. Both are measured inside the process, "
+        "after a warm-up. jobs: wall time of the whole texturing jobs, loading included.",
         "UNet, ControlNet: evaluations per texture, a guidance pair as one; they do not depend on the "
         "device. GB: peak memory, the device's on a GPU, else that of the process, with the models.",
         "Training is paid once per model, not per mesh; its held-out measurements are not counted.",

@@ -20,9 +20,10 @@ def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) 
 
     scores: rows as `report.read.read_scores` returns them: columns metric, method, asset, mesh, prompt_id,
     prompt, seed, view, azimuth, elevation, background, score. runs: run records (keys method, asset, mesh,
-    prompt, seed, status "ok" or "failed", reason, seconds, peak_memory_bytes, calls {unet, controlnet},
-    device). Means are over (mesh, prompt) samples; comparisons are paired with `spec.baseline` over the
-    samples that both methods have, and their p values are Holm-corrected over all comparisons of the table.
+    prompt, seed, status "ok" or "failed", reason, device_seconds, clock, seconds, peak_memory_bytes,
+    calls {unet, controlnet}, device). Means are over (mesh, prompt) samples; comparisons are paired with
+    `spec.baseline` over the samples that both methods have, and their p values are Holm-corrected over all
+    comparisons of the table.
     Raises ValueError when the baseline is not among the methods, or a score belongs to no successful run.
     """
     labels = dict(spec.methods)
@@ -168,6 +169,7 @@ def _row(method: str, label: str, cells: tuple[Cell, ...], runs: Sequence[Mappin
         key=method,
         label=label,
         cells=cells,
+        device_seconds=mean([run.get("device_seconds") for run in ok]),
         seconds=mean([run.get("seconds") for run in ok]),
         peak_memory_bytes=mean([run.get("peak_memory_bytes") for run in ok]),
         unet_calls=mean([run.get("calls", {}).get("unet") for run in ok]),
@@ -175,6 +177,7 @@ def _row(method: str, label: str, cells: tuple[Cell, ...], runs: Sequence[Mappin
         n=len({(run["mesh"], run.get("prompt_id", run["prompt"])) for run in ok}),
         failed=len(runs) - len(ok),
         devices=tuple(sorted({str(run["device"]) for run in ok if run.get("device")})),
+        clocks=tuple(sorted({str(run["clock"]) for run in ok if run.get("clock")})),
     )
 
 

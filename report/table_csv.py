@@ -21,8 +21,9 @@ def to_csv(tables: Sequence[Table]) -> str:
         record = {"method": row.key, "label": row.label, "n": row.n, "failed": row.failed}
         for table in tables:
             record |= _metrics(table, table.rows[i])
-        for name in ("seconds", "peak_memory_bytes", "unet_calls", "controlnet_calls"):
+        for name in ("device_seconds", "seconds", "peak_memory_bytes", "unet_calls", "controlnet_calls"):
             record[name] = _plain(getattr(row, name))
+        record["clock"] = "; ".join(row.clocks)
         record["device"] = "; ".join(row.devices)
         records.append(record | _own_reward(tables[0], row))
     out = io.StringIO()

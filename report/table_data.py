@@ -64,13 +64,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method. seconds and the calls are means over its ok runs (nan without any); n counts its
-    samples.
+    """One method. device_seconds, seconds (wall time) and the calls are means over its ok runs (nan without
+    any); clocks: what device_seconds were read from. n counts its samples.
     """
 
     key: str
     label: str
     cells: tuple[Cell, ...]
+    device_seconds: float
     seconds: float
     peak_memory_bytes: float
     unet_calls: float
@@ -78,6 +79,7 @@ class Row:
     n: int
     failed: int
     devices: tuple[str, ...] = ()
+    clocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

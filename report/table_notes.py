@@ -10,9 +10,17 @@ from report.statistics import (
 )
 from report.table_data import Table
 from report.table_format import count, show_p
+from texgen.timing import CPU_CLOCK, GPU_CLOCK
 
 LEVEL = 0.05
 TRAINED, BETTER, WORSE, TIED = "†", "▲", "▼", "≈"
+_CPU_MEANING = "seconds of the process on the CPU (user and system, all threads)"
+_GPU_MEANING = "time between CUDA events on the GPU's stream, waiting for the host included"
+_CLOCKS = {
+    (CPU_CLOCK,): ("CPU s", _CPU_MEANING),
+    (GPU_CLOCK,): ("GPU s", _GPU_MEANING),
+    (): ("device s", f"on a CPU {_CPU_MEANING}, on a GPU {_GPU_MEANING}"),
+}
 _SIGN_FLIP = (
     f"It counts all sign patterns for n ≤ {EXACT_SIGN_FLIP_LIMIT}, else {RANDOM_SIGN_PATTERNS:,} random ones."
 )
@@ -42,7 +50,7 @@ def reading_notes(table: Table) -> list[str]:
     if table.failures:
         lines.append("Failed runs are not in the means; their reasons are listed below.")
     lines.append(
-        "s / mesh: mean seconds per texture, without loading models. calls: UNet evaluations per texture, a "
+        f"{timing_note(table)} calls: UNet evaluations per texture, a "
         "guidance pair as one (UNet / ControlNet where they differ). GB: peak memory. More under Cost."
     )
     lines += programs_note(table)
@@ -113,6 +121,24 @@ def _pairs_and_meshes(table: Table) -> tuple[int, int]:
     return len(pairs), len({mesh for mesh, _ in pairs})
 
 
+def device_heading(table: Table) -> str:
+    """Heading of the column of device seconds, after the clocks that they were read from."""
+    return _CLOCKS.get(_clocks(table), _CLOCKS[()])[0]
+
+
+def timing_note(table: Table) -> str:
+    """What the two columns of seconds were measured on."""
+    heading, meaning = _CLOCKS.get(_clocks(table), _CLOCKS[()])
+    return (
+        f"{heading}: mean seconds per texture, without loading models: {meaning}. wall s: the same by the "
+        "wall clock, which other work on the machine lengthens."
+    )
+
+
+def _clocks(table: Table) -> tuple[str, ...]:
+    return tuple(sorted({clock for row in table.rows for clock in row.clocks}))
+
+
 def programs_note(table: Table) -> list[str]:
     """What differs for rows that the authors' own programs made; empty when there are none."""
     methods = {run["method"] for run in table.ok_runs if run.get("kind") == "official"}
@@ -120,8 +146,9 @@ def programs_note(table: Table) -> list[str]:
     if not rows:
         return []
     return [
-        f"{', '.join(rows)}: the authors' own programs; their seconds are those of whole processes, loading "
-        "of models included, and their model calls cannot be counted."
+        f"{', '.join(rows)}: the authors' own programs; their wall time is that of whole processes, loading "
+        "of models included; what of it their device worked is not known, and their model calls cannot be "
+        "counted."
     ]
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from texgen import lora
+from texgen import captured, lora, seeds
 from texgen.backbone_files import open_components
 from texgen.call_counter import CallCounter
+from texgen.guidance import Guidance, control_name, guided_prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,8 @@ class Backbone:
     text_encoder, tokenizer: CLIP's. scheduler_config: the contents of the scheduler's JSON file. inpainting:
     a second UNet of the same family whose input also holds a mask and a masked image (5 more channels), or
     None.
-    Attributes: `calls` (CallCounter), `latent_scale` (image pixels per latent pixel), `latent_channels`,
+    Attributes: `calls` (CallCounter), `captured` (keeps predictions without gradient as CUDA graphs; None:
+    does not, as on a CPU), `latent_scale` (image pixels per latent pixel), `latent_channels`,
     `device`, `dtype` (of the networks; images and latents may be wider and are cast on the way in and out).
     """
 
@@ -58,6 +59,7 @@ class Backbone:
         self.controlnets = dict(controlnets)
         self.scheduler_config = dict(scheduler_config)
         self.calls = CallCounter()
+        self.captured: captured.Captured | None = None
         self._text_cache: dict[str, Tensor] = {}
         for module in self._modules():
             module.requires_grad_(False).eval()
@@ -86,6 +88,8 @@ class Backbone:
         # The order in which convolutions read: a tenth faster on a CPU.
         for module in backbone._modules():
             module.to(memory_format=torch.channels_last)
+        if captured.wanted(backbone.device):
+            backbone.captured = captured.Captured()
         return backbone
 
     def _modules(self) -> list[nn.Module]:
@@ -98,6 +102,8 @@ class Backbone:
         for module in self._modules():
             module.to(**wanted)
         self._text_cache.clear()
+        if self.captured is not None:
+            self.captured.clear()
         return self
 
     @property
@@ -157,7 +163,9 @@ class Backbone:
         if isinstance(self.vae, AutoencoderTiny):
             latents = encoded.latents
         elif generator is not None:
-            latents = encoded.latent_dist.sample(generator)
+            posterior = encoded.latent_dist
+            noise = torch.randn(posterior.mean.shape, generator=generator, dtype=posterior.mean.dtype)
+            latents = posterior.mean + posterior.std * seeds.sent(noise, self.device)
         else:
             latents = encoded.latent_dist.mode()
         return ((latents - self._shift) * self.vae.config.scaling_factor).to(images.dtype)
@@ -198,52 +206,33 @@ class Backbone:
             text = text.repeat_interleave(batch, dim=0)
         if text.shape[0] != 2 * batch:
             raise ValueError(f"text has {text.shape[0]} rows for {batch} latents; it needs 2 or {2 * batch}.")
-        guided = guidance_scale != 1.0
-        text = (text if guided else text[batch:]).to(self.dtype)
-        x = latents.to(self.dtype)
-        x = torch.cat([x, x]) if guided else x
         controls = [*also] if control is None else [Control(role, control, control_scale), *also]
-        residuals = self._residuals(x, t, text, controls, batch)
-        net = self.unet
-        if inpainting is not None:
-            if self.inpainting is None:
-                raise ValueError(
-                    "The backbone has no inpainting UNet; load one, or name a ControlNet role in its place."
-                )
-            net, extra = self.inpainting, inpainting.to(self.dtype)
-            x = torch.cat([x, torch.cat([extra, extra]) if guided else extra], dim=1)
-        out = net(x, t, encoder_hidden_states=text, return_dict=False, **residuals)[0].to(latents.dtype)
-        self.calls.unet += batch
-        if not guided:
-            return out
-        unconditional, conditional = out.chunk(2)
-        return unconditional + guidance_scale * (conditional - unconditional)
-
-    def _residuals(
-        self, x: Tensor, t: int | Tensor, text: Tensor, controls: Sequence[Control], batch: int
-    ) -> dict[str, Any]:
-        """The UNet's residual arguments: the sum over the ControlNets, none for no control."""
-        down, middle = None, None
-        for control in controls:
-            image = control.image.to(self.dtype).expand(batch, -1, -1, -1)
-            image = torch.cat([image, image]) if len(x) > batch else image
-            own_down, own_middle = self._controlnet(control.role, image)(
-                x,
-                t,
-                encoder_hidden_states=text,
-                controlnet_cond=image,
-                conditioning_scale=control.scale,
-                return_dict=False,
+        for each in controls:
+            self._check_control(each)
+        net = self.unet if inpainting is None else self.inpainting
+        if net is None:
+            raise ValueError(
+                "The backbone has no inpainting UNet; load one, or name a ControlNet role in its place."
             )
-            self.calls.controlnet += batch
-            if down is None:
-                down, middle = own_down, own_middle
-            else:
-                down = [a + b for a, b in zip(down, own_down, strict=True)]
-                middle = middle + own_middle
-        if down is None:
-            return {}
-        return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        guidance = Guidance(
+            tuple((each.role, float(each.scale)) for each in controls),
+            float(guidance_scale),
+            inpainting is not None,
+        )
+        inputs = {"latents": latents, "t": time_on(t, latents.device)}
+        inputs["text"] = text[batch:] if guidance.scale == 1.0 else text
+        inputs |= {control_name(index): each.image for index, each in enumerate(controls)}
+        if inpainting is not None:
+            inputs["inpainting"] = inpainting
+        self.calls.unet += batch
+        self.calls.controlnet += batch * len(controls)
+
+        def compute(inputs: Mapping[str, Tensor]) -> Tensor:
+            return guided_prediction(net, self.controlnets, guidance, inputs)
+
+        if self.captured is None or torch.is_grad_enabled():
+            return compute(inputs)
+        return self.captured((guidance, lora.state(self.unet)), compute, inputs)
 
     def control_channels(self, role: str | None) -> int:
         """Channels of the image that a ControlNet takes. Raises ValueError for a role that is not there."""
@@ -252,14 +241,13 @@ class Backbone:
             raise ValueError(f"The backbone has no ControlNet for the role {role!r} (it has: {known}).")
         return self.controlnets[role].config.conditioning_channels
 
-    def _controlnet(self, role: str | None, control: Tensor) -> ControlNetModel:
-        channels = self.control_channels(role)
-        if channels != control.shape[1]:
+    def _check_control(self, control: Control) -> None:
+        channels = self.control_channels(control.role)
+        if channels != control.image.shape[1]:
             raise ValueError(
-                f"The ControlNet {role!r} takes {channels} channels, "
-                f"but the control image has {control.shape[1]}."
+                f"The ControlNet {control.role!r} takes {channels} channels, "
+                f"but the control image has {control.image.shape[1]}."
             )
-        return self.controlnets[role]
 
     def add_lora(
         self,
@@ -287,6 +275,22 @@ class Backbone:
         """Context in which the UNet is the untuned one."""
         return lora.disabled(self.unet)
 
+    def lora_merged(self) -> AbstractContextManager[None]:
+        """Context in which the adapter costs nothing, for evaluations without gradient; see `lora.merged`."""
+        return lora.merged(self.unet)
+
+    def uncaptured(self) -> AbstractContextManager[None]:
+        """Context in which no prediction is captured, e.g. while the UNet's layers are exchanged."""
+        return nullcontext() if self.captured is None else self.captured.paused()
+
     def set_lora_scale(self, scale: float) -> None:
         """Strength of the adapter: 0 = untuned, 1 = as trained."""
         lora.set_scale(self.unet, scale)
+
+
+def time_on(t: int | Tensor, device: torch.device) -> Tensor:
+    """A time step as a tensor [] on a device, without the host waiting for a copy."""
+    if isinstance(t, Tensor) and t.device == device:
+        return t
+    dtype = t.dtype if isinstance(t, Tensor) else torch.int64
+    return torch.full((), int(t) if dtype == torch.int64 else float(t), dtype=dtype, device=device)

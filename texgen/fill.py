@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from texgen.atlas import Atlas
+from texgen.nearest import inside_of, nearest_point, nearest_texel
 
 
 def dilate_nearest(texture: Tensor, mask: Tensor, max_distance: float | None = None) -> Tensor:
@@ -47,15 +48,27 @@ def padding_index(mask: Tensor, max_distance: float | None = None) -> Tensor:
     """[T, T] int64: the flat index of the nearest texel inside `mask` [1, T, T] (its own index inside the
     mask).
     """
-    inside = (mask[0] > 0.5).cpu().numpy()
-    if not inside.any():
+    chosen = mask[0] > 0.5
+    if not bool(chosen.any()):
         raise ValueError("There is nothing to dilate: the mask has no texel above 0.5.")
+    if mask.is_cuda:
+        return _padding_index_on_device(chosen, max_distance)
+    inside = chosen.numpy()
     distance, (row, column) = distance_transform_edt(~inside, return_indices=True)
     index = row.astype(np.int64) * inside.shape[1] + column
     if max_distance is not None:
         own = np.arange(inside.size, dtype=np.int64).reshape(inside.shape)
         index = np.where(distance <= max_distance, index, own)
-    return torch.from_numpy(index).to(mask.device)
+    return torch.from_numpy(index)
+
+
+def _padding_index_on_device(inside: Tensor, max_distance: float | None) -> Tensor:
+    """`padding_index` where the mask is; [T, T] bool -> [T, T] int64."""
+    index, squared = nearest_texel(inside)
+    if max_distance is None:
+        return index
+    own = torch.arange(index.numel(), device=index.device).reshape(index.shape)
+    return torch.where(squared <= max_distance**2, index, own)
 
 
 def fill_index(painted: Tensor, atlas: Atlas) -> Tensor:
@@ -70,10 +83,13 @@ def fill_index(painted: Tensor, atlas: Atlas) -> Tensor:
             f"painted is {tuple(painted.shape[-2:])} but the atlas is {tuple(atlas.mask.shape[-2:])}; "
             "build the atlas at the texture's size."
         )
-    chart = (atlas.mask.reshape(-1) > 0.5).cpu().numpy()
-    known = chart & (painted.detach().reshape(-1) > 0).cpu().numpy()
-    if not known.any():
+    on_chart = (atlas.mask[0] > 0.5).to(painted.device)
+    chosen = on_chart & (painted.detach()[0] > 0)
+    if not bool(chosen.any()):
         raise ValueError("No texel on the mesh's charts is painted, so there is no colour to fill from.")
+    if painted.is_cuda:
+        return _fill_index_on_device(on_chart, chosen, atlas.position.to(painted.device))
+    chart, known = on_chart.reshape(-1).numpy(), chosen.reshape(-1).numpy()
     source = np.arange(chart.size, dtype=np.int64)
     missing = chart & ~known
     if missing.any():
@@ -81,8 +97,18 @@ def fill_index(painted: Tensor, atlas: Atlas) -> Tensor:
         points = atlas.position.detach().reshape(-1, 3).cpu().numpy().astype(np.float64)
         _, nearest = cKDTree(points[border]).query(points[missing], workers=torch.get_num_threads())
         source[missing] = np.flatnonzero(border)[nearest]
-    source = torch.from_numpy(source).to(painted.device)
-    return source[padding_index(atlas.mask.to(painted.device))]
+    return torch.from_numpy(source)[padding_index(atlas.mask.to(painted.device))]
+
+
+def _fill_index_on_device(chart: Tensor, known: Tensor, position: Tensor) -> Tensor:
+    """`fill_index` where the tensors are. chart, known: [T, T] bool. position: [T, T, 3]."""
+    source = torch.arange(chart.numel(), device=chart.device)
+    missing = torch.nonzero((chart & ~known).reshape(-1)).squeeze(-1)
+    if len(missing):
+        border = torch.nonzero((known & ~inside_of(known)).reshape(-1)).squeeze(-1)
+        points = position.detach().reshape(-1, 3)
+        source[missing] = border[nearest_point(points[border], points[missing])]
+    return source[_padding_index_on_device(chart, None)]
 
 
 def _inside_of(known: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from texgen.backbone import Backbone
+from texgen.timing import Spent, Stopwatch
 
 
 @dataclass
@@ -20,17 +20,17 @@ class TextureResult:
     """What a method returns for one mesh, prompt and seed.
 
     texture: [3, T, T] in [0, 1], filled and padded. painted: [1, T, T], 1 where a view painted a texel of
-    the charts, before filling. seconds: painting alone, without loading models, synchronised on a GPU.
+    the charts, before filling. spent: painting alone, without loading models.
     peak_memory_bytes: on a GPU the most that torch had allocated during the painting; on a CPU the largest
     resident size of the whole process so far (the system keeps no other record); None = not known, of another
     program. calls: network evaluations {"unet", "controlnet"}, a guidance pair counted once; empty = not
     known. views: per view index, azimuth, elevation, word, generate, refine and keep (shares of the visible
-    surface), skipped, seconds.
+    surface), skipped, device_seconds.
     """
 
     texture: Tensor
     painted: Tensor
-    seconds: float
+    spent: Spent
     peak_memory_bytes: int | None
     calls: dict[str, int]
     views: list[dict[str, Any]]
@@ -47,23 +47,16 @@ class Painted:
 
 
 def measured(backbone: Backbone, work: Callable[[], Painted]) -> TextureResult:
-    """Run a method's algorithm without gradients and measure seconds, memory and network evaluations."""
+    """Run a method's algorithm without gradients and measure time, memory and network evaluations."""
     device = backbone.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    calls, start = backbone.calls.as_dict(), seconds_now(device)
+    calls, watch = backbone.calls.as_dict(), Stopwatch(device)
     with torch.no_grad():
         done = work()
-    seconds = seconds_now(device) - start
-    spent = {name: count - calls[name] for name, count in backbone.calls.as_dict().items()}
-    return TextureResult(done.texture, done.painted, seconds, peak_memory_bytes(device), spent, done.views)
-
-
-def seconds_now(device: torch.device) -> float:
-    """Seconds of a monotonic clock, after the device has finished what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    took = watch.spent()
+    counted = {name: count - calls[name] for name, count in backbone.calls.as_dict().items()}
+    return TextureResult(done.texture, done.painted, took, peak_memory_bytes(device), counted, done.views)
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -33,7 +33,10 @@ class Gradient(Protocol):
 
     view: paints a view, `run(*inputs)` -> the texture state's tensors, of which only the first carries a
     gradient where `fixed_geometry`. denoise: runs the sampler of view `index` with `step`, a pure function.
+    frozen: whether all evaluations of the painting itself, before any backward pass, are without gradient.
     """
+
+    def frozen(self) -> bool: ...
 
     def view(
         self,
@@ -170,13 +173,11 @@ def pin_mask(known: Tensor, size: Size, hard: bool) -> Tensor:
 def draw(shape: tuple[int, ...], like: Tensor, *seed: object) -> Tensor:
     """Standard normal numbers that depend on the seed alone: drawn on the CPU in float32, then moved."""
     values = torch.randn(shape, generator=seeds.generator(*seed), dtype=torch.float32)
-    return values.to(like.device, like.dtype)
+    return seeds.sent(values, like.device).to(like.dtype)
 
 
 def trimap_shares(trimap: Trimap, mask: Tensor) -> dict[str, float]:
     """Shares, in [0, 1], of the visible surface (mask [1, 1, R, R]) to "generate", "refine" and "keep"."""
-    area = mask.sum().clamp(min=1)
-    return {
-        name: float((getattr(trimap, name).detach() * mask).sum() / area)
-        for name in ("generate", "refine", "keep")
-    }
+    area, names = mask.sum().clamp(min=1), ("generate", "refine", "keep")
+    shares = torch.stack([(getattr(trimap, name).detach() * mask).sum() / area for name in names])
+    return dict(zip(names, shares.tolist(), strict=True))  # one answer that the host waits for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor
 
 from texgen.backbone import Backbone
 from texgen.cameras import Cameras, rig_cameras
-from texgen.measured import Painted, TextureResult, measured, seconds_now
+from texgen.measured import Painted, TextureResult, measured
 from texgen.mesh import Mesh
 from texgen.painting import Gradient, Progress, paint_view
 from texgen.presets import Preset
 from texgen.running import step_progress, view_texts
 from texgen.scene import Scene, complete, prepare_scene, prepare_view
 from texgen.state import TextureState, View
+from texgen.timing import Stopwatch
 
 __all__ = ["Scene", "TexGen", "TextureResult", "TextureState", "View", "paint_view", "prepare_scene"]
 
@@ -68,7 +70,8 @@ class TexGen:
 
         def work() -> Painted:
             scene = self._scene(mesh)
-            state, views = self._paint_views(scene, prompt, seed, progress=progress)
+            with self.backbone.lora_merged():
+                state, views = self._paint_views(scene, prompt, seed, progress=progress)
             return Painted(*complete(self.preset, scene, state), views)
 
         return measured(self.backbone, work)
@@ -110,9 +113,11 @@ class TexGen:
                 scene = prepare_scene(scene.mesh, self.preset, cameras, views, scene.atlas)
         elif views is not None:
             scene = Scene(scene.mesh, scene.atlas, [scene.views[i] for i in views])
-        state, _ = self._paint_views(
-            scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles
-        )
+        frozen = not torch.is_grad_enabled() if gradient is None else gradient.frozen()
+        with self.backbone.lora_merged() if frozen else nullcontext():
+            state, _ = self._paint_views(
+                scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles
+            )
         return complete(self.preset, scene, state)
 
     def _scene(self, mesh: Mesh) -> Scene:
@@ -151,8 +156,8 @@ class TexGen:
         identity = (seed, scene.mesh.name, prompt, preset.name)
         trained = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
         reports: list[dict[str, Any]] = []
+        watch = Stopwatch(self.backbone.device)
         for position, view in enumerate(scene.views, start=1):
-            start = seconds_now(self.backbone.device)
             on_step = step_progress(progress, position, len(scene.views))
             report: dict[str, Any] = {}
 
@@ -182,9 +187,9 @@ class TexGen:
             else:
                 parts = gradient.view(run, inputs, trained, cameras is None)
             state = TextureState(*parts)
-            seconds = seconds_now(self.backbone.device) - start
-            reports.append({**view.place(), **report, "seconds": seconds})
-        return state, reports
+            watch.lap()
+            reports.append({**view.place(), **report})
+        return state, watch.onto(reports)
 
     def _rebuilt(
         self, scene: Scene, view: View, cameras: Cameras, azimuth: Tensor, elevation: Tensor

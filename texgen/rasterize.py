@@ -102,6 +102,12 @@ def _warp_mesh(vertices: Tensor, faces: Tensor) -> wp.Mesh:
     return mesh
 
 
+def warp_stream(device: torch.device) -> wp.Stream | None:
+    """torch's stream of a device for Warp, which has CUDA streams of its own: running on torch's keeps the
+    order without a synchronisation. None on a CPU."""
+    return wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
+
+
 @torch.no_grad()
 def first_hits(
     vertices: Tensor, faces: Tensor, origins: Tensor, directions: Tensor, max_distance: float = math.inf
@@ -128,9 +134,7 @@ def first_hits(
             wp.from_torch(distance),
             wp.from_torch(weights, dtype=wp.vec3),
         ]
-        # Warp has CUDA streams of its own; running on torch's keeps the order without a synchronisation.
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
-        with wp.ScopedStream(stream):
+        with wp.ScopedStream(warp_stream(device)):
             mesh = _warp_mesh(vertices, faces)
             wp.launch(_first_hit_kernel, dim=rays, inputs=[mesh.id, *arguments], device=mesh.device)
     return face.to(torch.int64), distance.to(vertices.dtype), weights.to(vertices.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def stable_seed(*parts: object) -> int:
@@ -23,3 +24,10 @@ def generator(*parts: object) -> torch.Generator:
     on the device.
     """
     return torch.Generator(device="cpu").manual_seed(stable_seed(*parts))
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Numbers drawn on the CPU, on a device; the host does not wait until a GPU has finished its work."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)

@@ -178,7 +178,7 @@ def texture(options: argparse.Namespace) -> int:
     counted = [f"{count} {name} calls" for name, count in result.calls.items()]
     calls = ", ".join(counted or ["model calls not counted"])
     tuned = f" with {model}" if model else ""
-    say(f"{out}: textured by {options.method}{tuned} in {result.seconds:.1f} s, {calls}")
+    say(f"{out}: textured by {options.method}{tuned} in {result.spent.wall:.1f} s, {calls}")
     return 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from workflow.config import load_config
 from workflow.kinds import METRICS, OFFICIAL_BACKEND
 from workflow.provenance import ROOT
 from workflow.tables import ConfigError
+
+BATCH_PIXELS = 2**22
+"""Pixels that are opened at a time: one image of 2048 x 2048, or 16 of 512 x 512."""
 
 
 def add_parser(commands: Any) -> None:
@@ -34,6 +39,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--backend", choices=("native", "official"), help="default: the configuration's")
     parser.add_argument(
+        "--precision", choices=("float32", "tf32", "float16"), help="default: the configuration's"
+    )
+    parser.add_argument(
         "--background",
         default="1,1,1",
         help="colour behind transparent pixels, r,g,b in 0 to 1 (default: white)",
@@ -50,7 +58,10 @@ def score(options: argparse.Namespace) -> int:
     pairs = paired(options.images, options.prompt, options.every_prompt)
     background = parse_colour(options.background)
     backend = options.backend or config.scoring.backend
+    precision = options.precision or config.scoring.precision
     refuse_backend(config, names, backend)
+    if backend == "official" and precision != "float32":
+        raise ConfigError(f"The official packages do not offer --precision {precision}.")
     import torch
 
     from workflow.cli import located
@@ -59,21 +70,28 @@ def score(options: argparse.Namespace) -> int:
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    images = [read_image(path, background) for path in options.images]
+    batches = batches_of(options.images)
     scores: dict[str, list[float]] = {}
     versions: dict[str, str] = {}
     device = pick_device()
     for name in names:
-        settings = {**below(config.metrics[name].model_dump(), located), "backend": backend}
+        settings = below(config.metrics[name].model_dump(), located)
+        settings |= {"backend": backend, "precision": precision}
         try:
             metric = load_metric(settings, device)
         except (OSError, RuntimeError) as error:
             raise ConfigError(f"{name}: {error}") from None
         versions[name] = metric.version
-        scores[name] = score_images(metric, images, options.prompt, device, options.every_prompt)
+        # Read again for every metric: decoding is cheap, and all images may not fit in memory.
+        read = (
+            (places, [read_image(options.images[place], background) for place in places])
+            for places in batches
+        )
+        scores[name] = score_images(metric, read, options.prompt, device, options.every_prompt)
         del metric
     if options.json:
-        print(json.dumps(records(pairs, scores, versions, background, backend), indent=2))
+        made = {"backend": backend, "precision": precision}
+        print(json.dumps(records(pairs, scores, versions, background, made), indent=2))
     else:
         decimals = {name: METRICS[config.metrics[name].kind].decimals for name in names}
         print(table(pairs, scores, decimals, with_prompts=options.every_prompt))
@@ -131,46 +149,70 @@ def below(settings: dict[str, Any], located) -> dict[str, Any]:
     return found
 
 
-def read_image(path: str, background: tuple[float, ...]):
-    """`[1, 3, H, W]` in [0, 1], composited over the background. Raises ConfigError in one sentence."""
-    import numpy as np
-    import torch
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """An image file, of which the head alone has been read. Raises ConfigError in one sentence."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):  # PIL would clip their values at 255
                 raise ValueError(f"its pixels are of kind {image.mode}; save it with 8 bits per channel")
-            pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1)[None].float() / 255
+            yield image
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{path} cannot be read as an image ({error}).") from None
+
+
+def read_image(path: str, background: tuple[float, ...]):
+    """`[1, 3, H, W]` in [0, 1], composited over the background. Raises ConfigError in one sentence."""
+    import numpy as np
+    import torch
+
+    with opened(path) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1)[None].float() / 255
     alpha = pixels[:, 3:]
     return alpha * pixels[:, :3] + (1 - alpha) * torch.tensor(background)[:, None, None]
 
 
-def score_images(metric, images: list, prompts: list[str], device: str, every: bool = False) -> list[float]:
-    """Scores in the order of `paired`; images of one size go through the model together."""
+def batches_of(paths: list[str]) -> list[list[int]]:
+    """Places of images of one size, as many together as make `BATCH_PIXELS`, and at least one.
+
+    Only the head of each file is read. Raises ConfigError for what is no image.
+    """
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for place, path in enumerate(paths):
+        with opened(path) as image:
+            by_size.setdefault(image.size, []).append(place)
+    batches = []
+    for (width, height), places in by_size.items():
+        count = max(1, BATCH_PIXELS // (width * height))
+        batches += [places[start : start + count] for start in range(0, len(places), count)]
+    return batches
+
+
+def score_images(
+    metric, batches: Iterable[tuple[list[int], list]], prompts: list[str], device: str, every: bool = False
+) -> list[float]:
+    """Scores in the order of `paired`. batches: places and images `[1, 3, H, W]` of one size each."""
     import torch
 
-    rows: list[list[float]] = [[]] * len(images)
-    for size in dict.fromkeys(image.shape for image in images):
-        places = [index for index, image in enumerate(images) if image.shape == size]
-        batch = torch.cat([images[index] for index in places]).to(device)
+    rows: dict[int, list[float]] = {}
+    for places, images in batches:
+        batch = torch.cat(images).to(device)
         with torch.no_grad():
             if every:
                 found = metric.score_matrix(batch, prompts)
             else:
                 found = metric(batch, [prompts[i % len(prompts)] for i in places])[:, None]
-        for index, row in zip(places, found.tolist(), strict=True):
-            rows[index] = row
-    return [value for row in rows for value in row]
+        rows |= zip(places, found.tolist(), strict=True)
+    return [value for place in sorted(rows) for value in rows[place]]
 
 
-def records(pairs, scores, versions, background, backend) -> dict[str, Any]:
+def records(pairs, scores, versions, background, made: dict[str, str]) -> dict[str, Any]:
     """Everything that the numbers depend on, as plain JSON."""
     return {
         "background": list(background),
-        "backend": backend,
+        **made,
         "versions": versions,
         "images": [
             {"image": path, "prompt": prompt, **{name: values[index] for name, values in scores.items()}}

@@ -115,6 +115,11 @@ class Config(Strict):
                 )
             self._check_kind(name, method)
         if self.scoring.backend == "official":
+            if self.scoring.precision != "float32":
+                raise ValueError(
+                    f"scoring.precision is {self.scoring.precision}, which the official packages do not "
+                    "offer; leave it at float32, or set scoring.backend: native"
+                )
             for name, metric in self.metrics.items():
                 if not METRICS[metric.kind].is_geometric and metric.kind not in OFFICIAL_BACKEND:
                     raise ValueError(

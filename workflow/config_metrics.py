@@ -36,6 +36,11 @@ class Scoring(Strict):
         description="native = ours; official = the published packages themselves in an environment of their "
         "own (see docs/scorers.md), to check ours; slow, for evaluation only.",
     )
+    precision: Literal["float32", "tf32", "float16"] = Field(
+        "float32",
+        description="Of the networks of image scores, in evaluation: float32 = exact; tf32, float16 = "
+        "several times faster on a GPU, off by what docs/scorers.md says. Training is always in float32.",
+    )
 
 
 class Head(Strict):

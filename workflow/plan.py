@@ -219,10 +219,13 @@ class Plan:
             protocol = {}  # judged on the texture itself
         backend = self.config.scoring.backend
         official = backend == "official" and not METRICS[block.kind].judges_texture
+        precision = "float32" if METRICS[block.kind].is_geometric else self.config.scoring.precision
         return {
             "metric": metric,
             **block.model_dump(exclude={"label"}),
             **({"backend": backend} if official else {}),
+            # Only where it differs, so that exact scores keep their identity.
+            **({"precision": precision} if precision != "float32" else {}),
             "protocol": protocol,
             "assets": self._asset_records,
         }

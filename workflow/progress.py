@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
+
+STARTED = time.monotonic()
 
 
 class Pace:
@@ -53,3 +56,15 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def core_seconds() -> float:
+    """CPU seconds, user and system, of this process and of all that it started and that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def cost_of_run() -> str:
+    """What a whole run took on this machine. Core-seconds do not depend on what else the machine does."""
+    minutes = (time.monotonic() - STARTED) / 60
+    return f"{core_seconds():,.0f} core-seconds (user + system, this machine alone) in {minutes:.1f} minutes"

@@ -16,11 +16,13 @@ from baselines.precomputed import transfer
 from texgen.mesh import Mesh
 from texgen.painting import Progress
 from texgen.pipeline import TextureResult
+from texgen.timing import Spent
 
 
 class Official:
-    """Seconds are those of the whole processes, loading of models included; network evaluations inside them
-    cannot be counted, so `calls` is empty. `views` is one record: program, commits, whether it was kept."""
+    """The wall time is that of the whole processes, loading of models included; what of it their device
+    worked, and their network evaluations, cannot be known from outside. `views` is one record: program,
+    commits, whether it was kept."""
 
     def __init__(self, adapter: Adapter, work: Path, timeout: float, texture_size: int) -> None:
         self.adapter, self.work, self.timeout, self.size = adapter, work, timeout, texture_size
@@ -37,7 +39,8 @@ class Official:
             "whole_process": True,
             "kept": outcome.kept,
         }
-        return TextureResult(texture, painted, outcome.seconds, outcome.peak_memory_bytes, {}, [record])
+        took = Spent(None, outcome.seconds, None)
+        return TextureResult(texture, painted, took, outcome.peak_memory_bytes, {}, [record])
 
 
 def folder_name(mesh: str, prompt: str, seed: int) -> str:

@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 
 from rewards.preference.memory import in_parts, recompute_layers
+from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Preprocessing, preprocess
 from rewards.preference.text import require_prompts
 
 
 class FrozenBlip:
-    """Both towers in eval mode and float32, weights without gradient.
+    """Both towers in eval mode, weights without gradient.
 
     A score is a head on `features`: the last text state at position 0, which has attended to all tokens of
     the prompt and of the image. max_length: tokens that a prompt is truncated and padded to. eight_bit: round
     inputs as the 8-bit pipeline does. max_batch: images per forward pass; more are split, each part under a
-    checkpoint. recompute: layers keep their inputs only and are computed again on the way back.
+    checkpoint. recompute: layers keep their inputs only and are computed again on the way back. precision: of
+    the towers; features are float32.
     """
 
     def __init__(
@@ -33,9 +35,12 @@ class FrozenBlip:
         eight_bit: bool = False,
         max_batch: int | None = None,
         recompute: bool = False,
+        precision: Precision = "float32",
     ) -> None:
-        self.vision = vision.float().eval().requires_grad_(False).to(device)
-        self.text = text.float().eval().requires_grad_(False).to(device)
+        dtype = network_dtype(precision)
+        self.precision = precision
+        self.vision = vision.to(dtype).eval().requires_grad_(False).to(device)
+        self.text = text.to(dtype).eval().requires_grad_(False).to(device)
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
         self.version = version
@@ -93,16 +98,15 @@ class FrozenBlip:
 
     def see(self, pixels: Tensor) -> Tensor:
         """Last states `[B, patches + 1, W]` of the image tower, of preprocessed pixels."""
-        # Autocast of the caller would make reward gradients noisy.
-        with torch.autocast(self.device.type, enabled=False):
+        with computing(self.precision, self.device):
             # Not pooler_output, which would apply the final norm again.
-            return self.vision(pixel_values=pixels).last_hidden_state
+            return self.vision(pixel_values=pixels.to(network_dtype(self.precision))).last_hidden_state
 
     def read(self, seen: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """`[B, D]` of the image tower's states and token ids: the text tower alone."""
         # Position 0 alone is used and nothing attends to padding: columns that no prompt fills are left out.
         length = int(mask.any(dim=0).nonzero().max()) + 1
-        with torch.autocast(self.device.type, enabled=False):
+        with computing(self.precision, self.device):
             states = self.text(
                 input_ids=ids[:, :length],
                 attention_mask=mask[:, :length],

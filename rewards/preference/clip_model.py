@@ -13,16 +13,18 @@ from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
 
 from rewards.preference.memory import in_parts, recompute_layers
+from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
 from rewards.preference.text import require_prompts
 
 
 class FrozenClip:
-    """CLIP towers in eval mode and float32, weights without gradient.
+    """CLIP towers in eval mode, weights without gradient.
 
     eight_bit: round inputs as the 8-bit pipeline does (for evaluation). max_batch: images per forward pass;
     more are split, each part under a checkpoint. recompute: layers of the image tower keep their inputs only
     and are computed again on the way back. clean: what is done to a prompt before the tokenizer sees it.
+    precision: of the towers; embeddings are float32.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class FrozenClip:
         max_batch: int | None = None,
         recompute: bool = False,
         clean: Callable[[str], str] | None = None,
+        precision: Precision = "float32",
     ) -> None:
-        self.model = model.float().eval().requires_grad_(False).to(device)
+        self.precision = precision
+        self.model = model.to(network_dtype(precision)).eval().requires_grad_(False).to(device)
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
         self.version = version
@@ -91,7 +95,7 @@ class FrozenClip:
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
         if missing:
             ids, mask = self.tokens(missing)
-            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            with torch.no_grad(), computing(self.precision, self.device):
                 output = self.model.get_text_features(input_ids=ids, attention_mask=mask)
                 embeddings = F.normalize(pooled(output).float(), dim=-1)
             self._texts.update(zip(missing, embeddings, strict=True))
@@ -123,10 +127,13 @@ class FrozenClip:
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """Unit embeddings `[B, D]` of preprocessed pixels: the network alone."""
-        # Autocast of the caller would make reward gradients noisy.
-        with torch.autocast(self.device.type, enabled=False):
-            output = self.model.get_image_features(pixel_values=pixels)
-            return F.normalize(pooled(output).float(), dim=-1)
+        return F.normalize(self.project_pixels(pixels), dim=-1)
+
+    def project_pixels(self, pixels: Tensor) -> Tensor:
+        """Embeddings `[B, D]` float32 of preprocessed pixels, of any length."""
+        with computing(self.precision, self.device):
+            output = self.model.get_image_features(pixel_values=pixels.to(network_dtype(self.precision)))
+            return pooled(output).float()
 
     def _embed_images(self, images: Tensor) -> Tensor:
         return self.embed_pixels(preprocess(images, self.preprocessing, self.eight_bit))

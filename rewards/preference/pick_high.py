@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 from rewards.checkpoints.linear_head import fold_head
 from rewards.checkpoints.tensors import build_model, read_tensors, without
-from rewards.preference.clip_model import FrozenClip, file_digest, pooled
+from rewards.preference.clip_model import FrozenClip, file_digest
 from rewards.preference.memory import in_parts
 from rewards.preference.preprocess import preprocess, read_preprocessing
 from rewards.preference.text import clean_text, require_prompts
@@ -110,5 +110,5 @@ class HP:
     def score_pixels(self, pixels: Tensor) -> Tensor:
         """Preferences `[B]` of preprocessed pixels: the network alone."""
         with torch.autocast(self.clip.device.type, enabled=False):
-            embeddings = pooled(self.clip.model.get_image_features(pixel_values=pixels)).float()
+            embeddings = self.clip.project_pixels(pixels)
             return torch.sigmoid((embeddings * self.weight).sum(dim=-1) + self.bias)

@@ -10,10 +10,11 @@ the 8-bit pipeline, PIL itself computes the values, which is faster than floats 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -86,7 +87,9 @@ def preprocess(images: Tensor, settings: Preprocessing, eight_bit: bool = False)
         raise ValueError(f"images have shape {list(images.shape)}; expected [B, 3, H, W].")
     if images.is_cpu and not (torch.is_grad_enabled() and images.requires_grad):
         # One by one: what is made of a batch of large images on the way leaves the processor's cache.
-        return torch.cat([_prepare(image, settings, eight_bit) for image in images.split(1)])
+        return torch.cat(
+            in_threads(lambda image: _prepare(image, settings, eight_bit), images.detach().split(1))
+        )
     return _prepare(images, settings, eight_bit)
 
 
@@ -141,18 +144,30 @@ def resize_bytes(images: Tensor, target: tuple[int, int]) -> Tensor:
     """PIL's resize of images in multiples of 1/255; the gradient is that of `resize_clamped`."""
     if tuple(images.shape[-2:]) == target:
         return images
-    exact = torch.stack([_resize_by_pil(image, target) for image in images.detach()]).to(images.device)
+    pixels = (images.detach() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    resized = np.stack(in_threads(lambda each: _resize_by_pil(each, target), list(pixels)))
+    exact = torch.from_numpy(resized).to(images.device).permute(0, 3, 1, 2).float() / 255
     if not (torch.is_grad_enabled() and images.requires_grad):
         return exact
     smooth = resize_clamped(images, target)
     return smooth + (exact - smooth.detach())
 
 
-def _resize_by_pil(image: Tensor, target: tuple[int, int]) -> Tensor:
-    """`[3, H, W]` -> `[3, height, width]` in multiples of 1/255, on the CPU."""
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    resized = Image.fromarray(pixels).resize(target[::-1], Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+def _resize_by_pil(pixels: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """`[H, W, 3]` -> `[height, width, 3]`, uint8."""
+    return np.asarray(Image.fromarray(pixels).resize(target[::-1], Image.Resampling.BICUBIC))
+
+
+def in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """The function of every item, in order, on as many threads as torch may use.
+
+    PIL and torch leave Python's lock while they compute.
+    """
+    threads = min(torch.get_num_threads(), len(items))
+    if threads <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))
 
 
 def centre_crop(images: Tensor, size: int, even: bool = False) -> Tensor:

@@ -54,6 +54,9 @@ class Plain:
     def __init__(self, first=0, start=None):
         self.first, self.start, self.finals = first, start, []
 
+    def frozen(self):
+        return False
+
     def view(self, run, inputs, parameters, fixed_geometry):
         return run(*inputs)
 

@@ -57,6 +57,9 @@ class Handed:
     def __init__(self, latents):
         self.latents = latents
 
+    def frozen(self):
+        return False
+
     def view(self, run, inputs, parameters, fixed_geometry):
         return run(*inputs)
 

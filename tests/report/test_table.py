@@ -12,7 +12,7 @@ from report.blocks import latex, to_html, to_latex, to_text
 from report.columns import SCORE_COLUMNS
 from report.read import read_runs, read_scores
 from report.statistics import holm, paired_difference, sample_means, sign_flip_test
-from report.table import cost_block, markdown, shown_decimals, table_blocks
+from report.table import cost_block, markdown, scores_block, shown_decimals, table_blocks
 from report.table_build import build_table
 from report.table_csv import to_csv
 from report.table_data import Metric, TableSpec
@@ -46,9 +46,8 @@ def make_data(skip: tuple[str, str] | None = None):
                     run = dict(
                         method=method, asset=asset, mesh=mesh, prompt=f"a {prompt}", seed=seed, status="ok"
                     )
-                    run |= dict(
-                        seconds=2.0 + seed, peak_memory_bytes=1000, calls=dict(unet=60, controlnet=60)
-                    )
+                    run |= dict(device_seconds=2.0 + seed, clock="process CPU seconds", seconds=4.0)
+                    run |= dict(peak_memory_bytes=1000, calls=dict(unet=60, controlnet=60))
                     run |= dict(device="2 CPU cores")
                     if (method, asset) == skip:
                         run |= dict(status="failed", reason="no view\nshows the mesh")
@@ -123,7 +122,7 @@ def test_best_is_bold_and_differences_are_marked_by_direction():
     assert BETTER not in line["Untuned"] and WORSE not in line["Untuned"]
     header = line_of(text, "Method")
     assert "Aesthetic ↑" in header and "Seam error ↓" in header
-    assert "| 2.5 | 60 | 0.00 | 8 |" in line["InTeX"]
+    assert "| 2.5 | 4.0 | 60 | 0.00 | 8 |" in line["InTeX"]
     assert "not comparable with published" in text
     assert "2 meshes (bunny, cow), 4 prompts, 2 seeds (0, 1)." in text
     assert "- Device: 2 CPU cores." in text and "- Protocol: 8 azimuths at 2 elevations" in text
@@ -185,7 +184,7 @@ def test_a_method_without_results_stays_in_the_table():
     scores = scores[scores.method != "intex"]
     runs = [run for run in runs if run["method"] != "intex"]
     text = markdown(build_table(scores, runs, SPEC))
-    assert line_of(text, "InTeX") == "| InTeX | – | – | – | – | – | 0 |"
+    assert line_of(text, "InTeX") == "| InTeX | – | – | – | – | – | – | 0 |"
 
 
 def test_too_few_samples_to_mark_anything_is_said():
@@ -302,8 +301,34 @@ def test_cost_block_shows_spread_and_training():
     table = build_table(scores, runs, SPEC)
     block = cost_block(table, {"aligned": 90.0}, {"aligned": {"steps": 50, "seconds": 330.0}})
     shown = [[cell.value for cell in row] for row in block.rows]
-    assert shown[0] == ["Untuned", "2.5", "2.0–3.0", "60", "60", "0.00", "–", "–", "–", "2 CPU cores"]
-    assert shown[1][6:9] == ["1.5", "50", "5.5"]
+    assert shown[0] == ["Untuned", "2.5", "2.0–3.0", "4.0", "60", "60", "0.00", "–", "–", "–", "2 CPU cores"]
+    assert shown[1][7:10] == ["1.5", "50", "5.5"]
+
+
+@pytest.mark.parametrize(
+    "clocks, heading, said",
+    [
+        (["process CPU seconds"], "CPU s", "user and system"),
+        (["CUDA events"], "GPU s", "CUDA events"),
+        (["process CPU seconds", "CUDA events"], "device s", "on a GPU time between CUDA events"),
+    ],
+)
+def test_the_table_says_what_its_seconds_were_measured_on(clocks, heading, said):
+    scores, runs = make_data()
+    for index, run in enumerate(runs):
+        run["clock"] = clocks[index % len(clocks)]
+    table = build_table(scores, runs, SPEC)
+    block = scores_block(table)
+    place = list(block.header).index(heading)
+    assert block.header[place + 1] == "wall s"
+    assert [cell.value for cell in block.rows[0][place : place + 2]] == ["2.5", "4.0"]
+    assert any(said in note for note in block.notes) and any(
+        said in note for note in cost_block(table, {}, {}).notes
+    )
+    for run in runs:
+        run["device_seconds"] = run["clock"] = None  # an authors' program
+    row = scores_block(build_table(scores, runs, SPEC)).rows[0]
+    assert [cell.value for cell in row[place : place + 2]] == ["–", "4.0"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """CLIP preprocessing against PIL, and the frozen scores built on a tiny random CLIPModel saved to disk."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from rewards.base import ImageScore
 from rewards.checkpoints.linear_head import LAION_LAYERS, fold_head
+from rewards.preference import preprocess as preprocessing_module
 from rewards.preference.aesthetic import Aesthetic
 from rewards.preference.clip_model import FrozenClip
 from rewards.preference.clip_score import CLIPScore
@@ -109,6 +111,25 @@ def test_images_prepared_one_by_one_are_those_of_the_batch(resample):
     images = random_images(3, 50, 70)
     together = preprocess(images.clone().requires_grad_(), settings)  # with a gradient all at once
     torch.testing.assert_close(preprocess(images, settings), together.detach(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_resizing_on_several_threads_gives_the_same_bits(fit, monkeypatch):
+    settings, images = Preprocessing(SIDE, MEAN, STD, fit=fit), random_images(5, 70, 90)
+    one = preprocess(images, settings, eight_bit=True)
+    seen = []
+    resize = preprocessing_module._resize_by_pil
+
+    def watched(pixels, target):
+        seen.append(threading.get_ident())
+        return resize(pixels, target)
+
+    monkeypatch.setattr(preprocessing_module, "_resize_by_pil", watched)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(preprocess(images, settings, eight_bit=True), one)
+    assert len(seen) == 5 and threading.get_ident() not in seen
+    with torch.no_grad():
+        assert torch.equal(preprocess(images.requires_grad_(), settings, eight_bit=True), one)
 
 
 def test_settings_that_are_missing_are_named():
@@ -219,3 +240,13 @@ def test_bad_model_folders_are_reported(clip_folder, head_folder, tmp_path):
         Aesthetic(clip, torch.zeros(7), torch.zeros(1), "x")
     with pytest.raises(FileNotFoundError, match="no such file of weights"):
         Aesthetic.load(clip_folder, tmp_path / "head.safetensors")
+
+
+def test_tf32_is_switched_for_the_networks_only(monkeypatch):
+    from rewards.preference.precision import computing
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    for precision, fast in (("float32", False), ("tf32", True), ("float16", False)):
+        with computing(precision, torch.device("cuda")):
+            assert torch.backends.cuda.matmul.allow_tf32 is fast and torch.backends.cudnn.allow_tf32 is fast
+        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before

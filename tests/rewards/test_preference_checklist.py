@@ -265,3 +265,18 @@ def test_8_the_prefix_of_a_clipscore_stands_in_its_matrix_too(load):
     plain, prefixed = load("clipscore"), load("clipscore", prefix="a photo of ")
     expected = plain.score_matrix(images(), [f"a photo of {prompt}" for prompt in PROMPTS])
     assert torch.equal(prefixed.score_matrix(images(), PROMPTS), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_precision_is_of_the_towers_alone(load, name):
+    pixels = images(size=40)
+    exact = load(name)(pixels, PROMPTS)
+    assert torch.equal(load(name, fresh=True, precision="tf32")(pixels, PROMPTS), exact), "no TF32 on a CPU"
+    score = load(name, fresh=True, precision="float16")
+    assert {module.dtype for module in modules(score)} == {torch.float16}
+    found = score(pixels, PROMPTS)
+    assert found.dtype == torch.float32 and not torch.equal(found, exact)
+    scale = 100.0 if name == "pickscore" else 1.0
+    torch.testing.assert_close(found / scale, exact / scale, rtol=1e-2, atol=1e-2)
+    with pytest.raises(ValueError, match="float32, tf32 or float16"):
+        load(name, fresh=True, precision="half")

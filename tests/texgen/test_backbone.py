@@ -5,9 +5,10 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from reference import tiny_models
 
+from texgen import lora
 from texgen.backbone import Backbone
 from texgen.backbone_files import resolve_source
-from texgen.lora import LAYERS, lora_layers, merge
+from texgen.lora import LAYERS, lora_layers
 
 ROLE = tiny_models.ROLE
 
@@ -219,17 +220,59 @@ def test_a_merged_adapter_predicts_the_same(root, layers):
     backbone.add_lora(2, 4.0, LAYERS[layers])
     randomise(backbone)
     backbone.set_lora_scale(0.7)
-    beside = backbone.predict(latents, 100, text, control, ROLE, 3.0)
-    assert merge(backbone.unet)
+
+    def predict():
+        return backbone.predict(latents, 100, text, control, ROLE, 3.0)
+
+    beside = predict()
+    weights = [layer.get_base_layer().weight for _, layer in lora_layers(backbone.unet)]
+    before = [(weight.data_ptr(), weight.clone()) for weight in weights]
+    lora.merge(backbone.unet)
+    lora.merge(backbone.unet)  # no twice
     assert all(layer.merged for _, layer in lora_layers(backbone.unet))
-    torch.testing.assert_close(backbone.predict(latents, 100, text, control, ROLE, 3.0), beside)
+    torch.testing.assert_close(predict(), beside)
+    with backbone.lora_disabled():
+        untuned = predict()
+    torch.testing.assert_close(predict(), beside)
+    backbone.set_lora_scale(0.0)
+    torch.testing.assert_close(predict(), untuned)
+    backbone.set_lora_scale(0.7)
+    lora.unmerge(backbone.unet)
+    for weight, (place, value) in zip(weights, before, strict=True):
+        assert weight.data_ptr() == place and torch.equal(weight, value), "to the bit, where it lay"
+    assert torch.equal(predict(), beside)
+    with backbone.lora_merged():
+        assert all(layer.merged for _, layer in lora_layers(backbone.unet))
+    assert torch.equal(predict(), beside)
 
 
-def test_an_adapter_is_not_merged_into_16_bit_weights(root):
-    backbone = tiny_models.load_miniature(root, torch.bfloat16)
-    backbone.add_lora(2)
-    assert not merge(backbone.unet)
-    assert not any(layer.merged for _, layer in lora_layers(backbone.unet))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_16_bits_a_merged_adapter_errs_no_more_than_one_beside(root, dtype):
+    exact = tiny_models.load_miniature(root, torch.float32)
+    rounded = tiny_models.load_miniature(root, dtype)
+    latents, control, text = (x.float() for x in inputs(exact, 32))
+    generator = torch.Generator().manual_seed(1)
+    for backbone in (exact, rounded):
+        backbone.add_lora(2)
+    for one, other in zip(exact.lora_parameters(), rounded.lora_parameters(), strict=True):
+        value = 0.02 * torch.randn(one.shape, generator=generator)  # changes of some percent of the weights
+        for parameter in (one, other):
+            parameter.data.copy_(value)
+
+    def error():
+        found = rounded.predict(latents, 10, text, control, ROLE, 3.0)
+        return (found - wanted).square().mean().sqrt()
+
+    with torch.no_grad():
+        wanted = exact.predict(latents, 10, text, control, ROLE, 3.0)
+        beside = error()
+        before = [layer.get_base_layer().weight.clone() for _, layer in lora_layers(rounded.unet)]
+        lora.merge(rounded.unet)
+        merged = error()
+        lora.unmerge(rounded.unet)
+    after = [layer.get_base_layer().weight for _, layer in lora_layers(rounded.unet)]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert merged < 1.25 * beside
 
 
 def test_adapter_of_a_16_bit_backbone_is_32_bit(root):

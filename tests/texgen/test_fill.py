@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from texgen import fill
 from texgen.atlas import Atlas
 from texgen.fill import dilate_nearest, fill_index, fill_uncovered, padding_index
+from texgen.nearest import inside_of, nearest_point, nearest_texel
 
 
 def random_texture(channels=3, size=12, seed=0):
@@ -168,3 +170,56 @@ def test_a_thin_wall_is_not_filled_through():
     row, column = source // size, source % size
     middle = (row > 0) & (row < size - 1) & (column > 0) & (column < 5)
     assert not middle.any()
+
+
+@pytest.mark.parametrize("share", [0.002, 0.1, 0.6, 1.0])
+@pytest.mark.parametrize("shape", [(40, 40), (25, 60)])
+def test_the_nearest_texel_on_a_device_is_as_near_as_scipys(share, shape, monkeypatch):
+    monkeypatch.setattr("texgen.nearest.CHUNK", 10_000)  # several chunks
+    inside = torch.rand(shape, generator=torch.Generator().manual_seed(7)) < share
+    inside[3, 4] = True
+    index, squared = nearest_texel(inside)
+    rows, columns = torch.meshgrid(*(torch.arange(side) for side in shape), indexing="ij")
+    assert inside.reshape(-1)[index].all()
+    assert torch.equal((index // shape[1] - rows) ** 2 + (index % shape[1] - columns) ** 2, squared)
+    known = padding_index(inside[None].float())
+    assert torch.equal((known // shape[1] - rows) ** 2 + (known % shape[1] - columns) ** 2, squared)
+
+
+def test_the_nearest_point_is_that_of_a_plain_search():
+    generator = torch.Generator().manual_seed(0)
+    points, targets = torch.rand(50, 3, generator=generator), torch.rand(200, 3, generator=generator)
+    assert torch.equal(nearest_point(points, targets), torch.cdist(targets, points).argmin(1))
+    assert nearest_point(points, targets[:0]).shape == (0,)
+
+
+def test_filling_on_a_device_equals_filling_on_a_cpu():
+    """Wherever no two painted points are equally near; there either may be copied."""
+    atlas = folded_atlas()
+    atlas.position.add_(0.01 * torch.rand(atlas.position.shape, generator=torch.Generator().manual_seed(2)))
+    chart = atlas.mask[0] > 0.5
+    for seed in range(4):
+        painted = random_mask(0.2, seed=seed) * atlas.mask
+        painted[0, 3:7, 0:4] = 1
+        known = chart & (painted[0] > 0)
+        ours = fill._fill_index_on_device(chart, known, atlas.position)
+        assert torch.equal(ours[chart], fill_index(painted, atlas)[chart])
+        off = ours[~chart]
+        assert known.reshape(-1)[off].all(), "the padding copies what was filled"
+        inner = torch.zeros(12, 12, dtype=torch.bool)
+        for i, j in torch.nonzero(known).tolist():
+            inner[i, j] = amid_painted(known[None].float(), i, j)
+        assert torch.equal(inside_of(known) & known, inner)
+    mask = torch.zeros(12, 12, dtype=torch.bool)
+    mask[4, 5] = True
+    assert torch.equal(fill._padding_index_on_device(mask, 3.0), padding_index(mask[None].float(), 3.0))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_filling_on_a_gpu():
+    atlas, painted = folded_atlas(), random_mask(0.2)
+    painted *= atlas.mask
+    chart, points = atlas.mask[0] > 0.5, atlas.position.reshape(-1, 3)
+    indices = fill_index(painted.cuda(), atlas).cpu(), fill_index(painted, atlas)
+    own = points.reshape(12, 12, 3)[chart]
+    torch.testing.assert_close(*((points[index[chart]] - own).norm(dim=-1) for index in indices))

@@ -62,6 +62,27 @@ def test_every_metric_that_judges_images_is_a_column(config, pictures, capsys, m
     assert row.split() == ["1.png", *(f"{data['images'][1][name]:.4f}" for name in ("hpsv2", "clipscore"))]
 
 
+def test_images_are_opened_few_at_a_time_and_scored_as_before(config, pictures, capsys, monkeypatch):
+    from workflow import cli_score
+
+    monkeypatch.chdir(ROOT)
+    arguments = ["score", *pictures, "--prompt", "a red cow", "--config", str(config), "--json"]
+    arguments += ["--metric", "clipscore", "--metric", "imagereward"]
+    assert main(arguments) == 0
+    together = json.loads(capsys.readouterr().out)
+    assert cli_score.batches_of(pictures) == [[0, 1], [2]]
+    monkeypatch.setattr(cli_score, "BATCH_PIXELS", SIDE * SIDE)
+    assert cli_score.batches_of(pictures) == [[0], [1], [2]]
+    opened, read = [], cli_score.read_image
+    monkeypatch.setattr(cli_score, "read_image", lambda *a: opened.append(a[0]) or read(*a))
+    assert main([*arguments, "--precision", "float16"]) == 0
+    one_by_one = json.loads(capsys.readouterr().out)
+    assert opened == pictures * 2 and one_by_one["precision"] == "float16"
+    for before, after in zip(together["images"], one_by_one["images"], strict=True):
+        for name in ("clipscore", "imagereward"):
+            assert before[name] != after[name] and after[name] == pytest.approx(before[name], abs=0.02)
+
+
 def test_every_image_with_every_prompt(config, pictures, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     arguments = ["score", *pictures, "--config", str(config), "--json"]

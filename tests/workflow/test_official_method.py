@@ -85,6 +85,7 @@ def test_the_step_textures_keeps_and_records_failures(tmp_path, capsys):
     assert [run["status"] for run in runs] == ["ok", "ok"] and runs[0]["kind"] == "official"
     record = json.loads((tmp_path / "textures/mine/sphere--red--0/run.json").read_text())
     assert record["calls"] == {} and record["views"][0]["program"] == "SyncMVD" and record["seconds"] > 0
+    assert record["device_seconds"] is None and record["clock"] is None
     assert (tmp_path / "textures/mine/sphere--red--0/mesh.glb").stat().st_size > 1000
     assert len(list((tmp_path / "official" / "mine").glob("*/log.txt"))) == 2
 

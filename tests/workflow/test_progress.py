@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from workflow.journal import Journal
-from workflow.progress import Pace, duration, rate
+from workflow.progress import Pace, core_seconds, duration, rate
 
 
 def test_pace_counts_what_was_made_and_not_what_was_kept():
@@ -67,3 +70,9 @@ def test_a_journal_of_other_inputs_is_removed_and_of_other_files_kept(tmp_path):
     assert Journal(tmp_path / "a.tsv", "2" * 64).found == {}
     assert len(list(tmp_path.glob(".a.tsv.*"))) == 1
     assert Journal(tmp_path / "b.tsv", "1" * 64).found == {"one": ROWS}
+
+
+def test_core_seconds_count_the_jobs_that_a_run_started():
+    before = core_seconds()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.5: pass"], check=True)
+    assert 0.4 < core_seconds() - before < 5

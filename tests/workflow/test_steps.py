@@ -171,7 +171,8 @@ def test_every_asset_has_its_files_and_a_complete_record(run):
             for name in ("texture.png", "painted.png", "mesh.glb"):
                 assert (folder / "results" / "textures" / method / asset / name).stat().st_size > 0
             assert record["calls"]["unet"] == record["calls"]["controlnet"] > 0
-            assert record["seconds"] > 0 and record["peak_memory_bytes"] > 0
+            assert record["seconds"] > 0 and record["device_seconds"] > 0 and record["peak_memory_bytes"] > 0
+            assert record["clock"] == "process CPU seconds"
             assert record["versions"]["torch"] and record["device"] and len(record["hash"]) == 64
 
 

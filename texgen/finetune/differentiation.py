@@ -55,6 +55,10 @@ class Differentiation:
         self._parameters: tuple[Tensor, ...] = ()
         self.views: dict[int, ViewRecord] = {}  # what was sampled, by view index, without graphs
 
+    def frozen(self) -> bool:
+        """See `texgen.painting.Gradient`."""
+        return self.replay or not torch.is_grad_enabled()
+
     def view(
         self,
         run: Run,
@@ -184,6 +188,9 @@ class Recording:
         self.evaluations, self.noise = evaluations, noise
         self.views: dict[int, ViewRecord] = {}
 
+    def frozen(self) -> bool:
+        return True
+
     def view(self, run: Run, inputs, parameters, fixed_geometry: bool) -> tuple[Tensor, ...]:
         with torch.no_grad():
             return run(*inputs)
@@ -210,6 +217,9 @@ class Given:
     def __init__(self, latents: dict[int, Tensor]) -> None:
         self.latents = latents
         self._now = latents
+
+    def frozen(self) -> bool:
+        return False  # nothing is evaluated, so there is nothing to prepare
 
     def view(self, run: Run, inputs, parameters, fixed_geometry: bool) -> tuple[Tensor, ...]:
         if not torch.is_grad_enabled():

@@ -13,6 +13,7 @@ from workflow.figures import figure_caption, figure_labels, figure_names, figure
 from workflow.kinds import WITHOUT_BACKBONE
 from workflow.locking import BusyError, lock_folder
 from workflow.plan import Plan
+from workflow.progress import cost_of_run
 from workflow.provenance import code_version as current_code_version
 from workflow.step_errors import plain_sentence
 from workflow.tables import ConfigError

@@ -175,6 +175,7 @@ def load_metric(settings: dict[str, Any], device: str, training: bool = False):
             eight_bit=not training,
             max_batch=8 if training else 32,
             recompute=training,
+            precision="float32" if training else settings.get("precision", "float32"),
         )
 
 

@@ -52,7 +52,9 @@ def texture_asset(method: Callable, mesh, asset: dict[str, Any], folder: Path) -
     save_texture_png(folder / "painted.png", result.painted.cpu().expand(3, -1, -1))
     write_glb(folder / "mesh.glb", mesh.to("cpu"), texture)
     return {
-        "seconds": result.seconds,
+        "seconds": result.spent.wall,
+        "device_seconds": result.spent.device,
+        "clock": result.spent.clock,
         "peak_memory_bytes": result.peak_memory_bytes,
         "calls": result.calls,
         "views": result.views,

@@ -1,0 +1,197 @@
+"""Captured predictions: what is kept, what is static, and that they equal plain ones."""
+
+import warnings
+
+import pytest
+import torch
+from reference import tiny_models
+from reference.recorders import Failing, Rerun, Traced
+
+from texgen import captured
+from texgen.backbone import Backbone, Control, time_on
+from texgen.captured import Captured
+
+ROLE = tiny_models.ROLE
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    tiny_models.write_sd15(root)
+    return root
+
+
+@pytest.fixture
+def backbone(root) -> Backbone:
+    return tiny_models.load_sd15(root, torch.float32)
+
+
+def drawn(backbone, seed, batch=1):
+    generator = torch.Generator().manual_seed(seed)
+    latents = torch.randn(batch, 4, 8, 8, generator=generator)
+    control = torch.rand(1, 6, 64, 64, generator=generator)
+    return latents, 10 * seed + 1, backbone.encode_prompts(["", f"cow {seed}"]), control
+
+
+def predict(backbone, seed, batch=1, **changes):
+    latents, t, text, control = drawn(backbone, seed, batch)
+    arguments = {"control": control, "role": ROLE, "guidance_scale": 3.0} | changes
+    return backbone.predict(latents, t, text, **arguments)
+
+
+def test_a_key_is_recorded_when_it_is_met_again_and_its_tensors_stay_where_they_are():
+    recorder = Rerun()
+    calls = Captured(recorder)
+    seen = []
+
+    def twice(inputs):
+        seen.append(inputs["x"].data_ptr())
+        return 2 * inputs["x"]
+
+    xs = [torch.full((3,), float(i)) for i in range(5)]
+    results = [calls("double", twice, {"x": x}) for x in xs]
+    for i, result in enumerate(results):
+        assert result.tolist() == [2.0 * i] * 3, "a result is not overwritten by the next replay"
+    assert recorder.records == 1 and calls.replays == 4
+    assert len(set(seen[1:])) == 1 and seen[1] not in {x.data_ptr() for x in xs}
+    calls("double", twice, {"x": torch.ones(4)})
+    calls("double", twice, {"x": torch.ones(3, dtype=torch.float64)})
+    calls("triple", lambda inputs: 3 * inputs["x"], {"x": torch.ones(3)})
+    assert recorder.records == 1, "another shape, type or key is another record"
+    with calls.paused():
+        calls("double", twice, {"x": xs[1]})
+    assert calls.replays == 4
+    calls.clear()
+    assert calls("double", twice, {"x": xs[3]}).tolist() == [6.0] * 3 and recorder.records == 1
+
+
+def test_few_records_are_kept_those_used_last():
+    recorder = Rerun()
+    calls = Captured(recorder, kept=2)
+    ask = lambda key: calls(key, lambda inputs: inputs["x"] + 0, {"x": torch.zeros(1)})  # noqa: E731
+    for key in "aabbacca":
+        ask(key)
+    assert recorder.records == 3
+    ask("b"), ask("b")
+    assert recorder.records == 4
+
+
+def test_what_cannot_be_captured_is_said_once_and_computed_as_it_is():
+    calls = Captured(Failing())
+    with pytest.warns(UserWarning, match="operation not permitted.*TEXREWARD_CUDA_GRAPHS=0"):
+        results = [calls("k", lambda inputs: inputs["x"] + 1, {"x": torch.ones(1)}) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results += [calls("k", lambda inputs: inputs["x"] + 1, {"x": torch.ones(1)})]
+    assert [float(result) for result in results] == [2.0] * 3 and calls.replays == 0
+
+
+def test_replayed_predictions_equal_plain_ones_with_everything_that_may_change(backbone):
+    with torch.no_grad():
+        plain = [predict(backbone, seed) for seed in range(5)]
+        backbone.captured = Captured(Traced())
+        replayed = [predict(backbone, seed) for seed in range(5)]
+    assert backbone.captured.replays == 4
+    for a, b in zip(plain, replayed, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    assert (plain[1] - plain[2]).abs().max() > 1e-2, "the inputs matter"
+
+
+def test_a_replay_sees_new_values_of_the_adapter_but_not_another_adapter(backbone):
+    backbone.add_lora(2)
+    own = Captured(Traced())
+
+    def compare(seed):
+        backbone.captured = None
+        plain = predict(backbone, seed)
+        backbone.captured = own
+        torch.testing.assert_close(predict(backbone, seed), plain, rtol=0, atol=1e-6)
+        return plain
+
+    def shift():
+        for parameter in backbone.lora_parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+
+    with torch.no_grad():
+        first = [compare(0) for _ in range(3)][-1]
+        replays = own.replays
+        assert replays == 2
+        shift()  # as an optimiser's step does: in place
+        tuned = compare(0)
+        assert own.replays == replays + 1 and (tuned - first).abs().max() > 1e-3
+        for _ in range(3):
+            with backbone.lora_disabled():
+                untuned = compare(0)
+            with backbone.lora_merged():
+                merged = compare(0)
+            compare(0)
+        torch.testing.assert_close(merged, tuned, rtol=1e-4, atol=1e-5)
+        assert (untuned - tuned).abs().max() > 1e-3
+        shift()
+        with backbone.lora_merged():
+            moved = compare(0)  # a record of merged weights reads the newly merged ones
+        assert (moved - merged).abs().max() > 1e-3
+        backbone.set_lora_scale(0.5)
+        for _ in range(3):
+            compare(0)
+
+
+def test_batches_scales_and_controls_are_told_apart_and_counted(backbone):
+    variants = [
+        {},
+        {"guidance_scale": 1.0},
+        {"guidance_scale": 5.0},
+        {"control_scale": 0.5},
+        {"control": None, "role": None},
+        {"batch": 3},
+        {"also": [Control(ROLE, drawn(backbone, 9)[3], 0.3)]},
+    ]
+    with torch.no_grad():
+        plain = [predict(backbone, 2, **changes) for changes in variants]
+        counted = backbone.calls.as_dict()
+        backbone.captured = Captured(Rerun())
+        for _ in range(3):
+            again = [predict(backbone, 2, **changes) for changes in variants]
+    for a, b in zip(plain, again, strict=True):
+        assert torch.equal(a, b)
+    assert backbone.calls.as_dict() == {name: 4 * count for name, count in counted.items()}
+
+
+def test_a_prediction_with_gradient_is_never_captured(backbone):
+    backbone.captured = Captured(Failing())
+    backbone.add_lora(1)
+    for _ in range(3):
+        assert predict(backbone, 1).requires_grad
+    backbone.to(dtype=torch.float64)  # moves weights: nothing may be remembered
+    assert not backbone.captured._met
+
+
+def test_the_switch(monkeypatch):
+    assert not captured.wanted(torch.device("cpu")) and captured.wanted(torch.device("cuda"))
+    monkeypatch.setenv(captured.SWITCH, "0")
+    assert not captured.wanted(torch.device("cuda"))
+
+
+def test_time_steps_are_tensors_of_the_device():
+    assert time_on(7, torch.device("cpu")).dtype == torch.int64
+    half = time_on(torch.tensor(7.5), torch.device("cpu"))
+    assert half.shape == () and float(half) == 7.5
+    assert time_on(torch.tensor(7), torch.device("meta")).device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_cuda_graphs_equal_eager_to_the_bit(root, dtype):
+    backbone = tiny_models.load_sd15(root, dtype).to("cuda")
+
+    def on_gpu(seed):
+        latents, t, text, control = drawn(backbone, seed)
+        return backbone.predict(latents.cuda(), t, text.cuda(), control.cuda(), ROLE, 3.0)
+
+    with torch.no_grad():
+        backbone.captured = None
+        plain = [on_gpu(seed) for seed in range(4)]
+        backbone.captured = Captured()
+        replayed = [on_gpu(seed) for seed in range(4)]
+    assert backbone.captured.replays == 3
+    assert all(torch.equal(a, b) for a, b in zip(plain, replayed, strict=True))

@@ -1,0 +1,145 @@
+"""Network evaluations captured into CUDA graphs.
+
+A guided prediction of a Stable Diffusion 1.5 sized model launches some 1,700 kernels, which takes longer than
+computing them: on an H200 the GPU was busy 37 % of the time. A captured one is launched as a whole. What
+changes from call to call is copied into tensors that stay where they are; all else (roles, scales, which
+adapter) is part of the key under which a graph is kept. Weights are read where they lie, so that steps of an
+optimiser and adapters that are merged in place need no new graph; whatever moves them must call `clear`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+SWITCH = "TEXREWARD_CUDA_GRAPHS"
+"""Environment variable; "0" turns capturing off."""
+
+Compute = Callable[[Mapping[str, Tensor]], Tensor]
+"""A function of tensors alone, without random numbers or answers that the host waits for."""
+
+
+class Recorder(Protocol):
+    """What records a computation: CUDA graphs, or a stand-in where there is no GPU."""
+
+    def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        """Run once; returns a function that computes the same again, and the tensor that it writes to."""
+        ...
+
+
+class CudaGraphs:
+    """Records CUDA graphs that share one pool of memory: one of them runs at a time."""
+
+    def __init__(self, warm_up: int = 2) -> None:
+        self.warm_up = warm_up
+        self._pool: object | None = None
+
+    def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        """See `Recorder`. Libraries choose kernels and take workspaces in runs before the recorded one."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(self.warm_up):
+                run()
+        torch.cuda.current_stream().wait_stream(side)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            out = run()
+        return graph.replay, out
+
+
+class Captured:
+    """Calls of pure functions, replayed from the second call with a key on.
+
+    A key is computed as it is when it is met first, recorded when it is met again, and replayed from then on;
+    `kept` records stay, those used last. A record that fails is said once and its key computed as it is.
+    """
+
+    def __init__(self, recorder: Recorder | None = None, kept: int = 32) -> None:
+        self.recorder: Recorder = CudaGraphs() if recorder is None else recorder
+        self.kept = kept
+        self.replays = 0
+        self._met: OrderedDict[Hashable, _Record | None] = OrderedDict()
+        self._refused: set[Hashable] = set()
+        self._paused = 0
+
+    def __call__(self, key: Hashable, compute: Compute, inputs: Mapping[str, Tensor]) -> Tensor:
+        """compute(inputs), a tensor of its own. inputs: on one device, without gradients."""
+        shapes = tuple((name, x.shape, x.dtype, x.stride(), x.device) for name, x in inputs.items())
+        key = (key, shapes)
+        if self._paused or key in self._refused:
+            return compute(inputs)
+        if key not in self._met:
+            self._met[key] = None
+            self._forget()
+            return compute(inputs)
+        self._met.move_to_end(key)
+        record = self._met[key]
+        if record is None:
+            record = self._record(key, compute, inputs)
+            if record is None:
+                return compute(inputs)
+        self.replays += 1
+        return record(inputs)
+
+    def clear(self) -> None:
+        """Forget all records, because weights were moved, replaced or retyped."""
+        self._met.clear()
+        self._refused.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside the context nothing is recorded or replayed, e.g. while layers are exchanged."""
+        self._paused += 1
+        try:
+            yield
+        finally:
+            self._paused -= 1
+
+    def _record(self, key: Hashable, compute: Compute, inputs: Mapping[str, Tensor]) -> _Record | None:
+        try:
+            record = _Record(self.recorder, compute, inputs)
+        except RuntimeError as error:  # out of memory is one, too
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            warnings.warn(
+                "A prediction could not be captured into a CUDA graph and is computed without one, slower "
+                f"but alike ({reason[0]}); {SWITCH}=0 turns capturing off.",
+                stacklevel=2,
+            )
+            self._refused.add(key)
+            self._met.pop(key, None)
+            return None
+        self._met[key] = record
+        return record
+
+    def _forget(self) -> None:
+        while len(self._met) > self.kept:
+            self._met.popitem(last=False)
+
+
+class _Record:
+    """One recorded computation with the tensors that it reads and writes."""
+
+    def __init__(self, recorder: Recorder, compute: Compute, inputs: Mapping[str, Tensor]) -> None:
+        self.inputs = {name: x.clone() for name, x in inputs.items()}
+        self.replay, self.out = recorder.record(lambda: compute(self.inputs))
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        for name, own in self.inputs.items():
+            own.copy_(inputs[name])
+        self.replay()
+        return self.out.clone()
+
+
+def wanted(device: torch.device) -> bool:
+    """Whether predictions on a device are to be captured: on a GPU, unless the switch says 0."""
+    return device.type == "cuda" and os.environ.get(SWITCH, "1") != "0"

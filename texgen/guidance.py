@@ -1,0 +1,86 @@
+"""Classifier-free guided prediction as a pure function of tensors: what a CUDA graph can capture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """All of a prediction that is no tensor.
+
+    controls: (role, strength) of the ControlNets, in the order of the inputs control_0, control_1, ... scale:
+    of the guidance, 1 = none. inpainting: whether the inpainting UNet answers.
+    """
+
+    controls: tuple[tuple[str, float], ...]
+    scale: float
+    inpainting: bool = False
+
+
+def control_name(index: int) -> str:
+    """The name of a ControlNet's image among the inputs."""
+    return f"control_{index}"
+
+
+def guided_prediction(
+    unet: UNet2DConditionModel,
+    controlnets: Mapping[str, ControlNetModel],
+    guidance: Guidance,
+    inputs: Mapping[str, Tensor],
+) -> Tensor:
+    """uncond + g (cond - uncond), [B, 4, h, w], of the latents' dtype; networks run in the UNet's.
+
+    inputs: latents [B, 4, h, w]; t, a time step; text [2B, L, D], the B unconditional embeddings first, or
+    [B, L, D] without guidance; control_0, ... [B or 1, C, H, W]; inpainting [B, 5, h, w] where the guidance
+    says so.
+    Both halves of the guidance pair run as one batch, in the ControlNets as in the UNet.
+    """
+    latents, t = inputs["latents"], inputs["t"]
+    dtype = unet.conv_in.weight.dtype
+    halves = 1 if guidance.scale == 1.0 else 2
+    x = torch.cat([latents.to(dtype)] * halves)
+    text = inputs["text"].to(dtype)
+    residuals = _residuals(controlnets, guidance, inputs, x, text)
+    if guidance.inpainting:
+        x = torch.cat([x, torch.cat([inputs["inpainting"].to(dtype)] * halves)], dim=1)
+    out = unet(x, t, encoder_hidden_states=text, return_dict=False, **residuals)[0].to(latents.dtype)
+    if halves == 1:
+        return out
+    unconditional, conditional = out.chunk(2)
+    return unconditional + guidance.scale * (conditional - unconditional)
+
+
+def _residuals(
+    controlnets: Mapping[str, ControlNetModel],
+    guidance: Guidance,
+    inputs: Mapping[str, Tensor],
+    x: Tensor,
+    text: Tensor,
+) -> dict[str, Any]:
+    """The UNet's residual arguments: the sum over the ControlNets, none for no control."""
+    down, middle, batch = None, None, len(inputs["latents"])
+    for index, (role, strength) in enumerate(guidance.controls):
+        image = inputs[control_name(index)].to(x.dtype).expand(batch, -1, -1, -1)
+        own_down, own_middle = controlnets[role](
+            x,
+            inputs["t"],
+            encoder_hidden_states=text,
+            controlnet_cond=torch.cat([image] * (len(x) // batch)),
+            conditioning_scale=strength,
+            return_dict=False,
+        )
+        if down is None:
+            down, middle = own_down, own_middle
+        else:
+            down = [a + b for a, b in zip(down, own_down, strict=True)]
+            middle = middle + own_middle
+    if down is None:
+        return {}
+    return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
