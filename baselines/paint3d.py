@@ -141,7 +141,7 @@ class Paint3D:
     def _paint(self, scene: Scene, prompt: str, seed: int, progress: Progress | None) -> Painted:
         preset = self.preset
         state = TextureState.empty(preset.texture_size, scene.mesh.vertices.device)
-        identity = (seed, scene.mesh.name, prompt, preset.name)
+        identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         text = self.backbone.encode_prompts([preset.negative_prompt, preset.view_prompt(prompt, "")])
         pairs = [scene.views[i : i + 2] for i in range(0, len(scene.views), 2)]
         passes = len(pairs) + len(self.passes)

@@ -153,7 +153,7 @@ class PSDLike:
     def _optimise(self, scene: Scene, prompt: str, seed: int, progress: Progress | None) -> Painted:
         preset, settings, watch = self.preset, self.settings, Stopwatch(self.backbone.device)
         like, size = scene.mesh.vertices, preset.texture_size
-        identity = (seed, scene.mesh.name, prompt, preset.name)
+        identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         random = seeds.generator(*identity, "views and times")
         texts = view_texts(self.backbone, preset, prompt, scene)
         negative = Negative(texts[0][:1])

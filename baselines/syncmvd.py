@@ -193,7 +193,7 @@ class SyncMVD:
         watch = Stopwatch(backbone.device)
         text = self._texts(prompt, [view.word for view in scene.views])
         scheduler = make_scheduler(backbone.scheduler_config, "ddim", preset.steps)
-        identity = (seed, scene.mesh.name, prompt, preset.name)
+        identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         like, side = scene.mesh.vertices, settings.latent_texture_size
         channels, latent_side = backbone.latent_channels, views.mask.shape[-1]
 

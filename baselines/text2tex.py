@@ -153,7 +153,7 @@ class Text2Tex:
     def _paint(self, geometry: Geometry, prompt: str, seed: int, progress: Progress | None) -> Painted:
         preset, settings, scene = self.preset, self.settings, geometry.scene
         state = TextureState.empty(preset.texture_size, scene.mesh.vertices.device)
-        identity = (seed, scene.mesh.name, prompt, preset.name)
+        identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         texts = view_texts(self.backbone, preset, prompt, scene)
         views = len(scene.views) + settings.rounds
         reports: list[dict[str, Any]] = []

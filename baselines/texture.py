@@ -74,7 +74,7 @@ class TEXTure:
     def _paint(self, scene: Scene, prompt: str, seed: int, progress: Progress | None) -> Painted:
         preset = self.preset
         state = TextureState.empty(preset.texture_size, scene.mesh.vertices.device)
-        identity = (seed, scene.mesh.name, prompt, preset.name)
+        identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         reports = []
         texts = view_texts(self.backbone, preset, prompt, scene)
         watch = Stopwatch(self.backbone.device)

@@ -1,4 +1,4 @@
-"""What a texture alone tells about itself, without any model: coverage, seams, agreement of views."""
+"""What a texture alone tells about itself, without any model: coverage, seams, background, views."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from texgen.texture import sample
 
 SEAM_POINTS = 4
 """Points on every seam edge at which both sides are compared."""
+BACKGROUND_DISTANCE = 0.1
+"""How near, in RGB of [0, 1], a colour is to the background's to count as it."""
 QUANTILES = 64
 """How finely a view's colours are described along one direction of colour space."""
 
@@ -88,6 +90,20 @@ def coverage(painted: Tensor, surface: Surface) -> float:
     """
     area = surface.texel_area.to(painted)
     return float((area * (painted[0] > 0.5)).sum() / area.sum().clamp(min=1e-30))
+
+
+def background_bleed(texture: Tensor, surface: Surface, background: tuple[float, ...]) -> float:
+    """Share of the surface area, in [0, 1], that has the colour of the background behind the painted views.
+
+    texture: [3, T, T] in [0, 1]. background: [3] in [0, 1]; a colour within `BACKGROUND_DISTANCE` of it
+    counts. Painted views show it beside the silhouette, and projecting that puts it on the object. It is an
+    error only where no material has that colour: choose the background so, or compare methods on the same
+    prompts.
+    """
+    colour = torch.as_tensor(background, dtype=texture.dtype, device=texture.device)[:, None, None]
+    near = (texture - colour).norm(dim=0) < BACKGROUND_DISTANCE
+    area = surface.texel_area.to(texture)
+    return float((area * near).sum() / area.sum().clamp(min=1e-30))
 
 
 def seam_error(texture: Tensor, surface: Surface) -> float | None:

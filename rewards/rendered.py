@@ -101,7 +101,7 @@ class RenderedReward:
         """Scores `[V, B]` float32, one per camera and background, before averaging."""
         cameras, buffer, random = self.cameras, None, None
         if textured.draw is not None:
-            random = seeds.generator("render jitter", textured.mesh.name, *textured.draw)
+            random = seeds.generator("render jitter", textured.mesh.shape_key(), *textured.draw)
         if random is not None and self.jitter.moves_cameras:
             cameras = self.jitter.cameras(cameras, random)
         else:

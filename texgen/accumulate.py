@@ -34,7 +34,7 @@ def _gathered(
     """(colours, weights, cosines or -1) per texel by sampling the image at every visible texel."""
     assert view.visibility is not None
     layers = torch.cat([image[0], 1 - keep[0]])
-    values, weight = gather(layers, view.visibility, view.buffer.mask[0])
+    values, weight = gather(layers, view.visibility, view.projected())
     values, fresh = values[:3], values[3:]
     cosine = view.visibility.cosine.to(image.dtype)
     weight = weight * (cosine.detach() > preset.min_cosine)
@@ -52,7 +52,7 @@ def _scattered(preset: Preset, view: View, image: Tensor, keep: Tensor) -> tuple
     side for colours and 1, 1/2 for the cosine, as published."""
     size = preset.texture_size
     cosine = view.buffer.cosine[0]
-    mask = view.buffer.mask[0] * (cosine.detach() > preset.min_cosine)
+    mask = view.projected() * (cosine.detach() > preset.min_cosine)
     factor = mask if preset.accumulate == "mean" else mask * (1 - keep[0])
     if preset.accumulate == "cosine":
         factor = factor * cosine**preset.cosine_power

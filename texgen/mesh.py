@@ -29,8 +29,8 @@ def _identity() -> Tensor:
 class Mesh:
     """A triangle mesh with texture coordinates, ready for work.
 
-    name: how results are filed. vertices: [V, 3] float32, bounding box centred at the origin.
-    faces: [F, 3] int64 corners in `vertices`. uvs: [T, 2] float32 (u, v) in [0, 1], v up.
+    name: how results are filed, and nothing else. vertices: [V, 3] float32, bounding box centred at the
+    origin. faces: [F, 3] int64 corners in `vertices`. uvs: [T, 2] float32 (u, v) in [0, 1], v up.
     uv_faces: [F, 3] int64 corners in `uvs`; seams exist here only, `faces` is welded.
     vertex_normals: [V, 3] float32 unit, area weighted. centre: [3] float64 and scale: the normalisation.
     rotation: [3, 3] float64, applied to the input before it (identity unless the mesh table rotates it).
@@ -60,6 +60,22 @@ class Mesh:
     def face_normals(self) -> Tensor:
         """[F, 3] unit normals of the faces (0 for a face without area)."""
         return torch.nn.functional.normalize(face_cross(self.vertices, self.faces), dim=-1, eps=1e-30)
+
+    def shape_key(self) -> tuple[int, ...]:
+        """What the seeds of random draws know of the mesh: its shape, whatever it is called.
+
+        Numbers of vertices and faces, area, and moments of the area up to the third, rounded to about a
+        thousandth, so that the last digits of another file format do not matter. Texture coordinates do not
+        enter: images are drawn before they are projected.
+        """
+        corners = self.vertices.detach().cpu().double()[self.faces.cpu()]
+        a, b, c = corners.unbind(dim=1)
+        area = torch.linalg.cross(b - a, c - a).norm(dim=-1, keepdim=True) / 2
+        x = corners.mean(dim=1)
+        powers = torch.cat((torch.ones_like(x[:, :1]), x, x * x, x * x.roll(1, dims=1), x**3), dim=1)
+        # Moments of simple shapes are round numbers; divided by a root they are not on the edge of a step.
+        steps = ((area * powers).sum(dim=0) * (1000 / 2**0.5)).round().long().tolist()
+        return (len(self.vertices), len(self.faces), *steps)
 
     def input_vertices(self) -> Tensor:
         """[V, 3] float64: the vertices in the coordinates of the file that they came from."""

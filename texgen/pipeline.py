@@ -27,7 +27,7 @@ __all__ = ["Scene", "TexGen", "TextureResult", "TextureState", "View", "paint_vi
 class TexGen:
     """A text-to-texture method: a backbone and a preset. Calling it paints one mesh.
 
-    Results depend on (seed, mesh name, prompt, preset name) only, never on what was painted before.
+    Results depend on (seed, the mesh's shape, prompt, preset name) only, never on what was painted before.
     cached_meshes: for how many meshes the geometry of the cameras is kept between calls; at 1024 pixels one
     view takes about 100 MB. cameras: painted from instead of the preset's rig, e.g. learned ones.
     """
@@ -153,7 +153,7 @@ class TexGen:
         preset, vertices = self.preset, scene.mesh.vertices
         state = TextureState.empty(preset.texture_size, vertices.device, vertices.dtype)
         texts = view_texts(self.backbone, preset, prompt, scene)
-        identity = (seed, scene.mesh.name, prompt, preset.name)
+        identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         trained = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
         reports: list[dict[str, Any]] = []
         watch = Stopwatch(self.backbone.device)

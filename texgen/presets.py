@@ -92,9 +92,11 @@ class Preset:
         "replace": generate and refine regions take the new colour, keep regions are left alone.
     cosine_power: exponent of "cosine".
     min_cosine: surface seen at a smaller cosine is not painted from that view (0 = as released).
-    fill: what happens to texels that no view painted: "surface" (nearest painted point of the surface, then
-        padding around the charts), "dilate" (InTeX: nearest painted texel within 0.2 of the texture's side,
-        the rest stays black), "mean" (TEXTure: the mean painted colour), "none".
+    rim: width of the band beside the silhouette that is not projected, as a share of the diffusion image's
+        side; the background shows through there (0 = as released).
+    fill: what happens to texels that no view painted: "surface" (continued smoothly from the painted
+        border around them, then padding around the charts), "dilate" (InTeX: nearest painted texel within 0.2
+        of the texture's side, the rest stays black), "mean" (TEXTure: the mean painted colour), "none".
     soft_sharpness: slope of the soft trimap in training.
     """
 
@@ -142,6 +144,7 @@ class Preset:
     accumulate: str = "mean"
     cosine_power: float = 4.0
     min_cosine: float = 0.0
+    rim: float = 0.0
     fill: str = "surface"
     soft_sharpness: float = 100.0
 
@@ -160,7 +163,7 @@ class Preset:
                 raise ValueError(
                     f"Preset {self.name!r}: {field} is {getattr(self, field)}; it must be positive."
                 )
-        for field in ("refine_strength", "min_cosine", "known_threshold", "eta", "strength"):
+        for field in ("refine_strength", "min_cosine", "known_threshold", "rim", "eta", "strength"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(
                     f"Preset {self.name!r}: {field} is {getattr(self, field)}; it must be from 0 to 1."

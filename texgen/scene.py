@@ -11,11 +11,13 @@ from torch import Tensor
 from texgen.atlas import Atlas, build_atlas
 from texgen.cameras import Cameras, direction_word
 from texgen.conditioning import object_crop, whole_frame
-from texgen.fill import dilate_nearest, fill_index
+from texgen.fill import dilate_nearest
 from texgen.mesh import Mesh
 from texgen.presets import Preset
 from texgen.project import texel_visibility
 from texgen.render import depth_map, geometry_buffer
+from texgen.silhouette import clear_of_silhouette
+from texgen.smooth_fill import SurfaceFill
 from texgen.state import TextureState, View
 
 DILATION = 0.2
@@ -29,15 +31,14 @@ class Scene:
     mesh: Mesh
     atlas: Atlas
     views: list[View]
-    # The last coverage that was filled, with its index map: it hardly ever changes between two paintings.
-    filled: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    # The last coverage that was filled, with its fill: it hardly ever changes between two paintings.
+    filled: tuple[Tensor, SurfaceFill] | None = field(default=None, repr=False)
 
     def fill(self, texture: Tensor, painted: Tensor) -> Tensor:
-        """`texgen.fill.fill_uncovered` with the index map remembered."""
+        """`texgen.smooth_fill.SurfaceFill`, remembered."""
         if self.filled is None or not torch.equal(self.filled[0], painted):
-            self.filled = (painted, fill_index(painted, self.atlas))
-        index = self.filled[1].reshape(-1)
-        return texture.flatten(1).index_select(1, index).reshape(texture.shape)
+            self.filled = (painted, SurfaceFill.of(painted, self.atlas))
+        return self.filled[1](texture)
 
 
 def prepare_scene(
@@ -63,6 +64,7 @@ def prepare_view(mesh: Mesh, atlas: Atlas, preset: Preset, camera: Cameras, inde
     """What one camera of a rig, at position `index`, sees; differentiable in the camera."""
     buffer = geometry_buffer(mesh, camera, preset.render_size)
     gathers = preset.projection == "gather"
+    crop = object_crop(buffer.mask, preset.crop_margin) if preset.crop else whole_frame(preset.render_size)
     azimuth, elevation = float(camera.azimuth.detach()), float(camera.elevation.detach())
     return View(
         index=index,
@@ -72,7 +74,8 @@ def prepare_view(mesh: Mesh, atlas: Atlas, preset: Preset, camera: Cameras, inde
         buffer=buffer,
         depth=depth_map(mesh, camera, buffer, preset.depth_convention),
         visibility=texel_visibility(mesh, atlas, camera, preset.render_size) if gathers else None,
-        crop=object_crop(buffer.mask, preset.crop_margin) if preset.crop else whole_frame(preset.render_size),
+        crop=crop,
+        clear=clear_of_silhouette(buffer.mask, preset.rim * crop.side) if preset.rim else None,
     )
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 def stable_seed(*parts: object) -> int:
     """A seed in [0, 2^63) from the `repr` of the parts, equal in every process, machine and Python version.
 
-    The parts are usually (seed, mesh name, prompt, method name, purpose): anything whose `repr` is its value.
+    The parts are usually (seed, the mesh's shape, prompt, method name, purpose): anything whose `repr` is
+    its value.
     """
     joined = "\x1f".join(repr(part) for part in parts)
     return int.from_bytes(hashlib.sha256(joined.encode("utf-8")).digest()[:8], "big") >> 1

@@ -49,7 +49,8 @@ class View:
     """One camera's geometry, all at the preset's render size.
 
     index: position in the rig. word: direction word of the prompt. buffer: N = 1. depth: [1, 1, R, R] in
-    [0, 1]. visibility: of the texels, None when the projection does not need it.
+    [0, 1]. visibility: of the texels, None when the projection does not need it. clear: [1, 1, R, R], 1 on
+    the object's pixels that may be projected, None = all of them.
     """
 
     index: int
@@ -60,6 +61,11 @@ class View:
     depth: Tensor
     visibility: Visibility | None
     crop: Crop
+    clear: Tensor | None = None
+
+    def projected(self) -> Tensor:
+        """[1, R, R], 1 where a pixel may be projected onto the texture."""
+        return (self.buffer.mask if self.clear is None else self.clear)[0]
 
     def place(self) -> dict[str, Any]:
         """What begins a view's record: index, azimuth, elevation and word."""

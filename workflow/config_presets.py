@@ -115,6 +115,9 @@ class PresetOverrides(Strict):
         None, description="What a view does to the texture that is already there."
     )
     min_cosine: Unit = Field(None, description="Surface seen at a smaller cosine is not painted; 0 to 1.")
+    rim: Unit = Field(
+        None, description="Band beside silhouettes that is not projected; share of the image's side."
+    )
     fill: Literal["surface", "dilate", "mean", "none"] = Field(
         None, description="How unpainted texels are filled."
     )

@@ -113,3 +113,13 @@ def test_colour_directions_are_one_of_each_pair():
     assert torch.allclose(directions.norm(dim=-1), torch.ones(13))
     cosines = (directions @ directions.T).abs() - torch.eye(13)
     assert float(cosines.max()) < 1 - 1e-3
+
+
+def test_background_bleed_is_a_share_of_area(sphere):
+    _, _, surface = sphere
+    behind = (0.6, 0.74, 0.76)
+    texture = torch.full((3, SIZE, SIZE), 0.2)
+    assert quality.background_bleed(texture, surface, behind) == 0.0
+    texture[:, : SIZE // 4] = torch.tensor(behind)[:, None, None] + 0.05
+    share = (1 - math.cos(math.pi / 4)) / 2
+    assert quality.background_bleed(texture, surface, behind) == pytest.approx(share, abs=0.02)

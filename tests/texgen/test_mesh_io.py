@@ -1,11 +1,13 @@
 """Reading and cleaning meshes: every format, every kind of broken file, and the working mesh's transform."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import trimesh
+from reference.tiny_meshes import sphere_mesh
 
 from texgen.mesh import Mesh, MeshError, area_weighted_normals, load_mesh, save_mesh
 from texgen.mesh_io import prepare, prepare_mesh, read_mesh, rotation_matrix
@@ -290,3 +292,24 @@ def test_to_changes_working_tensors_only(tmp_path):
     assert double.faces.dtype == torch.int64 and mesh.to(dtype=torch.float16).centre.dtype == torch.float64
     normals = mesh.face_normals()
     assert torch.allclose(normals.norm(dim=-1), torch.ones(12))
+
+
+def test_the_shape_key_is_that_of_the_shape():
+    mesh = sphere_mesh(6)
+    key = mesh.shape_key()
+    noise = 1e-7 * torch.randn(mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(mesh.faces), generator=torch.Generator().manual_seed(1))
+    alike = [
+        replace(mesh, name="other"),
+        replace(mesh, vertices=mesh.vertices + noise),
+        replace(mesh, faces=mesh.faces[order], uv_faces=mesh.uv_faces[order]),
+        replace(mesh, uvs=1 - mesh.uvs),
+        mesh.to(dtype=torch.float64),
+    ]
+    assert all(each.shape_key() == key for each in alike)
+    bump, turned = mesh.vertices.clone(), mesh.vertices.clone()
+    bump[5] *= 1.2
+    turned[:, 0] *= 0.7
+    others = [replace(mesh, vertices=bump), replace(mesh, vertices=turned), sphere_mesh(7)]
+    others.append(replace(mesh, vertices=turned[:, [1, 0, 2]]))
+    assert len({key, *(each.shape_key() for each in others)}) == 5

@@ -1,5 +1,7 @@
 """The whole painter on tiny random models: results, costs, repeatability and gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from reference import tiny_models
@@ -57,8 +59,9 @@ def short(backbone):
     return TexGen(backbone, get_preset("texgen", rig="tilted_2view", **SMALL))
 
 
-def test_results_depend_on_seed_prompt_and_name_only(backbone, short, mesh):
+def test_results_depend_on_seed_prompt_and_shape_only(backbone, short, mesh):
     first = short(mesh, "a red cat", 0).texture
+    assert torch.equal(short(replace(mesh, name="another name"), "a red cat", 0).texture, first)
     assert not torch.equal(short(mesh, "a red cat", 1).texture, first)
     assert not torch.equal(short(mesh, "a blue dog", 0).texture, first)
     assert torch.equal(TexGen(backbone, short.preset, cached_meshes=0)(mesh, "a red cat", 0).texture, first)

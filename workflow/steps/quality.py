@@ -1,4 +1,4 @@
-"""Measure coverage, seam error and multi-view consistency of every texture: one row per asset and measure."""
+"""Measure coverage, seams, background and consistency of every texture: one row per asset and measure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Any
 
 from report.columns import SCORE_COLUMNS
 from workflow import provenance
+from workflow.kinds import FOREIGN
 from workflow.step_errors import run_step
+
+
+def background_of(run: dict[str, Any]) -> tuple[float, ...] | None:
+    """The colour behind the views of a run, by its record; None where it is not one, or not known."""
+    from texgen.presets import Preset
+
+    if run["kind"] in FOREIGN or (run["kind"] == "syncmvd" and run["preset"].get("random_background", True)):
+        return None
+    return tuple(run["preset"].get("background", Preset.background))
 
 
 def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
@@ -26,7 +36,8 @@ def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
         mesh = load_mesh(results / "meshes" / asset["mesh"] / "mesh.npz")
         for method in settings["methods"]:
             folder = results / "textures" / method / asset["asset"]
-            if provenance.read_json(folder / "run.json")["status"] != "ok":
+            run = provenance.read_json(folder / "run.json")
+            if run["status"] != "ok":
                 continue
             texture = load_texture_png(folder / "texture.png")
             key = (asset["mesh"], texture.shape[-1])
@@ -34,7 +45,11 @@ def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
                 atlas = build_atlas(mesh, key[1])
                 surfaces = {key: quality.prepare_surface(mesh, atlas, settings["evaluation"]["rig"])}
             painted = load_texture_png(folder / "painted.png")[:1]
+            background = background_of(run)
             measures = {
+                "background_bleed": None
+                if background is None
+                else quality.background_bleed(texture, surfaces[key], background),
                 "coverage": quality.coverage(painted, surfaces[key]),
                 "seam_error": quality.seam_error(texture, surfaces[key]),
                 "consistency": quality.multiview_consistency(texture, surfaces[key]),

@@ -30,6 +30,7 @@ from workflow.step_errors import run_step
 
 QUALITY = (
     ("coverage", "Coverage", True, 3),
+    ("background_bleed", "Background bleed", False, 3),
     ("seam_error", "Seam error", False, 4),
     ("consistency", "View consistency", True, 3),
 )
