@@ -44,8 +44,8 @@ class Architecture:
     def __post_init__(self) -> None:
         if len(self.conditioning_channels) != _STAGES:
             raise ValueError(
-                f"conditioning channels {self.conditioning_channels}: give {_STAGES}, since images are {LATENT_SCALE} "
-                "times as wide as latents."
+                f"conditioning channels {self.conditioning_channels}: give {_STAGES}, since images are "
+                f"{LATENT_SCALE} times as wide as latents."
             )
         beyond = [level for level in self.attention if not 0 <= level < len(self.channels)]
         if beyond:
@@ -53,7 +53,8 @@ class Architecture:
         for width in self.channels:
             if width % self.norm_groups or width % self.heads:
                 raise ValueError(
-                    f"channels {width}: give a multiple of {self.norm_groups} norm groups and {self.heads} heads."
+                    f"channels {width}: give a multiple of {self.norm_groups} (norm groups) and of "
+                    f"{self.heads} (heads)."
                 )
 
     def unet(self) -> UNet2DConditionModel:

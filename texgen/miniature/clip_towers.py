@@ -91,8 +91,11 @@ class PairBatches:
         self.tokens = tokenize(tokenizer, painted.captions).to(painted.device)
 
     def losses(self, clip: CLIPModel) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """ "match", the contrastive loss of the better images, and "preference", PickScore's; then the embeddings
-        of better and of worse images ``[B, D]``."""
+        """Numbers, and the embeddings of better and of worse images ``[B, D]``.
+
+        The numbers are "match", the contrastive loss of the better images, "preference", PickScore's loss,
+        and "ranking", the share of pairs in the right order.
+        """
         index = draw_index(self.painted, self.rows)
         images = torch.cat(draw_pairs(self.painted, index, self.rows))
         with half(self.painted.device):

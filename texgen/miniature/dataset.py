@@ -1,7 +1,7 @@
 """Rasterised views of the miniature's procedural shapes: the part of its world that needs rays.
 
-Each shape is seen from random cameras; a view keeps the surface positions under every pixel, so that it can be
-painted again and again. Views depend on their seed alone.
+Each shape is seen from random cameras; a view keeps the surface positions under every pixel, so that it can
+be painted again and again. Views depend on their seed alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Controlled defects of texture images: what a preference model must learn to dislike.
 
-Every defect takes images ``[B, 3, H, W]`` in [0, 1] and their foreground coverage ``[B, 1, H, W]`` and returns
-spoiled images; only the foreground is touched, and each row draws numbers of its own. Everything stays on the
-images' device and has fixed shapes, so that a training step with it can be captured.
+Every defect takes images ``[B, 3, H, W]`` in [0, 1] and their foreground coverage ``[B, 1, H, W]`` and
+returns spoiled images; only the foreground is touched, and each row draws numbers of its own. Everything
+stays on the images' device and has fixed shapes, so that a training step with it can be captured.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def rolled(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def smoothed(images: Tensor, sigma: Tensor) -> Tensor:
-    """Each row of square images ``[B, C, H, H]`` under its own Gaussian of ``sigma [B]`` pixels, cut off after
-    three of them; zeros around the image."""
+    """Each row of square images ``[B, C, H, H]`` under its own Gaussian of ``sigma [B]`` pixels, cut off
+    after three of them; zeros around the image."""
     away = torch.arange(images.shape[-1], device=images.device)
     away = (away[:, None] - away[None]).abs().float()
     reach = (3 * sigma).floor()[:, None, None]

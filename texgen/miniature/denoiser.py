@@ -40,8 +40,8 @@ def controlled_velocity(
     text: Tensor,
     control: Tensor,
 ) -> Tensor:
-    """Velocity ``[B, 8, h, w]`` from noisy latents, time steps ``[B]``, encoded text ``[B, L, D]`` and control
-    images ``[B, C, H, W]``."""
+    """Velocity ``[B, 8, h, w]`` from noisy latents, time steps ``[B]``, encoded text ``[B, L, D]`` and
+    control images ``[B, C, H, W]``."""
     down, middle = controlnet(
         latents, timesteps, encoder_hidden_states=text, controlnet_cond=control, return_dict=False
     )

@@ -1,4 +1,4 @@
-"""What the diffusion losses draw, on the device: noisy latents, captions of which some are dropped, controls."""
+"""What diffusion losses draw on the device: noisy latents, captions, of which some are dropped, controls."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Noising:
         return torch.randint(0, len(self.latents), (count,), device=self.device)
 
     def noised(self, index: Tensor, timesteps: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Noisy latents ``[B, 8, 32, 32]`` of samples, time steps ``[B]``, random ones where none are given, and
-        the velocity to predict."""
+        """Noisy latents ``[B, 8, 32, 32]`` of samples, time steps ``[B]``, random ones where none are given,
+        and the velocity to predict."""
         clean = self.latents[index].float()
         noise = torch.randn_like(clean)
         if timesteps is None:
@@ -101,7 +101,7 @@ def depth_control(painted: Painted, index: Tensor) -> Tensor:
 
 
 def position_control(atlases: Atlases, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Control ``[B, 3, H, W]``: position maps; and the loss's weights ``[B, 1, h, w]``, 0 outside of charts."""
+    """Control ``[B, 3, H, W]``: position maps; the loss's weights ``[B, 1, h, w]``, 0 outside of charts."""
     owner = atlases.owner[index]
     alpha = atlases.alpha[owner]
     weight = F.avg_pool2d((alpha > 0).float()[:, None], 4)

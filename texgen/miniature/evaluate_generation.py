@@ -165,8 +165,8 @@ def psnr(images: Tensor, samples: Painted) -> float:
 
 @torch.no_grad()
 def velocity_errors(backbone: Backbone, samples: Painted, seed: int = 0) -> dict[str, float]:
-    """Mean squared error of the predicted velocity by time step, with nothing known and the samples' captions:
-    a cheap way to compare nets, low steps showing what is local and high ones what is global."""
+    """Mean squared error of the predicted velocity by time step, with nothing known and the samples'
+    captions: a cheap way to compare nets, low steps showing what is local and high ones what is global."""
     noising = Noising(encode_images(backbone.vae, samples.images), samples.captions, backbone.tokenizer)
     depth = samples.depth_of().expand(-1, 3, -1, -1)
     control = torch.cat([torch.full_like(depth, -1.0), depth], 1)

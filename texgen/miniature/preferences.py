@@ -39,8 +39,8 @@ def check_pairs(painted: Painted) -> None:
     """Raise ValueError where a world lacks what pairs are made of."""
     if painted.count <= painted.sizes.views:
         raise ValueError(
-            f"{painted.count} samples of {painted.sizes.views} views: pairs of which one disagrees with another "
-            "view need views that are painted twice; make the world with more samples."
+            f"{painted.count} samples of {painted.sizes.views} views: for pairs of which one disagrees with "
+            "another view, views have to be painted twice; make the world with more samples."
         )
     if not len(painted.others):
         raise ValueError("no sample is also painted wrongly; make the world with --others.")
@@ -72,8 +72,8 @@ def draw_pairs(painted: Painted, index: Tensor, rows: Layout) -> tuple[Tensor, T
 
 
 def disagreeing(painted: Painted, index: Tensor) -> Tensor:
-    """Pictures ``[B, 3, H, W]`` of samples whose surface beyond a random plane carries another painting of the
-    same view."""
+    """Pictures ``[B, 3, H, W]`` of samples whose surface beyond a random plane carries another painting of
+    the same view."""
     rows, device, views = len(index), painted.device, painted.sizes.views
     rounds = -(-painted.count // views)
     other = index

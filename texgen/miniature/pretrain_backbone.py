@@ -1,5 +1,5 @@
-"""Train the miniature's diffusion model: text encoder, UNet, depth-aware inpainting ControlNet, and at the same
-time a ControlNet for position maps of atlases, without which the UNet would never see one.
+"""Train the miniature's diffusion model: text encoder, UNet and depth-aware inpainting ControlNet; and, at
+the same time, a ControlNet for position maps of atlases, without which the UNet would never see one.
 
     python -m texgen.miniature.pretrain_backbone --data DATA --out FOLDER --scale full
     ... --begin-with models/miniature/backbone --steps 2000     (train finished weights on)

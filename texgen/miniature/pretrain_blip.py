@@ -54,7 +54,7 @@ TEXT_CONFIG = dict(
     hidden_act="gelu",
 )
 PAIR_KINDS = KINDS + PROMPT_KINDS
-# Share of the training that only matches prompts, with the image tower as it is, and the wrong prompts per image.
+# Share of the training that only matches prompts, the image tower fixed, and the wrong prompts per image.
 MATCHING_SHARE = 0.35
 WRONG_PROMPTS = 3
 SEED = 13
@@ -156,9 +156,9 @@ def caption_mask(tokens: Tensor, end_token: int) -> Tensor:
 
 
 def additive_mask(mask: Tensor) -> Tensor:
-    """What is added to attention scores, ``[B, 1, 1, L]``: 0 where a mask ``[B, L]`` is 1, elsewhere the lowest
-    number. transformers makes the same of a plain mask, but copies a scalar from the host, and a captured step
-    may not do so."""
+    """What is added to attention scores, ``[B, 1, 1, L]``: 0 where a mask ``[B, L]`` is 1, elsewhere the
+    lowest number. transformers makes the same of a plain mask, but copies a scalar from the host, which a
+    captured step may not do."""
     return (1.0 - mask[:, None, None].float()) * torch.finfo(torch.float32).min
 
 

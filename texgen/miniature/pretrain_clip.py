@@ -1,8 +1,8 @@
 """Train the miniature's CLIP, which is CLIPScore, and a linear aesthetic head on its image embedding.
 
-CLIP learns which caption belongs to which image, and a little which image of a pair is better.  The head learns,
-from the same embedding, to prefer clean images over ones with controlled defects.  Backgrounds are drawn anew (white, greys, the world's own) so that
-neither depends on what a render is composited over.
+CLIP learns which caption belongs to which image, and a little which image of a pair is better.  The head
+learns, from the same embedding, to prefer clean images over ones with controlled defects.  Backgrounds are
+drawn anew (white, greys, the world's own) so that neither depends on what a render is composited over.
 
     python -m texgen.miniature.pretrain_clip --data DATA --out FOLDER --scale full
 """

@@ -3,8 +3,8 @@
     python -m texgen.miniature.pretrain_controlnet --part depth --data DATA --out FOLDER --scale full
 
 depth: the depth image three times, on the world's samples; begins as the inpainting one with nothing known.
-uv_position: the position map of an atlas (Paint3D, arXiv 2312.13913), on painted atlases, of which only texels
-in charts count; goes on where the backbone's training left it.
+uv_position: the position map of an atlas (Paint3D, arXiv 2312.13913), on painted atlases, of which only
+texels in charts count; goes on where the backbone's training left it.
 """
 
 from __future__ import annotations
@@ -76,13 +76,14 @@ def controlled_loss(
 
 
 def weighted_error(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared error of ``[B, C, h, w]`` over the channels and, by weights ``[B, 1, h, w]``, over pixels."""
+    """Mean squared error of ``[B, C, h, w]`` over channels and, by weights ``[B, 1, h, w]``, over pixels."""
     error = (out - target).square().mean(1, keepdim=True)
     return (error * weight).sum() / weight.sum().clamp_min(1)
 
 
 def _beginning(base: Path, role: str, begin_with: Path | None) -> ControlNetModel:
-    """The net before its first step: what is given, else an earlier one of its role, else the inpainting one."""
+    """The net before its first step: one that is given, else an earlier one of its role, else the inpainting
+    one with nothing known."""
     earlier = base / f"controlnet_{role}"
     goes_on = role == "uv_position" and (earlier / "config.json").exists()
     source = begin_with or (earlier if goes_on else base / "controlnet_depth_inpaint")

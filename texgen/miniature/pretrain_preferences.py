@@ -30,7 +30,7 @@ class Recipe:
     """What tells one of the two models from the other.
 
     vision: fields of an image tower of its own; None: all weights begin as those of CLIP. kinds: of the worse
-    images, as often as each is named. preference: weight of the preference loss. seed: of weights and batches.
+    images, as often as each is named. preference: weight of the preference loss. seed: of the weights.
     """
 
     vision: dict[str, int] | None

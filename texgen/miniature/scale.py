@@ -12,9 +12,9 @@ CAPTION_LENGTH = 24
 class Sizes:
     """Sizes of a world.
 
-    views: rasterised views of random shapes. samples: paintings of them in turn. others: of the first so many
-    samples there are two more paintings, in wrong colours and of a wrong material. atlases: of so many shapes,
-    fewer those of too many charts; paints: paintings of each.
+    views: rasterised views of random shapes. samples: paintings of them in turn. others: samples, the first
+    ones, of which there are two more paintings, in wrong colours and of a wrong material. atlases: of so many
+    shapes, fewer those of too many charts; paints: paintings of each.
     """
 
     views: int

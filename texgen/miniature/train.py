@@ -1,12 +1,12 @@
-"""Train parts of the miniature one after the other, in steps or within a given time, on whatever device there is.
+"""Train parts of the miniature one after the other, in steps or within a given time, on the device there is.
 
-    python -m texgen.miniature.train --data WORLD --out FOLDER                 (all parts, in the scale's steps)
+    python -m texgen.miniature.train --data WORLD --out FOLDER         (all parts, in the scale's steps)
     python -m texgen.miniature.train judge --data WORLD --out FOLDER --steps 100
     python -m texgen.miniature.train backbone controlnet_depth controlnet_uv_position \\
         --finished models/miniature --data WORLD --out FOLDER --budget 540     (these alone, in nine minutes)
 
-Options of a single part's program (`--rate`, `--begin-with`, ...) are passed on to it. The world is made where
-it is missing. On a CPU several processes train together (`--processes`), on a GPU one.
+Options of a single part's program (`--rate`, `--begin-with`, ...) are passed on to it. The world is made
+where it is missing. On a CPU several processes train together (`--processes`), on a GPU one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from diffusers import ModelMixin
 
 from texgen.files import atomic_path
 from texgen.miniature.scale import SCALES, Stage
-from texgen.miniature.steps import Average, Step, restore, set_rate
+from texgen.miniature.steps import Step, restore, set_rate
 
 DEVICES = ("auto", "cpu", "cuda")
 LOG_SECONDS, SAVE_SECONDS = 5.0, 60.0
@@ -50,9 +50,7 @@ def training_parser(description: str | None, begins: bool = False) -> argparse.A
     parser.add_argument("--device", choices=DEVICES, default="auto", help="default: a GPU where there is one")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--steps", type=_above_zero(int), help="steps of the training, instead of the scale's"
-    )
+    length.add_argument("--steps", type=_above_zero(int), help="of the training, instead of the scale's")
     length.add_argument(
         "--budget", type=_above_zero(float), help="seconds of training, instead of a number of steps"
     )
@@ -135,8 +133,8 @@ def wait_for_all() -> None:
 
 
 def learning_rate(step: int, share: float, peak: float, warmup: int, fall: float) -> float:
-    """Linear warm-up over steps, the peak, then a cosine to 0 over the last share ``fall`` of the training, of
-    which ``share`` is over."""
+    """Linear warm-up over steps, the peak, then a cosine to 0 over the last share ``fall`` of the training,
+    of which ``share`` is over."""
     rate = peak * min(1.0, (step + 1) / max(1, warmup))
     begun = (share - (1 - fall)) / fall
     return rate if begun <= 0 else rate * 0.5 * (1 + math.cos(math.pi * min(1.0, begun)))
@@ -263,10 +261,10 @@ class Log:
         """Write the means since the last row when it is time, or at the end."""
         if not last and time.monotonic() - self.written < LOG_SECONDS:
             return
-        row: dict[str, float] = {"step": step}
-        for each in self.steps:
-            row |= {name: round(value, 5) for name, value in each.means().items()}
-        row["seconds"] = round(seconds, 1)
+        values = {name: round(value, 5) for each in self.steps for name, value in each.means().items()}
+        if not values:
+            return
+        row = {"step": step, **values, "seconds": round(seconds, 1)}
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)

@@ -55,8 +55,8 @@ def unseen_views(count: int, seed: int, size: int = IMAGE_SIZE) -> list[View]:
 
 
 def unseen_samples(views: list[View], count: int, seed: int, others: int = 0) -> Painted:
-    """The views in turn, ``count`` pictures, flat lit, with canonical captions as prompts; the first ``others``
-    of them painted wrongly, too."""
+    """The views in turn, ``count`` pictures, flat lit, with canonical captions as prompts; the first
+    ``others`` of them painted wrongly, too."""
     world = World(Sizes(len(views), count, others))
     for row, view in enumerate(views):
         world.write_view(row, view)

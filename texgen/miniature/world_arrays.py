@@ -61,8 +61,8 @@ def _fields(sizes: Sizes) -> dict[str, tuple[str, tuple[int, ...]]]:
 class World:
     """The arrays by name (``world.images`` ...): in memory, or mapped from a folder.
 
-    mode: as of `numpy.memmap`: "w+" makes the files anew, "r+" writes to them and makes those that are missing,
-    "c" keeps changes to itself.
+    mode: as of `numpy.memmap`: "w+" makes the files anew, "r+" writes to them and makes those that are
+    missing, "c" keeps changes to itself.
     """
 
     def __init__(self, sizes: Sizes, folder: Path | None = None, mode: str = "c") -> None:

@@ -34,9 +34,9 @@ VIEWS_PER_SHAPE = 6
 CHUNK = 64
 SOFT_SHARE = 0.15  # of the samples are softly lit
 NO_WARP = (
-    "Views and atlases of the miniature's world are cast as rays by NVIDIA Warp, which cannot be imported here "
-    "({error}); install it (`pip install warp-lang`), or make the world where it is, with `--until atlases` if it "
-    "is to be painted here, and copy its folder."
+    "NVIDIA Warp, which casts the rays of the world's views and atlases, cannot be imported ({error}); "
+    "install it (`pip install warp-lang`), or make the world on a machine that has it, with `--until "
+    "atlases` if it is to be painted here, and copy its folder."
 )
 # Present while a world is unfinished: what is being made in this folder.
 PLAN = "plan.json"
@@ -66,7 +66,7 @@ def write_samples(folder: Path, sizes: Sizes, seed: int, rows: Rows) -> None:
 
 
 def paint_sample(world: World, row: int, seed: int) -> None:
-    """Draw paint, light and caption of one sample and write it with its two wrong paintings, if it has any."""
+    """Draw paint, light and caption of a sample and write it, with its two wrong paintings if it has them."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + row)
     rng = np.random.default_rng([seed, row])
     view = world.view(row % world.sizes.views)
@@ -134,8 +134,8 @@ def make_world(
     """Make a world in a folder, or go on with one of the same sizes and seed that was begun there.
 
     workers: processes; the world does not depend on it. seconds: no more is painted after this time; the
-    index says how many samples there are then. until: "atlases": views and atlases alone, all that needs Warp,
-    so that another machine can paint them.
+    index says how many samples there are then. until: "atlases": views and atlases alone, which is all that
+    needs Warp, so that another machine can paint them.
 
     Raises:
         SystemExit: Warp is needed and missing.
