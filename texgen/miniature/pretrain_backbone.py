@@ -95,14 +95,10 @@ def main(argv: list[str] | None = None) -> None:
         if len(atlases):
             save_half(averages["position"], folder / "controlnet_uv_position")
 
-    kept = nn.ModuleDict({"nets": nets, "averages": averages})
-    train(
-        run,
-        kept,
-        steps,
-        lambda step, _: steps[step % ATLAS_EVERY == ATLAS_EVERY - 1 and len(steps) > 1],
-        save,
-    )
+    def choose(step: int, share: float) -> Step:
+        return steps[-1] if step % ATLAS_EVERY == ATLAS_EVERY - 1 else steps[0]
+
+    train(run, nn.ModuleDict({"nets": nets, "averages": averages}), steps, choose, save)
     if run.rank == 0:
         save()
 

@@ -28,8 +28,8 @@ class Sizes:
 class Stage:
     """How one part is trained.
 
-    steps: where neither steps nor seconds are given. batch: images, or pairs of images, per step. rate: the
-    peak learning rate. warmup: steps in which it rises.
+    steps: where neither steps nor seconds are given. batch: images, or pairs of images, per step and process.
+    rate: the peak learning rate. warmup: steps in which it rises.
     """
 
     steps: int
