@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from texgen.miniature import training
-from texgen.miniature.scale import Stage
+from texgen.miniature.scale import Stage, chosen_device
 from texgen.miniature.steps import Average, Step, make_optimizer, restore, set_rate
 from texgen.miniature.training import Run, learning_rate, start_run, train, training_parser
 
@@ -240,8 +240,8 @@ def test_steps_and_seconds_exclude_each_other_and_must_be_above_zero(tmp_path, c
 def test_a_gpu_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="no CUDA device"):
-        training.chosen_device("cuda")
-    assert training.chosen_device("auto").type == "cpu"
+        chosen_device("cuda")
+    assert chosen_device("auto").type == "cpu"
 
 
 def test_several_processes_on_one_gpu_are_refused(monkeypatch):

@@ -228,7 +228,8 @@ class Reading:
 def main(argv: list[str] | None = None) -> None:
     args = training_parser(__doc__).parse_args(argv)
     run = start_run(args, "image_reward")
-    painted, tokenizer = open_world(args.data, run.device), open_tokenizer(args.out / "clip")
+    painted = open_world(args.data, run.device, others=True)
+    tokenizer = open_tokenizer(args.out / "clip")
     check_pairs(painted)
     tokens = tokenize(tokenizer, painted.captions).to(run.device)
     mask = additive_mask(caption_mask(tokens, tokenizer.eos_token_id))

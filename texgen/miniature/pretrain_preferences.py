@@ -80,7 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(recipe.seed)
     model = starting_model(recipe, args.out).to(run.device).train()
     tokenizer = open_tokenizer(args.out / "clip")
-    pairs = PairBatches(open_world(args.data, run.device), tokenizer, recipe.kinds, run.stage.batch)
+    painted = open_world(args.data, run.device, others=True)
+    pairs = PairBatches(painted, tokenizer, recipe.kinds, run.stage.batch)
     optimizer = make_optimizer(model.parameters(), run.device, (0.9, 0.98), 0.05)
 
     def loss() -> dict[str, Tensor]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
+DEVICES = ("auto", "cpu", "cuda")
 IMAGE_SIZE = 128
 CAPTION_LENGTH = 24
 
@@ -92,3 +95,12 @@ SCALES: dict[str, dict[str, Scale]] = {
     "test": {"cpu": _TEST, "cuda": _TEST},
     "full": {"cpu": _CPU, "cuda": _GPU},
 }
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device that `--device` means; "auto": a GPU where there is one. SystemExit where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SystemExit(
+            "--device cuda: torch sees no CUDA device; leave the option out to train on the CPU."
+        )
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")

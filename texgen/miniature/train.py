@@ -26,8 +26,7 @@ import torch
 
 from texgen.miniature import architecture, world
 from texgen.miniature.parts import PARTS
-from texgen.miniature.scale import SCALES
-from texgen.miniature.training import DEVICES, chosen_device
+from texgen.miniature.scale import DEVICES, SCALES, chosen_device
 from texgen.miniature.world_arrays import INDEX
 
 WORLD_SHARE = 0.2  # of the time, at most, until no more is painted

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,21 +17,11 @@ import torch.distributed as dist
 from diffusers import ModelMixin
 
 from texgen.files import atomic_path
-from texgen.miniature.scale import SCALES, Stage
+from texgen.miniature.scale import DEVICES, SCALES, Stage, chosen_device
 from texgen.miniature.steps import Step, restore, set_rate
 
-DEVICES = ("auto", "cpu", "cuda")
 LOG_SECONDS, SAVE_SECONDS = 5.0, 60.0
 FALL = 0.7
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device that `--device` means; "auto": a GPU where there is one. SystemExit where there is none."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SystemExit(
-            "--device cuda: torch sees no CUDA device; leave the option out to train on the CPU."
-        )
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 def training_parser(description: str | None, begins: bool = False) -> argparse.ArgumentParser:
@@ -80,7 +70,7 @@ def _above_zero(kind: type) -> Callable[[str], float]:
 class Run:
     """The training of one part: on which device, in which processes, for how long.
 
-    steps: how many; None: for ``budget`` seconds.
+    steps: how many; None: for ``budget`` seconds since ``begin``, preparations included.
     """
 
     part: str
@@ -92,6 +82,7 @@ class Run:
     fall: float
     rank: int
     processes: int
+    begin: float = field(default_factory=lambda: time.monotonic())
 
 
 def start_run(args: argparse.Namespace, part: str) -> Run:
@@ -144,7 +135,7 @@ class Clock:
     """Which share of a training is over, the same for all processes: of the steps, or of the seconds."""
 
     def __init__(self, run: Run, spent: float = 0.0) -> None:
-        self.run, self.begin = run, time.monotonic() - spent
+        self.run, self.begin = run, run.begin - spent
 
     def seconds(self) -> float:
         """Seconds spent, with those of earlier runs that this one goes on with."""
@@ -185,7 +176,7 @@ def train(
         for step in steps:
             print(f"{run.part} {step.name} {step.capture()}".replace("  ", " "), flush=True)
     average, saved, number = steps[0].average, time.monotonic(), start
-    while (share := clock.share(number)) < 1:
+    while (share := clock.share(number)) < 1 or number == 0:  # preparing can take all of a short time
         set_rate(optimizer, learning_rate(number, share, run.stage.rate, run.stage.warmup, run.fall))
         if average is not None:
             average.before(number)

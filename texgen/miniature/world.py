@@ -11,8 +11,7 @@ import argparse
 from dataclasses import fields, replace
 from pathlib import Path
 
-from texgen.miniature.scale import SCALES, Sizes
-from texgen.miniature.training import DEVICES, chosen_device
+from texgen.miniature.scale import DEVICES, SCALES, Sizes, chosen_device
 from texgen.miniature.world_makers import make_world
 
 

@@ -166,10 +166,10 @@ def write_index(folder: Path, sizes: Sizes, seed: int, painted: int) -> None:
     write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
-def open_world(folder: Path, device: torch.device | str = "cpu") -> Painted:
+def open_world(folder: Path, device: torch.device | str = "cpu", others: bool = False) -> Painted:
     """A world made by `python -m texgen.miniature.world`, on a device.
 
-    Raises SystemExit when there is none.
+    others: with the wrong paintings, too. Raises SystemExit when there is none.
     """
     path = folder / INDEX
     if not path.exists():
@@ -177,7 +177,8 @@ def open_world(folder: Path, device: torch.device | str = "cpu") -> Painted:
             f"{path} is missing; make it with `python -m texgen.miniature.world --out {folder}`."
         )
     index = json.loads(path.read_text())
-    return Painted(World(Sizes(**index["sizes"]), folder), torch.device(device), index["painted"])
+    world = World(Sizes(**index["sizes"]), folder)
+    return Painted(world, torch.device(device), index["painted"], others)
 
 
 class Painted:
@@ -187,15 +188,17 @@ class Painted:
         images: ``[N, 3, H, W]`` uint8; captions: N strings; material: ``[N]`` place in ``MATERIALS``; marks:
             ``[N, 11]``, 1 at the colours that the paint was given; paint: ``[N]`` a number for each material
             with its colours; soft: N whether softly lit.
-        others: ``[O, 2, 3, H, W]`` uint8, the first O samples in the wrongs of ``OTHER_KINDS``.
+        others: ``[O, 2, 3, H, W]`` uint8, the first O samples as ``OTHER_KINDS`` says; none if not wanted.
         alpha, depth: ``[V, H, W]`` uint8, positions: ``[V, 3, H, W]`` float16, by view.
     """
 
-    def __init__(self, world: World, device: torch.device, count: int | None = None) -> None:
+    def __init__(
+        self, world: World, device: torch.device, count: int | None = None, others: bool = True
+    ) -> None:
         self.sizes, self.device = world.sizes, device
         count = self.count = world.sizes.samples if count is None else count
         self.images = _tensor(world.images[:count], device)
-        self.others = _tensor(world.others[:count], device)
+        self.others = _tensor(world.others[: count if others else 0], device)
         self.captions = [text.decode() for text in world.captions[:count]]
         self.material = _tensor(world.material[:count].astype(np.int64), device)
         colours = torch.from_numpy(world.colours[:count].astype(np.int64))

@@ -271,6 +271,4 @@ def miniature_world_code(wildcards):
 
 
 def miniature_code(wildcards):
-    return code_version(
-        "texgen.miniature.train", f"texgen.miniature.{MINIATURE_PARTS[wildcards.part].program}"
-    )
+    return code_version(f"texgen.miniature.{MINIATURE_PARTS[wildcards.part].program}")
