@@ -81,7 +81,7 @@ def test_a_world_of_other_sizes_is_begun_anew(made, tmp_path):
 
 def test_the_command_line_sets_sizes(tmp_path):
     small = ["--views", "2", "--samples", "3", "--others", "1", "--atlases", "0"]
-    world.main(["--out", str(tmp_path), "--scale", "test", "--device", "cpu", *small])
+    world.main(["--out", str(tmp_path), "--scale", "test", "--device", "cuda", *small])
     index = json.loads((tmp_path / INDEX).read_text())
     assert index["sizes"] == {"views": 2, "samples": 3, "others": 1, "atlases": 0, "paints": 1}
     assert len(open_atlases(tmp_path)) == 0 and index["painted"] == 3

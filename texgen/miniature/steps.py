@@ -77,20 +77,24 @@ class Average:
 
 
 class Recorder(Protocol):
-    """Records a function once; the answer runs the same work again."""
+    """Records what ``run`` does, after runs to warm up, each after a ``clear``; the answer does it again."""
 
-    def __call__(self, run: Callable[[], None], warmup: int) -> Callable[[], None]: ...
+    def __call__(
+        self, run: Callable[[], None], clear: Callable[[], None], warmup: int
+    ) -> Callable[[], None]: ...
 
 
-def record_graph(run: Callable[[], None], warmup: int) -> Callable[[], None]:
-    """Record a function, after running it ``warmup`` times, as a CUDA graph. A `Recorder`."""
+def record_graph(run: Callable[[], None], clear: Callable[[], None], warmup: int) -> Callable[[], None]:
+    """A `Recorder` that records a CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(warmup):
+            clear()
             run()
     torch.cuda.current_stream().wait_stream(side)
     torch.cuda.synchronize()
+    clear()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
@@ -122,8 +126,10 @@ class Step:
         self.count = 0
         self._replay: Callable[[], None] | None = None
 
-    def _run(self) -> None:
+    def _clear(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _run(self) -> None:
         numbers = self.loss()
         self.names = list(numbers)
         numbers["loss"].backward()
@@ -145,19 +151,20 @@ class Step:
         Runs it a few times, which at rate 0 leaves the weights as they are.
         """
         try:
-            self._replay = record(self._run, warmup)
+            self._replay = record(self._run, self._clear, warmup)
             outcome = "captured"
         except Exception:
             outcome = f"eager, since the capture failed:\n{traceback.format_exc()}"
             self._replay = None
             if self.device.type == "cuda":
                 renew_generator()
-            self.optimizer.zero_grad(set_to_none=True)
+            self._clear()
         self._forget()
         return outcome
 
     def __call__(self) -> None:
         if self._replay is None:
+            self._clear()
             self._run()
         else:
             self._replay()

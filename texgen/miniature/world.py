@@ -39,7 +39,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.workers < 1:
         parser.error(f"--workers is {args.workers}; give 1 or more.")
     given = {field.name: getattr(args, field.name) for field in fields(Sizes)}
-    sizes = SCALES[args.scale][chosen_device(args.device).type].world
+    # The world can be made on a machine without the GPU that is to be trained on.
+    kind = chosen_device("auto").type if args.device == "auto" else args.device
+    sizes = SCALES[args.scale][kind].world
     sizes = replace(sizes, **{name: value for name, value in given.items() if value is not None})
     make_world(args.out, sizes, args.seed, args.workers, args.budget, args.until)
 
