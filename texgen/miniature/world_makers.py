@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from multiprocessing import get_context
@@ -150,16 +151,16 @@ def make_world(
     _open.cache_clear()
     world = World(sizes, folder, "r+")
     job = (folder, sizes, seed)
-    if not (world.view_done.all() and world.atlas_done.all()):
-        check_warp()
-        shapes = _missing(world.view_done, VIEWS_PER_SHAPE)
-        _work(write_views, job, shapes, workers, "shapes")
-        # The unwrapping library can crash; what it has not made then is left out.
-        _work(write_atlases, job, _missing(world.atlas_done, 1), workers, "atlases", may_break=True)
-    if until == "atlases":
-        return
-    _work(paint_atlases, job, _missing(world.atlas_painted, 8), workers, "chunks of atlases")
-    _work(write_samples, job, _missing(world.sample_done, CHUNK), workers, "chunks of samples", deadline)
+    with _pool(workers) as pool:
+        if not (world.view_done.all() and world.atlas_done.all()):
+            check_warp()
+            _work(write_views, job, _missing(world.view_done, VIEWS_PER_SHAPE), pool, "shapes")
+            with _pool(workers) as cutters:  # the unwrapping library can crash; that ends this pool alone
+                _work(write_atlases, job, _missing(world.atlas_done, 1), cutters, "atlases", may_break=True)
+        if until == "atlases":
+            return
+        _work(paint_atlases, job, _missing(world.atlas_painted, 8), pool, "chunks of atlases")
+        _work(write_samples, job, _missing(world.sample_done, CHUNK), pool, "chunks of samples", deadline)
     undone = np.flatnonzero(world.sample_done == 0)
     painted = int(undone[0]) if len(undone) else sizes.samples
     if painted < sizes.samples:
@@ -182,42 +183,50 @@ def _missing(done: np.ndarray, size: int) -> list[Rows]:
     return [(start, stop) for start, stop in chunks if not done[start:stop].all()]
 
 
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes that start when they get work; none where one worker is enough, which is this process."""
+    if workers == 1:
+        yield None
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _work(
     task: Callable[..., None],
     job: tuple[Path, Sizes, int],
     chunks: list[Rows],
-    workers: int,
+    pool: ProcessPoolExecutor | None,
     name: str,
     deadline: float | None = None,
     may_break: bool = False,
 ) -> None:
-    """Do a task for all chunks, in processes where there is more than one, until the deadline."""
+    """Do a task for all chunks, until the deadline.
+
+    may_break: when a process dies, what is not done is left out, instead of an error.
+    """
     begin = time.monotonic()
+    futures = [pool.submit(task, *job, rows) for rows in chunks] if pool else []
     try:
-        for number, _ in enumerate(_results(task, job, chunks, workers), 1):
+        for number, rows in enumerate(chunks, 1):
+            if pool:
+                futures[number - 1].result()
+            else:
+                task(*job, rows)
             if number % max(1, len(chunks) // 10) == 0:
                 print(f"{number} of {len(chunks)} {name}, {time.monotonic() - begin:.0f} s", flush=True)
             if deadline is not None and time.monotonic() > deadline:
-                return
+                break
     except BrokenProcessPool as error:
         if not may_break:
             raise
         print(f"a worker died while it made {name}, the rest of which are left out: {error}", flush=True)
-
-
-def _results(
-    task: Callable[..., None], job: tuple[Path, Sizes, int], chunks: list[Rows], workers: int
-) -> Iterator[None]:
-    if workers == 1 or not chunks:
-        for rows in chunks:
-            yield task(*job, rows)
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
-    try:
-        for future in [pool.submit(task, *job, rows) for rows in chunks]:
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for future in futures:
+        future.cancel()
 
 
 def _begin() -> None:
