@@ -3,56 +3,64 @@
 import numpy as np
 import pytest
 import torch
-from reference import tiny_models
 
 from texgen.backbone import Backbone
 from texgen.miniature import pretrain_controlnet
-from texgen.miniature.atlases import atlas_samples, position_maps, shape_atlas
-from texgen.miniature.pretrain_backbone import Denoiser, make_scheduler, save_backbone
-from texgen.miniature.pretrain_vae import make_vae
+from texgen.miniature.architecture import Architecture
+from texgen.miniature.atlases import shape_atlas
+from texgen.miniature.denoiser import new_denoiser, save_backbone
+from texgen.miniature.diffusion_batches import Noising, position_control, position_maps
+from texgen.miniature.pretrain_vae import make_vae, save_vae
+from texgen.miniature.scale import SCALES
 from texgen.miniature.shapes import make_shape
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import make_world
+from texgen.miniature.training import save_half
+from texgen.miniature.world_arrays import open_atlases
+from texgen.miniature.world_makers import make_world
 
 
 def test_an_atlas_knows_its_surface_in_both_frames():
-    view, framed = shape_atlas("cube", np.random.default_rng(0), 64)
+    view, scale = shape_atlas("cube", np.random.default_rng(0), 64)
     vertices, _ = make_shape("cube", np.random.default_rng(0))
     positions = view.positions.float()
-    radius = np.linalg.norm(vertices, axis=1).max()
-    expected = positions * (0.6 / radius) + torch.tensor([0, 0.25, 0])
-    assert torch.allclose(framed.float(), expected, atol=2e-3)
+    assert scale == pytest.approx(0.6 / np.linalg.norm(vertices, axis=1).max())
+    maps = position_maps(
+        positions.T[None, :, :, None], torch.ones(1, len(positions), 1), torch.tensor([scale])
+    )
+    expected = (positions * scale + torch.tensor([0, 0.25, 0])) / 2 + 0.5
+    assert torch.allclose(maps[0, :, :, 0].T, expected, atol=1e-6)
     # every texel of a box lies on one of its sides
     half = torch.from_numpy(np.abs(vertices).max(0))
     assert float(((positions.abs() - half).abs().amin(1)).max()) < 2e-3
     assert len(view.pixels) == len(positions) > 500
 
 
-def test_position_maps_are_black_outside_the_charts():
-    samples = atlas_samples(2, 2, 1, 64)
-    maps = position_maps(samples.positions, samples.alpha)
-    outside = (samples.alpha == 0)[:, None].expand_as(maps)
+def test_position_maps_are_black_outside_the_charts(folder):
+    atlases = open_atlases(folder / "world")
+    assert 0 < len(atlases) == len(atlases.captions)
+    maps, weight = position_control(atlases, torch.arange(len(atlases)))
+    outside = (atlases.alpha[atlases.owner] == 0)[:, None].expand_as(maps)
     assert float(maps[outside].abs().max()) == 0
     assert float(maps.max()) <= 1 and float(maps[~outside].min()) > 0
-    assert len(samples) == len(samples.images)
-    assert torch.equal(atlas_samples(2, 2, 1, 64).images, samples.images)
+    assert weight.shape == (len(atlases), 1, 32, 32) and 0 < float(weight.mean()) < 1
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An untrained backbone and a world."""
     folder = tmp_path_factory.mktemp("controlnets")
-    make_world(folder / "world", "test")
+    make_world(folder / "world", SCALES["test"]["cpu"].world)
     tokenizer = open_tokenizer(folder / "none")
     torch.manual_seed(0)
-    save_backbone(folder / "backbone", Denoiser(len(tokenizer), 1), make_vae(), tokenizer)
+    save_backbone(folder / "backbone", new_denoiser(Architecture(), tokenizer), tokenizer)
+    save_vae(make_vae(), folder / "backbone" / "vae")
     return folder
 
 
 @pytest.mark.parametrize("role", pretrain_controlnet.ROLES)
 def test_training_changes_the_controlnet_alone(folder, role):
     unet = (folder / "backbone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
-    data = ["--data", str(folder / "world"), "--out", str(folder), "--scale", "test", "--threads", "1"]
+    data = ["--data", str(folder / "world"), "--out", str(folder), "--scale", "test", "--device", "cpu"]
     pretrain_controlnet.main([*data, "--part", role])
     assert (folder / "backbone" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == unet
     backbone = Backbone.load(folder / "backbone")
@@ -63,7 +71,7 @@ def test_training_changes_the_controlnet_alone(folder, role):
 
 def test_a_new_controlnet_says_what_the_old_one_says_where_nothing_is_known():
     torch.manual_seed(0)
-    old = Denoiser(60, 1).controlnet
+    old = Architecture().controlnet(Architecture().unet(), 6)
     for p in old.parameters():  # its outputs begin as zero, which would equal anything
         torch.nn.init.normal_(p, std=0.1)
     new = pretrain_controlnet.new_controlnet(old)
@@ -77,26 +85,38 @@ def test_a_new_controlnet_says_what_the_old_one_says_where_nothing_is_known():
             assert torch.equal(value, old.state_dict()[name])
 
 
-def test_the_loss_counts_texels_in_charts_only(tmp_path):
-    backbone = tiny_models.load_miniature(tmp_path)
-    net = pretrain_controlnet.new_controlnet(backbone.controlnets["depth_inpaint"])
-    channels = backbone.latent_channels
+def test_the_loss_counts_texels_in_charts_only():
     generator = torch.Generator().manual_seed(0)
-    noisy, target = torch.randn(2, 2, channels, 8, 8, generator=generator)
-    text = backbone.encode_prompts(["a", "b"])
+    out, target = torch.randn(2, 2, 8, 8, 8, generator=generator)
     weight = torch.zeros(2, 1, 8, 8)
     weight[:, :, :4] = 1
-    alphas = make_scheduler().alphas_cumprod
+    expected = (out - target)[:, :, :4].square().mean()
+    assert torch.allclose(pretrain_controlnet.weighted_error(out, target, weight), expected)
+    target[:, :, 4:] += 5
+    assert torch.allclose(pretrain_controlnet.weighted_error(out, target, weight), expected)
 
-    def loss(target):
-        steps = torch.tensor([3, len(alphas) - 1])
-        control = torch.zeros(2, 3, 8 * backbone.latent_scale, 8 * backbone.latent_scale)
-        return pretrain_controlnet.controlled_loss(
-            backbone.unet, net, noisy, steps, text, control, target, weight
-        )
 
-    other = target.clone()
-    other[:, :, 4:] += 5
-    assert torch.allclose(loss(target), loss(other))
-    other[:, :, :4] += 5
-    assert float((loss(other) - loss(target)).detach().abs()) > 0.1
+def test_a_position_net_goes_on_where_the_backbone_left_it(folder, tmp_path):
+    base = tmp_path / "backbone"
+    first = pretrain_controlnet._beginning(folder / "backbone", "uv_position", None)
+    with torch.no_grad():
+        first.controlnet_mid_block.weight.fill_(0.5)
+    save_half(first, base / "controlnet_uv_position")
+    again = pretrain_controlnet._beginning(base, "uv_position", None)
+    assert float(again.controlnet_mid_block.weight.detach().min()) == 0.5
+
+
+def test_losses_reach_the_net_alone_and_dropped_captions_are_empty(folder):
+    tokenizer = open_tokenizer(folder / "backbone" / "tokenizer")
+    torch.manual_seed(0)
+    noising = Noising(torch.randn(6, 8, 8, 8).half(), ["a red chair"] * 6, tokenizer)
+    prompts = noising.prompts(torch.zeros(400, dtype=torch.long))
+    dropped = (prompts == noising.empty).all(1).float().mean()
+    assert 0.05 < float(dropped) < 0.16
+    index = torch.arange(6)
+    noisy, _, velocity = noising.noised(index, torch.zeros(6, dtype=torch.long))
+    a = noising.alphas[0]
+    clean = a.sqrt() * noisy - (1 - a).sqrt() * velocity
+    assert torch.allclose(clean, noising.latents.float(), atol=1e-4)
+    _, last, velocity = noising.noised(index, torch.full((6,), 999))
+    assert torch.allclose(velocity, -noising.latents.float(), atol=1e-4) and int(last[0]) == 999

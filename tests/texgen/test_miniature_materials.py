@@ -7,8 +7,8 @@ import torch
 
 from texgen.miniature.caption_words import MATERIALS as CAPTIONED
 from texgen.miniature.captions import caption
-from texgen.miniature.dataset import draw_known_masks
-from texgen.miniature.defects import DEFECTS, spoil
+from texgen.miniature.defects import DEFECTS, rolled, smoothed
+from texgen.miniature.diffusion_batches import draw_known_masks
 from texgen.miniature.materials import (
     BACKGROUND,
     COLOURS,
@@ -97,10 +97,28 @@ def test_defects_change_the_object_and_leave_the_background(kind):
         :, None, None
     ]
     image = stripes * alpha + torch.tensor(BACKGROUND)[:, None, None] * (1 - alpha)
-    spoiled, name = spoil(image, alpha, torch.Generator().manual_seed(2), kind)
-    assert name == kind and spoiled.shape == image.shape
-    assert torch.allclose(spoiled * (1 - alpha), image * (1 - alpha), atol=1e-6)
-    assert float(((spoiled - image).abs() * alpha).sum() / alpha.sum()) > 0.02
+    torch.manual_seed(2)
+    images = image.expand(3, -1, -1, -1)
+    spoiled = DEFECTS[kind](images, alpha.expand(3, -1, -1, -1))
+    assert spoiled.shape == images.shape
+    assert torch.allclose(spoiled * (1 - alpha), images * (1 - alpha), atol=1e-6)
+    changes = ((spoiled - images).abs() * alpha).sum((1, 2, 3)) / alpha.sum()
+    assert float(changes.min()) > 0.02 and len(changes.unique()) == 3  # each row draws numbers of its own
+
+
+def test_rows_are_rolled_and_smoothed_each_by_its_own_amount():
+    images = torch.rand(3, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    down, right = torch.tensor([4, -9, 0]), torch.tensor([-5, 7, 1])
+    sigma = torch.tensor([2.0, 2.7, 3.9])
+    moved, blurred = rolled(images, down, right), smoothed(images, sigma)
+    for i in range(3):
+        assert torch.equal(moved[i], torch.roll(images[i], (int(down[i]), int(right[i])), (1, 2)))
+        radius = int(3 * sigma[i])
+        taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma[i]) ** 2)
+        taps = taps / taps.sum()
+        plain = torch.nn.functional.conv2d(images[i][:, None], taps[None, None, :, None], padding=(radius, 0))
+        plain = torch.nn.functional.conv2d(plain, taps[None, None, None], padding=(0, radius))[:, 0]
+        assert torch.allclose(blurred[i], plain, atol=1e-5)
 
 
 def test_known_masks_never_show_a_part_of_the_silhouette():

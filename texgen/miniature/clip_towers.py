@@ -1,16 +1,20 @@
-"""The miniature's CLIP models: building, embedding images and captions, contrastive loss, saving."""
+"""The miniature's CLIP models: building, embedding images and captions, losses on pairs, saving."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from texgen.miniature.preferences import HARD, check_pairs, draw_index, draw_pairs, layout
 from texgen.miniature.scale import IMAGE_SIZE
-from texgen.miniature.tokenizer import text_settings
+from texgen.miniature.steps import half
+from texgen.miniature.tokenizer import text_settings, tokenize
+from texgen.miniature.world_arrays import Painted
 
 WIDTH = 128
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -34,8 +38,15 @@ def normalised(images: Tensor, size: int) -> Tensor:
     """Images ``[B, 3, H, H]`` in [0, 1] as an image tower takes them: at its size, normalised."""
     if images.shape[-1] != size:
         images = F.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-    mean = images.new_tensor(MEAN).view(3, 1, 1)
-    return (images - mean) / images.new_tensor(STD).view(3, 1, 1)
+    mean, std = _statistics(images.device)
+    return (images - mean) / std
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and spread ``[3, 1, 1]`` of images, kept: a captured step may not copy from the host."""
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    return mean, std
 
 
 def image_embeddings(clip: CLIPModel, images: Tensor) -> Tensor:
@@ -58,8 +69,9 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -
             samples have the same material and colours.
     """
     logits = scale * image @ text.T
-    logits = logits.masked_fill(same & ~torch.eye(len(same), dtype=torch.bool), -torch.inf)
-    target = torch.arange(len(logits))
+    own = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    logits = logits.masked_fill(same & ~own, -torch.inf)
+    target = torch.arange(len(logits), device=logits.device)
     return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
 
 
@@ -68,9 +80,47 @@ def inverse_temperature(clip: CLIPModel) -> Tensor:
     return clip.logit_scale.exp().clamp(max=100)
 
 
+class PairBatches:
+    """Draws pairs of a world's images and embeds them with their captions."""
+
+    def __init__(
+        self, painted: Painted, tokenizer: CLIPTokenizer, kinds: tuple[str, ...], batch: int
+    ) -> None:
+        check_pairs(painted)
+        self.painted, self.rows = painted, layout(kinds + HARD, batch)
+        self.tokens = tokenize(tokenizer, painted.captions).to(painted.device)
+
+    def losses(self, clip: CLIPModel) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Numbers, and the embeddings of better and of worse images ``[B, D]``.
+
+        The numbers are "match", the contrastive loss of the better images, "preference", PickScore's loss,
+        and "ranking", the share of pairs in the right order.
+        """
+        index = draw_index(self.painted, self.rows)
+        images = torch.cat(draw_pairs(self.painted, index, self.rows))
+        with half(self.painted.device):
+            both = image_embeddings(clip, images)
+            text = text_embeddings(clip, self.tokens[index])
+        better, worse = both.float().chunk(2)
+        text, factor, paint = text.float(), inverse_temperature(clip), self.painted.paint[index]
+        match = contrastive_loss(better, text, factor, paint[:, None] == paint[None])
+        first, second = (factor * (part * text).sum(1) for part in (better, worse))
+        numbers = {
+            "match": match,
+            "preference": preference_loss(first, second),
+            "ranking": (first > second).float().mean(),
+        }
+        return numbers, better, worse
+
+
+def preference_loss(better: Tensor, worse: Tensor) -> Tensor:
+    """Mean of ``-log softmax`` of the preferred image's score among two, scores ``[B]``."""
+    return -F.logsigmoid(better - worse).mean()
+
+
 def save_clip(folder: Path, clip: CLIPModel, tokenizer) -> None:
     """Write a folder in transformers' layout."""
-    clip.save_pretrained(folder)
+    clip.to("cpu").save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     save_processor(folder, clip.config.vision_config.image_size)
 

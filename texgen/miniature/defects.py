@@ -1,7 +1,8 @@
 """Controlled defects of texture images: what a preference model must learn to dislike.
 
-Every defect takes an image ``[3, H, W]`` in [0, 1], its foreground coverage ``[1, H, W]`` and a generator,
-and returns a spoiled image of the same shape; only the foreground is touched.
+Every defect takes images ``[B, 3, H, W]`` in [0, 1] and their foreground coverage ``[B, 1, H, W]`` and
+returns spoiled images; only the foreground is touched, and each row draws numbers of its own. Everything
+stays on the images' device and has fixed shapes, so that a training step with it can be captured.
 """
 
 from __future__ import annotations
@@ -13,88 +14,111 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return float(low + (high - low) * torch.rand(1, generator=generator))
+def _uniform(rows: int, low: float, high: float, device: torch.device) -> Tensor:
+    """``[rows, 1, 1, 1]``"""
+    return low + (high - low) * torch.rand(rows, 1, 1, 1, device=device)
 
 
-def _smooth_field(size: int, cells: int, generator: torch.Generator) -> Tensor:
-    """A smooth random field ``[1, size, size]`` in [0, 1]."""
-    coarse = torch.rand(1, 1, cells, cells, generator=generator)
-    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)[0].clamp(0, 1)
+def _whole(rows: int, low: int, high: int, device: torch.device) -> Tensor:
+    """Whole numbers ``[rows]`` from ``low`` to ``high - 1``."""
+    return torch.randint(low, high, (rows,), device=device)
 
 
-def holes(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
+def _smooth_field(rows: int, size: int, low: int, high: int, device: torch.device) -> Tensor:
+    """Smooth random fields ``[rows, 1, size, size]`` in [0, 1] of ``low`` to ``high - 1`` cells a side."""
+    cells = _whole(rows, low, high, device)
+    field = torch.zeros(rows, 1, size, size, device=device)
+    for count in range(low, high):
+        coarse = torch.rand(rows, 1, count, count, device=device)
+        smooth = F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False).clamp(0, 1)
+        field = torch.where((cells == count)[:, None, None, None], smooth, field)
+    return field
+
+
+def rolled(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """`torch.roll` of each row of ``[B, C, H, W]`` by its own shifts ``[B]``."""
+    rows, _, height, width = images.shape
+    y = (torch.arange(height, device=images.device) - down[:, None]) % height
+    x = (torch.arange(width, device=images.device) - right[:, None]) % width
+    number = torch.arange(rows, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[number, y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+
+
+def smoothed(images: Tensor, sigma: Tensor) -> Tensor:
+    """Each row of square images ``[B, C, H, H]`` under its own Gaussian of ``sigma [B]`` pixels, cut off
+    after three of them; zeros around the image."""
+    away = torch.arange(images.shape[-1], device=images.device)
+    away = (away[:, None] - away[None]).abs().float()
+    reach = (3 * sigma).floor()[:, None, None]
+    taps = torch.exp(-0.5 * (away / sigma[:, None, None]) ** 2) * (away <= reach)
+    offsets = torch.arange(images.shape[-1], device=images.device)[None].float()
+    one_side = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2) * (offsets <= reach[:, 0])
+    taps = (taps / (2 * one_side.sum(1) - 1)[:, None, None])[:, None]
+    return taps @ images @ taps
+
+
+def holes(images: Tensor, alpha: Tensor) -> Tensor:
     """Unpainted (dark grey or black) regions."""
-    field = _smooth_field(image.shape[-1], int(_uniform(generator, 5, 9)), generator)
-    hole = (field > _uniform(generator, 0.58, 0.72)).float() * alpha
-    return image * (1 - hole) + hole * _uniform(generator, 0.0, 0.15)
+    rows, device = len(images), images.device
+    field = _smooth_field(rows, images.shape[-1], 5, 9, device)
+    hole = (field > _uniform(rows, 0.58, 0.72, device)).float() * alpha
+    return images * (1 - hole) + hole * _uniform(rows, 0.0, 0.15, device)
 
 
-def seams(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
+def seams(images: Tensor, alpha: Tensor) -> Tensor:
     """A region with shifted texture and another tone, behind a hard border, as between badly joined views."""
-    size = image.shape[-1]
-    y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
-    angle = _uniform(generator, 0, 6.283)
-    bend = 0.15 * torch.sin(_uniform(generator, 2, 5) * x)
-    side = torch.cos(torch.tensor(angle)) * x + torch.sin(torch.tensor(angle)) * y + bend
-    region = (side > _uniform(generator, -0.2, 0.2)).float()[None] * alpha
-    shift = [
-        int(_uniform(generator, 4, 10)) * (1 if torch.rand(1, generator=generator) < 0.5 else -1)
-        for _ in "xy"
-    ]
-    moved = torch.roll(image, shift, (1, 2)) * _uniform(generator, 0.7, 0.9) + _uniform(
-        generator, -0.05, 0.12
-    )
-    inside = region * torch.roll(alpha, shift, (1, 2))
-    return image * (1 - inside) + moved * inside
+    rows, device = len(images), images.device
+    line = torch.linspace(-1, 1, images.shape[-1], device=device)
+    y, x = line[:, None], line[None]
+    angle = _uniform(rows, 0, 6.283, device)
+    bend = 0.15 * torch.sin(_uniform(rows, 2, 5, device) * x)
+    side = torch.cos(angle) * x + torch.sin(angle) * y + bend
+    region = (side > _uniform(rows, -0.2, 0.2, device)).float() * alpha
+    down, right = (_whole(rows, 4, 10, device) * (2 * _whole(rows, 0, 2, device) - 1) for _ in "yx")
+    tone, lift = _uniform(rows, 0.7, 0.9, device), _uniform(rows, -0.05, 0.12, device)
+    moved = rolled(images, down, right) * tone + lift
+    inside = region * rolled(alpha, down, right)
+    return images * (1 - inside) + moved * inside
 
 
-def blur(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
+def blur(images: Tensor, alpha: Tensor) -> Tensor:
     """Everything inside the silhouette loses its detail."""
-    sigma = _uniform(generator, 2.0, 4.0)
-    radius = int(3 * sigma)
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
-    taps = taps / taps.sum()
-
-    def smooth(value: Tensor) -> Tensor:
-        value = F.conv2d(value[:, None], taps[None, None, :, None], padding=(radius, 0))
-        return F.conv2d(value, taps[None, None, None, :], padding=(0, radius))[:, 0]
-
-    inside = smooth(image * alpha) / smooth(alpha).clamp_min(1e-3)
-    return image * (1 - alpha) + inside * alpha
+    sigma = _uniform(len(images), 2.0, 4.0, images.device)[:, 0, 0, 0]
+    inside = smoothed(images * alpha, sigma) / smoothed(alpha, sigma).clamp_min(1e-3)
+    return images * (1 - alpha) + inside * alpha
 
 
-def noise(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
+def noise(images: Tensor, alpha: Tensor) -> Tensor:
     """Grain."""
-    grain = torch.randn(image.shape, generator=generator) * _uniform(generator, 0.10, 0.25)
-    return (image + grain * alpha).clamp(0, 1)
+    grain = torch.randn_like(images) * _uniform(len(images), 0.10, 0.25, images.device)
+    return (images + grain * alpha).clamp(0, 1)
 
 
-def colour_bleed(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
+def colour_bleed(images: Tensor, alpha: Tensor) -> Tensor:
     """A foreign colour spreads over a soft patch."""
-    patch = _smooth_field(image.shape[-1], int(_uniform(generator, 3, 5)), generator)
-    patch = ((patch - 0.5) * 4).clamp(0, 1) * alpha * _uniform(generator, 0.6, 1.0)
-    return image * (1 - patch) + torch.rand(3, 1, 1, generator=generator) * patch
+    rows, device = len(images), images.device
+    patch = _smooth_field(rows, images.shape[-1], 3, 5, device)
+    patch = ((patch - 0.5) * 4).clamp(0, 1) * alpha * _uniform(rows, 0.6, 1.0, device)
+    return images * (1 - patch) + torch.rand(rows, 3, 1, 1, device=device) * patch
 
 
-def banding(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
+def banding(images: Tensor, alpha: Tensor) -> Tensor:
     """Bands of changed brightness run across the object."""
-    size = image.shape[-1]
-    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    angle = torch.tensor(_uniform(generator, 0, 3.1416))
-    phase = (x * torch.cos(angle) + y * torch.sin(angle)) / _uniform(generator, 5, 9)
-    band = 1 - _uniform(generator, 0.25, 0.5) * (phase.floor().remainder(2) == 0).float()[None] * alpha
-    return image * band
+    rows, device = len(images), images.device
+    line = torch.arange(images.shape[-1], device=device).float()
+    angle = _uniform(rows, 0, 3.1416, device)
+    phase = (line[None] * torch.cos(angle) + line[:, None] * torch.sin(angle)) / _uniform(rows, 5, 9, device)
+    dark = (phase.floor().remainder(2) == 0).float()
+    return images * (1 - _uniform(rows, 0.25, 0.5, device) * dark * alpha)
 
 
-def washed_out(image: Tensor, alpha: Tensor, generator: torch.Generator) -> Tensor:
+def washed_out(images: Tensor, alpha: Tensor) -> Tensor:
     """Contrast and saturation are lost."""
-    keep = _uniform(generator, 0.15, 0.4)
-    faded = 0.5 + keep * (image - 0.5)
-    return image * (1 - alpha) + faded * alpha
+    keep = _uniform(len(images), 0.15, 0.4, images.device)
+    return images * (1 - alpha) + (0.5 + keep * (images - 0.5)) * alpha
 
 
-DEFECTS: dict[str, Callable[[Tensor, Tensor, torch.Generator], Tensor]] = {
+DEFECTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "holes": holes,
     "seams": seams,
     "blur": blur,
@@ -103,13 +127,3 @@ DEFECTS: dict[str, Callable[[Tensor, Tensor, torch.Generator], Tensor]] = {
     "banding": banding,
     "washed out": washed_out,
 }
-
-
-def spoil(
-    image: Tensor, alpha: Tensor, generator: torch.Generator, kind: str | None = None
-) -> tuple[Tensor, str]:
-    """One random (or the named) defect; the spoiled image and the defect's name."""
-    if kind is None:
-        names = list(DEFECTS)
-        kind = names[int(torch.randint(0, len(names), (1,), generator=generator))]
-    return DEFECTS[kind](image, alpha, generator).clamp(0, 1), kind

@@ -26,6 +26,7 @@ from texgen.miniature.evaluate_generation import (
     judged,
     psnr,
     silhouette_iou,
+    velocity_errors,
 )
 from texgen.miniature.evaluate_scorers import load_scorers, ranking_accuracy
 from texgen.miniature.evaluation_options import add_arguments
@@ -33,6 +34,14 @@ from texgen.miniature.judge import load_judge
 from texgen.miniature.unseen import unseen_samples, unseen_views
 
 SHEET_PICTURES = 48
+# The kinds of pictures in the order of the table.
+TITLES = {
+    "generated": "generated",
+    "depth alone": "generated from depth alone",
+    "autoencoded": "true renders, autoencoded",
+    "real": "true renders",
+    "chance": "chance",
+}
 
 
 def evaluate(models: Path, judge: Path, parts: tuple[str, ...], options: argparse.Namespace) -> dict:
@@ -40,15 +49,20 @@ def evaluate(models: Path, judge: Path, parts: tuple[str, ...], options: argpars
     samples = unseen_samples(unseen_views(options.images, options.seed), options.images, options.seed)
     results: dict = {"images": None}
     sampling = {"scheduler": options.scheduler, "steps": options.steps, "guidance": options.guidance}
-    if set(parts) & {"generation", "inpainting", "vae"}:
+    if set(parts) & {"generation", "depth", "inpainting", "vae", "velocity"}:
         backbone = Backbone.load(models / "backbone")
         ceiling = autoencoded(backbone, samples)
+    kinds = {}
     if "generation" in parts:
-        made = generate(backbone, samples, samples.captions, **sampling)
-        kinds = {"generated": made, "autoencoded": ceiling}
-        results["judge"] = judged(load_judge(judge), samples, kinds)
-        results["silhouette IoU"] = {kind: silhouette_iou(samples, each) for kind, each in kinds.items()}
+        kinds["generated"] = made = generate(backbone, samples, samples.captions, **sampling)
         results["images"] = made
+    if "depth" in parts and "depth" in backbone.controlnets:
+        kinds["depth alone"] = generate(backbone, samples, samples.captions, role="depth", **sampling)
+    if kinds:
+        kinds["autoencoded"] = ceiling
+        results["judge"] = judged(load_judge(judge), samples, kinds)
+        kinds["real"] = samples.pictures()
+        results["silhouette IoU"] = {kind: silhouette_iou(samples, each) for kind, each in kinds.items()}
     if "inpainting" in parts:
         known = inpainting_masks(samples, options.seed)
         made = generate(backbone, samples, samples.captions, known, **sampling)
@@ -56,11 +70,13 @@ def evaluate(models: Path, judge: Path, parts: tuple[str, ...], options: argpars
         results["inpainting"] = {kind: inpainting(samples, known, each) for kind, each in kinds.items()}
     if "vae" in parts:
         results["VAE PSNR"] = psnr(ceiling, samples)
+    if "velocity" in parts:
+        results["velocity error"] = velocity_errors(backbone, samples, options.seed)
     if "scorers" in parts:
         scorers = load_scorers(models)
-        held_out = unseen_samples(
-            unseen_views(options.pairs, options.seed + 1), options.pairs, options.seed + 1
-        )
+        seed = options.seed + 1
+        # Each view is painted twice, so that two views can disagree.
+        held_out = unseen_samples(unseen_views(options.pairs, seed), 2 * options.pairs, seed, options.pairs)
         accuracy, correlation = ranking_accuracy(scorers, held_out, options.pairs, options.seed)
         results["ranking"] = accuracy
         results["rank correlation"] = {"scorers": list(scorers), "matrix": correlation.tolist()}
@@ -71,18 +87,14 @@ def markdown(results: dict) -> str:
     """The results as tables."""
     lines = []
     if "judge" in results:
-        j = results["judge"]
-        lines += ["| accuracy of the judge | generated | true renders, autoencoded | true renders | chance |"]
-        lines += ["|---|---|---|---|---|"]
+        figures, iou = results["judge"], results["silhouette IoU"]
+        kinds = [kind for kind in TITLES if f"{kind} colour" in figures]
+        lines += ["| | " + " | ".join(TITLES[kind] for kind in kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
         for what in ("colour", "material"):
-            row = [percent(j[f"{kind} {what}"]) for kind in ("generated", "autoencoded", "real", "chance")]
-            lines.append(f"| {what} | " + " | ".join(row) + " |")
-        iou = results["silhouette IoU"]
-        lines += [
-            "",
-            f"Silhouette IoU: {iou['generated']:.3f}, of autoencoded true renders {iou['autoencoded']:.3f}",
-            "",
-        ]
+            row = [percent(figures[f"{kind} {what}"]) for kind in kinds]
+            lines.append(f"| {what} named by the judge | " + " | ".join(row) + " |")
+        row = [f"{iou[kind]:.3f}" if kind in iou else "–" for kind in kinds]
+        lines += ["| silhouette IoU | " + " | ".join(row) + " |", ""]
     if "inpainting" in results:
         made, ceiling = (results["inpainting"][kind] for kind in ("generated", "autoencoded"))
         lines += [
@@ -93,6 +105,9 @@ def markdown(results: dict) -> str:
         ]
     if "VAE PSNR" in results:
         lines += [f"VAE: {results['VAE PSNR']:.1f} dB PSNR", ""]
+    if "velocity error" in results:
+        errors = [f"{value:.3f} at t = {time}" for time, value in results["velocity error"].items()]
+        lines += ["Velocity, mean squared error: " + ", ".join(errors), ""]
     if "ranking" in results:
         names = results["rank correlation"]["scorers"]
         lines += ["| ranked right | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]

@@ -8,20 +8,24 @@ from torch import Tensor
 
 from texgen.backbone import Backbone
 from texgen.conditioning import control_for, fill_unknown
-from texgen.miniature.dataset import Samples, draw_known_masks
-from texgen.miniature.judge import Judge, chance_levels, colour_marks, material_numbers, verdicts
+from texgen.miniature.denoiser import controlled_velocity
+from texgen.miniature.diffusion_batches import Noising, draw_known_masks, encode_images
+from texgen.miniature.judge import Judge, chance_levels, verdicts
 from texgen.miniature.materials import BACKGROUND
+from texgen.miniature.world_arrays import Painted
 from texgen.sampler import ViewDenoising, denoise, make_scheduler
 
 BATCH = 8
 # A pixel is foreground where some channel is further than this from the background.
 FOREGROUND_DISTANCE = 0.12
+# Time steps, of 1,000, at which the velocity's error is measured.
+TIMES = (150, 300, 500, 700)
 
 
 @torch.no_grad()
 def generate(
     backbone: Backbone,
-    samples: Samples,
+    samples: Painted,
     prompts: list[str],
     known: Tensor | None = None,
     role: str = "depth_inpaint",
@@ -36,10 +40,9 @@ def generate(
     texturing: shown to the ControlNet and pinned in the latents; None shows nothing. Pixels are as decoded,
     nothing is pasted.
     """
-    images = samples.images.float() / 255
+    images, depth = samples.pictures(), samples.depth_of()
     if known is None:
-        known = torch.zeros(len(samples), 1, *images.shape[2:])
-    depth = (samples.depth.float() / 255)[:, None]
+        known = torch.zeros_like(depth)
     generator = torch.Generator().manual_seed(seed)
     channels = backbone.control_channels(role)
     parts = []
@@ -72,42 +75,40 @@ def generate(
     return torch.cat(parts)
 
 
-def judged(judge: Judge, samples: Samples, images: dict[str, Tensor]) -> dict[str, float]:
+def judged(judge: Judge, samples: Painted, images: dict[str, Tensor]) -> dict[str, float]:
     """Accuracy of colours and material that the judge finds, "<kind> colour" and "<kind> material": of every
     kind of images given, of the true renders ("real"), by chance ("chance").
 
     images: kind -> ``[N, 3, H, W]`` made for the samples' captions. The background is replaced by the true
     one, since the judge answers for the object.
     """
-    materials, marks = material_numbers(samples), colour_marks(samples)
-    truth = samples.images.float() / 255
-    inside = (samples.alpha > 127)[:, None]
-    chance_material, chance_colour = chance_levels(marks)
+    truth, inside = samples.pictures(), samples.alpha_of() > 0.5
+    chance_material, chance_colour = chance_levels(samples.marks)
     out = {"chance material": chance_material, "chance colour": chance_colour}
     shown = {kind: torch.where(inside, pictures, truth) for kind, pictures in images.items()}
     for name, pictures in (shown | {"real": truth}).items():
-        material, colour = verdicts(judge, pictures, materials, marks)
+        material, colour = verdicts(judge, pictures, samples.material, samples.marks)
         out[f"{name} material"] = float(material.mean())
         out[f"{name} colour"] = float(colour.nanmean())
     return out
 
 
-def silhouette_iou(samples: Samples, images: Tensor) -> float:
+def silhouette_iou(samples: Painted, images: Tensor) -> float:
     """Mean IoU of what differs from the background with the mesh's mask, over the images.
 
     The painted background has a colour that no material contains, but decoded pixels waver around it.
     """
     background = torch.tensor(BACKGROUND).view(1, 3, 1, 1)
     found = (images - background).abs().amax(1) > FOREGROUND_DISTANCE
-    mask = samples.alpha > 127
+    mask = samples.alpha_of()[:, 0] > 0.5
     both, either = (found & mask).sum((1, 2)), (found | mask).sum((1, 2))
     return float((both / either.clamp_min(1)).mean())
 
 
-def inpainting_masks(samples: Samples, seed: int) -> Tensor:
+def inpainting_masks(samples: Painted, seed: int) -> Tensor:
     """Known masks ``[N, 1, H, W]`` of which each shows a part of the object and hides another."""
     generator = torch.Generator().manual_seed(seed)
-    alpha, positions = samples.alpha.float() / 255, samples.positions.float()
+    alpha, positions = samples.alpha_of()[:, 0], samples.positions_of()
     inside = (alpha > 0.996)[:, None]
     known = draw_known_masks(alpha, positions, generator)
     for _ in range(50):
@@ -119,15 +120,15 @@ def inpainting_masks(samples: Samples, seed: int) -> Tensor:
     return known
 
 
-def inpainting(samples: Samples, known: Tensor, images: Tensor) -> dict[str, float]:
+def inpainting(samples: Painted, known: Tensor, images: Tensor) -> dict[str, float]:
     """How well decoded images ``[N, 3, H, W]`` keep what was known, and continue it.
 
     "known PSNR" on the known object pixels, before anything is pasted; "border gradient": mean absolute
     difference of neighbouring object pixels of which one is known, after the known ones were pasted, as a
     multiple of the same difference in the true renders.
     """
-    truth = samples.images.float() / 255
-    inside = (samples.alpha > 250)[:, None].float()
+    truth = samples.pictures()
+    inside = (samples.alpha_of() > 250 / 255).float()
     kept = known * inside
     error = ((images - truth).square() * kept).sum() / (3 * kept.sum())
     pasted = torch.where(known > 0, truth, images)
@@ -149,14 +150,35 @@ def _neighbour_products(values: Tensor, dim: int) -> Tensor:
 
 
 @torch.no_grad()
-def autoencoded(backbone: Backbone, samples: Samples) -> Tensor:
+def autoencoded(backbone: Backbone, samples: Painted) -> Tensor:
     """The true renders ``[N, 3, H, W]`` in [0, 1] after encoding and decoding: no generated picture can be
     nearer to them than the autoencoder."""
-    parts = (samples.images.float() / 255).split(BATCH)
+    parts = samples.pictures().split(BATCH)
     return torch.cat([backbone.decode_latents(backbone.encode_images(part)).clamp(0, 1) for part in parts])
 
 
-def psnr(images: Tensor, samples: Samples) -> float:
+def psnr(images: Tensor, samples: Painted) -> float:
     """Mean PSNR in dB of pictures ``[N, 3, H, W]`` against the samples' own."""
-    errors = (images - samples.images.float() / 255).square().mean((1, 2, 3))
+    errors = (images - samples.pictures()).square().mean((1, 2, 3))
     return float((-10 * errors.clamp_min(1e-10).log10()).mean())
+
+
+@torch.no_grad()
+def velocity_errors(backbone: Backbone, samples: Painted, seed: int = 0) -> dict[str, float]:
+    """Mean squared error of the predicted velocity by time step, with nothing known and the samples'
+    captions: a cheap way to compare nets, low steps showing what is local and high ones what is global."""
+    noising = Noising(encode_images(backbone.vae, samples.images), samples.captions, backbone.tokenizer)
+    depth = samples.depth_of().expand(-1, 3, -1, -1)
+    control = torch.cat([torch.full_like(depth, -1.0), depth], 1)
+    controlnet, errors = backbone.controlnets["depth_inpaint"], {}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for time in TIMES:
+            parts = []
+            for index in torch.arange(len(samples)).split(BATCH):
+                noisy, when, velocity = noising.noised(index, torch.full_like(index, time))
+                text = backbone.encode_prompts([samples.captions[i] for i in index.tolist()])
+                made = controlled_velocity(backbone.unet, controlnet, noisy, when, text, control[index])
+                parts.append((made - velocity).square().mean((1, 2, 3)))
+            errors[str(time)] = float(torch.cat(parts).mean())
+    return errors

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
 from texgen.miniature.clip_towers import image_embeddings, text_embeddings
-from texgen.miniature.dataset import Samples
-from texgen.miniature.preferences import KINDS, draw_pairs, paint_numbers
-from texgen.miniature.pretrain_blip import Blip, caption_mask, other_prompts
+from texgen.miniature.preferences import KINDS, draw_pairs, other_rows
+from texgen.miniature.pretrain_blip import Blip, additive_mask, caption_mask
 from texgen.miniature.tokenizer import tokenize
+from texgen.miniature.world_arrays import Painted
 
 Scorer = Callable[[Tensor, list[str]], Tensor]
 CLIP_FOLDERS = {"clipscore": "clip", "pickscore": "pickscore", "hpsv2": "hpsv2"}
@@ -65,7 +65,8 @@ def _blip_scorer(folder: Path) -> Scorer:
 
     def score(images: Tensor, prompts: list[str]) -> Tensor:
         tokens = tokenize(tokenizer, prompts)
-        raw = blip(blip.image_tokens(images), tokens, caption_mask(tokens, tokenizer.eos_token_id))
+        mask = additive_mask(caption_mask(tokens, tokenizer.eos_token_id))
+        raw = blip(blip.image_tokens(images), tokens, mask)
         return (raw - settings["mean"]) / settings["std"]
 
     return score
@@ -73,12 +74,14 @@ def _blip_scorer(folder: Path) -> Scorer:
 
 @torch.no_grad()
 def ranking_accuracy(
-    scorers: dict[str, Scorer], samples: Samples, pairs: int, seed: int
+    scorers: dict[str, Scorer], samples: Painted, pairs: int, seed: int
 ) -> tuple[dict[str, dict[str, float | None]], Tensor]:
     """Share of held-out pairs that each scorer ranks right, and the rank correlation of the scorers.
 
     Args:
-        pairs: how many pairs of each kind; the samples are used in turn.
+        samples: the first of them, as many as ``pairs``, have wrong paintings, and their views are painted
+            more than once.
+        pairs: how many pairs of each kind.
 
     Returns:
         kind -> scorer -> share, the kinds being ``KINDS`` and "wrong prompt" (the same picture with its
@@ -86,27 +89,26 @@ def ranking_accuracy(
         scorer that does not read prompts; and Spearman's matrix ``[S, S]`` over all pictures of the
         pairs, preferred and worse, with their right prompts.
     """
-    generator = torch.Generator().manual_seed(seed)
-    paint_ids = paint_numbers(samples)
     table: dict[str, dict[str, float | None]] = {}
     everything: dict[str, list[Tensor]] = {name: [] for name in scorers}
-    for kind in (*KINDS, RIGHT_PROMPT):
-        right: dict[str, list[Tensor]] = {name: [] for name in scorers}
-        for index in (torch.arange(pairs) % len(samples)).split(BATCH):
-            prompts = [samples.captions[i] for i in index.tolist()]
-            if kind == RIGHT_PROMPT:
-                better = worse = samples.images[index].float() / 255
-                wrong = other_prompts(index, paint_ids, generator)
-                worse_prompts = [samples.captions[i] for i in wrong.tolist()]
-            else:
-                drawn = draw_pairs(samples, index, generator, (kind,))
-                better, worse, worse_prompts = drawn.better, drawn.worse, prompts
-            for name, scorer in scorers.items():
-                first, second = scorer(better, prompts), scorer(worse, worse_prompts)
-                right[name].append(torch.where(first == second, torch.nan, (first > second).float()))
-                if kind != RIGHT_PROMPT:
-                    everything[name] += [first, second]
-        table[kind] = {name: _share(torch.cat(parts)) for name, parts in right.items()}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for kind in (*KINDS, RIGHT_PROMPT):
+            right: dict[str, list[Tensor]] = {name: [] for name in scorers}
+            for index in torch.arange(pairs).split(BATCH):
+                prompts = [samples.captions[i] for i in index.tolist()]
+                if kind == RIGHT_PROMPT:
+                    better = worse = samples.pictures(index)
+                    worse_prompts = [samples.captions[i] for i in other_rows(samples, index).tolist()]
+                else:
+                    better, worse = draw_pairs(samples, index, ((kind, len(index)),))
+                    worse_prompts = prompts
+                for name, scorer in scorers.items():
+                    first, second = scorer(better, prompts), scorer(worse, worse_prompts)
+                    right[name].append(torch.where(first == second, torch.nan, (first > second).float()))
+                    if kind != RIGHT_PROMPT:
+                        everything[name] += [first, second]
+            table[kind] = {name: _share(torch.cat(parts)) for name, parts in right.items()}
     return table, rank_correlation(torch.stack([torch.cat(parts) for parts in everything.values()]))
 
 

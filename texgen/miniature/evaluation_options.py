@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-PARTS = ("generation", "inpainting", "vae", "scorers")
+PARTS = ("generation", "depth", "inpainting", "vae", "velocity", "scorers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,14 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from texgen.files import atomic_path
-from texgen.miniature.dataset import Samples
-from texgen.miniature.materials import COLOURS, MATERIALS
-from texgen.miniature.scale import SCALES
-from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
+from texgen.miniature.materials import MATERIALS
+from texgen.miniature.steps import Step, make_optimizer
+from texgen.miniature.training import start_run, train, training_parser
+from texgen.miniature.world_arrays import COLOUR_NAMES, open_world
 
 CHANNELS = (24, 48, 96, 128)
-PEAK_LEARNING_RATE = 2e-3
-COLOUR_NAMES = tuple(COLOURS)
 
 
 class Judge(nn.Module):
@@ -41,20 +39,6 @@ class Judge(nn.Module):
         """Logits ``[B, 25]`` of the materials and ``[B, 11]`` of the colours of images ``[B, 3, H, W]``."""
         features = self.trunk(images * 2 - 1).mean((2, 3))
         return self.material(features), self.colour(features)
-
-
-def material_numbers(samples: Samples) -> Tensor:
-    """``[N]`` the place of each sample's material in ``MATERIALS``."""
-    return torch.tensor([MATERIALS.index(material) for material in samples.materials])
-
-
-def colour_marks(samples: Samples) -> Tensor:
-    """``[N, 11]``, 1 at the colours that a sample's paint was given."""
-    marks = torch.zeros(len(samples), len(COLOUR_NAMES))
-    for i, colours in enumerate(samples.colours):
-        for colour in colours:
-            marks[i, COLOUR_NAMES.index(colour)] = 1
-    return marks
 
 
 def judge_loss(judge: Judge, images: Tensor, materials: Tensor, marks: Tensor) -> Tensor:
@@ -95,31 +79,23 @@ def load_judge(folder: Path) -> Judge:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv)
-    steps, batch = SCALES[args.scale].judge_steps, SCALES[args.scale].scorer_batch
-    samples = load_samples(args.data)
-    materials, marks = material_numbers(samples), colour_marks(samples)
+    args = training_parser(__doc__).parse_args(argv)
+    run = start_run(args, "judge")
+    painted = open_world(args.data, run.device)
     torch.manual_seed(21)
-    judge = Judge()
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.01)
-    resume_file = args.out / "judge.resume.pt"
-    start = resume(resume_file, judge, optimizer)
-    log = Log(args.out / "judge.jsonl", steps)
-    for step in range(start, steps):
-        generator = torch.Generator().manual_seed(21_000_003 + step)
-        index = torch.randint(0, len(samples), (batch,), generator=generator)
-        loss = judge_loss(judge, samples.images[index].float() / 255, materials[index], marks[index])
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, PEAK_LEARNING_RATE, warmup=40)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        log.write(step, loss=float(loss.detach()))
-        if step % 100 == 99:
-            save_resume(resume_file, step + 1, judge, optimizer)
-    save_resume(resume_file, steps, judge, optimizer)
-    with atomic_path(args.out / "judge.safetensors") as temporary:
-        save_file(judge.state_dict(), temporary)
+    judge = Judge().to(run.device, memory_format=torch.channels_last).train()
+    optimizer = make_optimizer(judge.parameters(), run.device, (0.9, 0.999), 0.01)
+
+    def loss() -> dict[str, Tensor]:
+        index = painted.draw(run.stage.batch)
+        images = painted.pictures(index).contiguous(memory_format=torch.channels_last)
+        return {"loss": judge_loss(judge, images, painted.material[index], painted.marks[index])}
+
+    train(run, judge, [Step(loss, optimizer)])
+    if run.rank == 0:
+        state = {name: value.detach().cpu().contiguous() for name, value in judge.state_dict().items()}
+        with atomic_path(args.out / "judge.safetensors") as temporary:
+            save_file(state, temporary)
 
 
 if __name__ == "__main__":

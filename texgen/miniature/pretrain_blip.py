@@ -24,19 +24,23 @@ from torch import Tensor, nn
 from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel, CLIPModel
 
 from texgen.miniature.clip_towers import VISION, normalised, save_processor
-from texgen.miniature.dataset import Samples
 from texgen.miniature.preferences import (
+    HARD,
     KINDS,
     PROMPT_KINDS,
+    check_pairs,
     draw_backgrounds,
+    draw_index,
     draw_pairs,
-    paint_numbers,
+    layout,
+    other_rows,
     recomposed,
-    sample_images,
 )
-from texgen.miniature.scale import CAPTION_LENGTH, IMAGE_SIZE, SCALES
+from texgen.miniature.scale import CAPTION_LENGTH, IMAGE_SIZE
+from texgen.miniature.steps import Step, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer, tokenize
-from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
+from texgen.miniature.training import start_run, train, training_parser
+from texgen.miniature.world_arrays import Painted, open_world
 
 WIDTH = 128
 VISION_CONFIG = {**VISION, "layer_norm_eps": 1e-5, "hidden_act": "quick_gelu"}
@@ -50,9 +54,8 @@ TEXT_CONFIG = dict(
     hidden_act="gelu",
 )
 PAIR_KINDS = KINDS + PROMPT_KINDS
-PEAK_LEARNING_RATE = 6e-4
-# Share of the steps that only match prompts, with the image tower as it is, and the wrong prompts per image.
-MATCHING_SHARE = 0.7
+# Share of the training that only matches prompts, the image tower fixed, and the wrong prompts per image.
+MATCHING_SHARE = 0.35
 WRONG_PROMPTS = 3
 SEED = 13
 
@@ -84,12 +87,10 @@ class Blip(nn.Module):
         return self.vision(pixel_values=normalised(images, IMAGE_SIZE)).last_hidden_state
 
     def forward(self, image_tokens: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Raw rewards ``[B]`` of image tokens for prompts: token ids and mask ``[B, L]``."""
+        """Raw rewards ``[B]`` of image tokens for prompts: token ids ``[B, L]`` and mask ``[B, 1, 1, L]``, as
+        `additive_mask` makes it. All of the image is seen."""
         states = self.text(
-            input_ids=ids,
-            attention_mask=mask,
-            encoder_hidden_states=image_tokens,
-            encoder_attention_mask=torch.ones(image_tokens.shape[:2], dtype=torch.long),
+            input_ids=ids, attention_mask=mask, encoder_hidden_states=image_tokens
         ).last_hidden_state
         return self.head(states[:, 0])[:, 0]
 
@@ -129,21 +130,6 @@ def start_from_clip(blip: Blip, clip: CLIPModel) -> None:
     blip.text.embeddings.word_embeddings.weight.copy_(words)
 
 
-@torch.no_grad()
-def reward_statistics(
-    model: Blip, samples: Samples, tokens: Tensor, mask: Tensor, count: int
-) -> tuple[float, float]:
-    """Mean and deviation of raw rewards over pairs of ``count`` samples, preferred and worse alike."""
-    generator = torch.Generator().manual_seed(SEED)
-    rewards = []
-    for index in torch.randint(0, len(samples), (count,), generator=generator).split(32):
-        pairs = draw_pairs(samples, index, generator, KINDS)
-        for images in (pairs.better, pairs.worse):
-            rewards.append(model(model.image_tokens(images), tokens[index], mask[index]))
-    rewards = torch.cat(rewards)
-    return float(rewards.mean()), float(rewards.std().clamp_min(1e-6))
-
-
 def save_blip(folder: Path, model: Blip, tokenizer, mean: float, std: float) -> None:
     """Write the plain folder layout that scorers open."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,17 +149,17 @@ def save_blip(folder: Path, model: Blip, tokenizer, mean: float, std: float) -> 
     save_processor(folder, IMAGE_SIZE)
 
 
-def other_prompts(index: Tensor, paint_ids: Tensor, generator: torch.Generator) -> Tensor:
-    """For each sample of ``index [B]`` a random one with another paint, whose caption is wrong for it."""
-    other = torch.randint(0, len(paint_ids), (len(index), 8), generator=generator)
-    differs = paint_ids[other] != paint_ids[index][:, None]
-    return other.gather(1, differs.int().argmax(1, keepdim=True))[:, 0]
-
-
 def caption_mask(tokens: Tensor, end_token: int) -> Tensor:
     """Attention mask ``[B, L]`` of token ids padded with the end token: 1 up to the first end token."""
     ends = (tokens == end_token).long()
     return ((ends.cumsum(1) - ends) == 0).long()
+
+
+def additive_mask(mask: Tensor) -> Tensor:
+    """What is added to attention scores, ``[B, 1, 1, L]``: 0 where a mask ``[B, L]`` is 1, elsewhere the
+    lowest number. transformers makes the same of a plain mask, but copies a scalar from the host, which a
+    captured step may not do."""
+    return (1.0 - mask[:, None, None].float()) * torch.finfo(torch.float32).min
 
 
 def prompt_loss(rewards: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,91 +172,79 @@ def prompt_loss(rewards: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Read:
-    """Samples, their captions as token ids and mask ``[N, L]``, and the numbers of their paints ``[N]``."""
+class Reading:
+    """A model with the samples that it learns from, their captions as token ids ``[N, L]`` and masks
+    ``[N, 1, 1, L]``; batch: images, or pairs of them, per step."""
 
-    samples: Samples
+    model: Blip
+    painted: Painted
     tokens: Tensor
     mask: Tensor
-    paint_ids: Tensor
+    batch: int
 
-    def rewards(self, model: Blip, image_tokens: Tensor, rows: Tensor) -> Tensor:
-        """Raw rewards ``[B]`` of image tokens for the captions of samples ``rows [B]``."""
-        return model(image_tokens, self.tokens[rows], self.mask[rows])
+    def rewards(self, image_tokens: Tensor, index: Tensor) -> Tensor:
+        """Raw rewards ``[B]`` of image tokens for the captions of samples ``index [B]``."""
+        with half(self.painted.device):
+            return self.model(image_tokens, self.tokens[index], self.mask[index]).float()
 
+    def matching(self) -> dict[str, Tensor]:
+        """Right against wrong prompts, without a gradient for the image tower."""
+        painted, index = self.painted, self.painted.draw(self.batch)
+        backgrounds = draw_backgrounds(len(index), painted.device)
+        images = recomposed(painted.pictures(index), painted.alpha_of(index), backgrounds)
+        with torch.no_grad(), half(painted.device):
+            seen = self.model.image_tokens(images)
+        prompts = torch.cat([index, *(other_rows(painted, index) for _ in range(WRONG_PROMPTS))])
+        raw = self.rewards(seen.repeat(1 + WRONG_PROMPTS, 1, 1), prompts).view(1 + WRONG_PROMPTS, -1)
+        loss, share = prompt_loss(raw)
+        return {"loss": loss + 0.001 * raw.mean().square(), "prompts": share}
 
-def matching_losses(model: Blip, read: Read, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """Right against wrong prompts, without a gradient for the image tower."""
-    with torch.no_grad():
-        seen = model.image_tokens(recomposed_images(read.samples, index, generator))
-    prompts = [index, *(other_prompts(index, read.paint_ids, generator) for _ in range(WRONG_PROMPTS))]
-    rewards = torch.stack([read.rewards(model, seen, rows) for rows in prompts])
-    loss, share = prompt_loss(rewards)
-    return {"prompt": loss, "prompt_ranking": share, "mean": rewards.mean()}
+    def preferring(self) -> dict[str, Tensor]:
+        """Preferred against worse images, and right against wrong prompts, with a gradient for everything."""
+        painted, rows = self.painted, layout(PAIR_KINDS + HARD, self.batch)
+        index = draw_index(painted, rows)
+        with half(painted.device):
+            better, worse = self.model.image_tokens(torch.cat(draw_pairs(painted, index, rows))).chunk(2)
+        prompts = torch.cat([index, index, other_rows(painted, index)])
+        raw = self.rewards(torch.cat([better, worse, better]), prompts)
+        right, spoiled, mismatched = raw.chunk(3)
+        prompt, share = prompt_loss(torch.stack([right, mismatched]))
+        loss = -F.logsigmoid(right - spoiled).mean() + prompt + 0.001 * raw.mean().square()
+        return {"loss": loss, "pairs": (right > spoiled).float().mean(), "prompts": share}
 
-
-def preference_losses(
-    model: Blip, read: Read, index: Tensor, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Preferred against worse images, and right against wrong prompts, with a gradient for everything."""
-    pairs = draw_pairs(read.samples, index, generator, PAIR_KINDS)
-    wrong = other_prompts(index, read.paint_ids, generator)
-    better, worse = model.image_tokens(torch.cat([pairs.better, pairs.worse])).chunk(2)
-    rewards = read.rewards(model, torch.cat([better, worse, better]), torch.cat([index, index, wrong]))
-    right, spoiled, mismatched = rewards.chunk(3)
-    loss, share = prompt_loss(torch.stack([right, mismatched]))
-    return {
-        "pair": -F.logsigmoid(right - spoiled).mean(),
-        "prompt": loss,
-        "pair_ranking": (right > spoiled).float().mean(),
-        "prompt_ranking": share,
-        "mean": rewards.mean(),
-    }
-
-
-def recomposed_images(samples: Samples, index: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures ``[B, 3, H, W]`` in [0, 1] of samples, over random backgrounds."""
-    images, alpha = sample_images(samples, index)
-    return recomposed(images, alpha, draw_backgrounds(len(index), generator))
+    @torch.no_grad()
+    def statistics(self, batches: int = 4) -> tuple[float, float]:
+        """Mean and deviation of raw rewards over pairs, preferred and worse alike."""
+        torch.manual_seed(SEED)
+        rows, raw = layout(KINDS, self.batch), []
+        for _ in range(batches):
+            index = draw_index(self.painted, rows)
+            for images in draw_pairs(self.painted, index, rows):
+                raw.append(self.rewards(self.model.image_tokens(images), index))
+        rewards = torch.cat(raw)
+        return float(rewards.mean()), float(rewards.std().clamp_min(1e-6))
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv)
-    steps, batch = SCALES[args.scale].blip_steps, SCALES[args.scale].scorer_batch
-    samples = load_samples(args.data)
+    args = training_parser(__doc__).parse_args(argv)
+    run = start_run(args, "image_reward")
+    painted = open_world(args.data, run.device, others=True)
     tokenizer = open_tokenizer(args.out / "clip")
-    tokens = tokenize(tokenizer, samples.captions)
-    mask = caption_mask(tokens, tokenizer.eos_token_id)
-    read = Read(samples, tokens, mask, paint_numbers(samples))
-
+    check_pairs(painted)
+    tokens = tokenize(tokenizer, painted.captions).to(run.device)
+    mask = additive_mask(caption_mask(tokens, tokenizer.eos_token_id))
     torch.manual_seed(SEED)
     model = Blip(len(tokenizer))
     if (args.out / "clip" / "config.json").exists():
         start_from_clip(model, CLIPModel.from_pretrained(args.out / "clip"))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05)
-    resume_file = args.out / "image_reward.resume.pt"
-    start = resume(resume_file, model, optimizer)
-    log = Log(args.out / "image_reward.jsonl", steps)
-    matching = int(MATCHING_SHARE * steps)
-    for step in range(start, steps):
-        generator = torch.Generator().manual_seed(SEED * 1_000_003 + step)
-        index = torch.randint(0, len(samples), (batch,), generator=generator)
-        draw = matching_losses if step < matching else preference_losses
-        losses = draw(model, read, index, generator)
-        loss = losses["prompt"] + losses.get("pair", 0.0) + 0.001 * losses.pop("mean").square()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, PEAK_LEARNING_RATE, warmup=40)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        log.write(step, **{name: float(value.detach()) for name, value in losses.items()})
-        if step % 100 == 99:
-            save_resume(resume_file, step + 1, model, optimizer)
-    save_resume(resume_file, steps, model, optimizer)
-    model.eval()
-    statistics = reward_statistics(model, samples, tokens, mask, 8 * batch)
-    save_blip(args.out / "image_reward", model, tokenizer, *statistics)
+    reading = Reading(model.to(run.device).train(), painted, tokens, mask, run.stage.batch)
+    optimizer = make_optimizer(model.parameters(), run.device, (0.9, 0.98), 0.05)
+    steps = [Step(reading.matching, optimizer, name="matching"), Step(reading.preferring, optimizer)]
+    train(run, model, steps, lambda _, share: steps[share >= MATCHING_SHARE])
+    if run.rank == 0:
+        model.eval()
+        statistics = reading.statistics()
+        save_blip(args.out / "image_reward", model.to("cpu"), tokenizer, *statistics)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m texgen.miniature.pretrain_controlnet --part depth --data DATA --out FOLDER --scale full
 
-depth: the depth image three times, on the world's samples. uv_position: the position map of an atlas
-(Paint3D, arXiv 2312.13913), on painted atlases; only texels in charts count.
+depth: the depth image three times, on the world's samples; begins as the inpainting one with nothing known.
+uv_position: the position map of an atlas (Paint3D, arXiv 2312.13913), on painted atlases, of which only
+texels in charts count; goes on where the backbone's training left it.
 """
 
 from __future__ import annotations
@@ -11,28 +12,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from texgen.miniature.atlases import atlas_samples, position_maps
-from texgen.miniature.dataset import Samples
-from texgen.miniature.pretrain_backbone import CAPTION_DROPOUT, encode_samples, make_scheduler
-from texgen.miniature.scale import SCALES
-from texgen.miniature.tokenizer import open_tokenizer, tokenize
-from texgen.miniature.training import (
-    Log,
-    arguments,
-    learning_rate,
-    load_samples,
-    resume,
-    save_half,
-    save_resume,
-    save_tensors,
+from texgen.miniature.denoiser import controlled_velocity
+from texgen.miniature.diffusion_batches import (
+    Noising,
+    depth_control,
+    encoded,
+    open_vae,
+    position_control,
 )
+from texgen.miniature.steps import Step, half, make_optimizer
+from texgen.miniature.tokenizer import open_tokenizer
+from texgen.miniature.training import save_half, start_run, train, training_parser
+from texgen.miniature.world_arrays import open_atlases, open_world
 
-PEAK_LEARNING_RATE = 5e-4
 ROLES = ("depth", "uv_position")
+FALL = 0.9
 
 
 @torch.no_grad()
@@ -54,110 +52,80 @@ def new_controlnet(inpainting: ControlNetModel) -> ControlNetModel:
     return new
 
 
-def role_samples(role: str, data: Path, scale: str) -> Samples:
-    """What the ControlNet of a role learns from; atlases are made once and kept beside the world."""
-    if role == "depth":
-        return load_samples(data)
-    path = data / "atlases.pt"
-    if not path.exists():
-        made = atlas_samples(SCALES[scale].atlases, SCALES[scale].atlas_paints, seed=0)
-        save_tensors(path, vars(made))
-    return Samples(**torch.load(path, weights_only=True, mmap=True))
-
-
-def role_control(role: str, samples: Samples, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Control images ``[B, 3, H, W]`` and the loss's weights ``[B, 1, h, w]`` at a quarter of the size."""
-    alpha = samples.alpha[index]
-    if role == "depth":
-        control = (samples.depth[index].float() / 255)[:, None].expand(-1, 3, -1, -1)
-        return control, torch.ones(len(index), 1, alpha.shape[1] // 4, alpha.shape[2] // 4)
-    weight = torch.nn.functional.avg_pool2d((alpha > 0).float()[:, None], 4)
-    return position_maps(samples.positions[index], alpha), weight
-
-
 def controlled_loss(
     unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
     controlnet: ControlNetModel,
-    noisy: Tensor,
-    timesteps: Tensor,
-    text: Tensor,
+    noising: Noising,
+    index: Tensor,
     control: Tensor,
-    target: Tensor,
     weight: Tensor,
-) -> Tensor:
-    """Weighted mean squared error of the velocity; gradients reach the ControlNet through the frozen UNet.
+) -> dict[str, Tensor]:
+    """Weighted mean squared error of the velocity of noised samples; gradients reach the ControlNet through
+    the UNet, whether that is frozen or not.
 
     Args:
-        noisy, target: ``[B, 8, h, w]``; timesteps: ``[B]``; text: ``[B, L, D]``; control: ``[B, 3, H, W]``;
-            weight: ``[B, 1, h, w]``.
+        index: samples ``[B]``; control: ``[B, 3, H, W]``; weight: ``[B, 1, h, w]``.
     """
-    down, middle = controlnet(
-        noisy, timesteps, encoder_hidden_states=text, controlnet_cond=control, return_dict=False
-    )
-    out = unet(
-        noisy,
-        timesteps,
-        encoder_hidden_states=text,
-        down_block_additional_residuals=down,
-        mid_block_additional_residual=middle,
-    ).sample
+    noisy, timesteps, target = noising.noised(index)
+    tokens = noising.prompts(index)
+    with half(noising.device):
+        text = text_encoder(tokens).last_hidden_state
+        out = controlled_velocity(unet, controlnet, noisy, timesteps, text, control)
+    return {"loss": weighted_error(out.float(), target, weight)}
+
+
+def weighted_error(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared error of ``[B, C, h, w]`` over channels and, by weights ``[B, 1, h, w]``, over pixels."""
     error = (out - target).square().mean(1, keepdim=True)
     return (error * weight).sum() / weight.sum().clamp_min(1)
 
 
+def _beginning(base: Path, role: str, begin_with: Path | None) -> ControlNetModel:
+    """The net before its first step: one that is given, else an earlier one of its role, else the inpainting
+    one with nothing known."""
+    earlier = base / f"controlnet_{role}"
+    goes_on = role == "uv_position" and (earlier / "config.json").exists()
+    source = begin_with or (earlier if goes_on else base / "controlnet_depth_inpaint")
+    net = ControlNetModel.from_pretrained(source).float()
+    return new_controlnet(net) if net.config.conditioning_channels == 6 else net
+
+
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, parts=list(ROLES), prolongs=True)
-    base = args.out / "backbone"
-    steps, batch = args.steps or SCALES[args.scale].controlnet_steps, SCALES[args.scale].backbone_batch
-    samples = role_samples(args.part, args.data, args.scale)
-    unet = UNet2DConditionModel.from_pretrained(base / "unet").float().requires_grad_(False)
-    text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder").eval().requires_grad_(False)
-    vae = AutoencoderTiny.from_pretrained(base / "vae").eval()
-    tokenizer = open_tokenizer(base / "tokenizer")
-    tokens = tokenize(tokenizer, samples.captions)
-    empty = tokenize(tokenizer, [""])
-    alphas = make_scheduler().alphas_cumprod
+    parser = training_parser(__doc__, begins=True)
+    parser.add_argument("--part", choices=ROLES, required=True, help="the role of the ControlNet")
+    parser.set_defaults(fall=FALL)
+    args = parser.parse_args(argv)
+    base, role = args.out / "backbone", args.part
+    run = start_run(args, f"controlnet_{role}")
+    data = open_world(args.data, run.device) if role == "depth" else open_atlases(args.data, run.device)
+    if not len(data):
+        raise SystemExit(f"{args.data} has no atlases; make a world with some (`--atlases`).")
+    unet = UNet2DConditionModel.from_pretrained(base / "unet").float()
+    text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder").float()
+    for net in (unet, text_encoder):
+        net.to(run.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    vae, tokenizer = open_vae(base / "vae", run.device), open_tokenizer(base / "tokenizer")
+    name = "samples" if role == "depth" else "atlases"
+    noising = Noising(encoded(run, name, vae, data.images), data.captions, tokenizer)
 
     torch.manual_seed(31)
-    begin = args.begin_with or base / "controlnet_depth_inpaint"
-    controlnet = ControlNetModel.from_pretrained(begin).float()
-    if controlnet.config.conditioning_channels == 6:
-        controlnet = new_controlnet(controlnet)
-    optimizer = torch.optim.AdamW(controlnet.parameters(), lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
-    resume_file = args.out / f"controlnet_{args.part}.resume.pt"
-    start = resume(resume_file, controlnet, optimizer)
-    log = Log(args.out / f"controlnet_{args.part}.jsonl", steps)
-    for step in range(start, steps):
-        generator = torch.Generator().manual_seed(31_000_003 + step)
-        index = torch.randint(0, len(samples), (batch,), generator=generator)
-        clean = encode_samples(vae, samples.images[index]).float()
-        noise = torch.randn(clean.shape, generator=generator)
-        timesteps = torch.randint(0, len(alphas), (batch,), generator=generator)
-        a = alphas[timesteps].view(-1, 1, 1, 1)
-        ids = tokens[index].clone()
-        ids[torch.rand(batch, generator=generator) < CAPTION_DROPOUT] = empty[0]
-        control, weight = role_control(args.part, samples, index)
-        loss = controlled_loss(
-            unet,
-            controlnet,
-            a.sqrt() * clean + (1 - a).sqrt() * noise,
-            timesteps,
-            text_encoder(ids).last_hidden_state,
-            control,
-            a.sqrt() * noise - (1 - a).sqrt() * clean,
-            weight,
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, args.rate or PEAK_LEARNING_RATE, fall=args.fall)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
-        optimizer.step()
-        log.write(step, loss=float(loss.detach()))
-        if step % 100 == 99:
-            save_resume(resume_file, step + 1, controlnet, optimizer)
-    save_resume(resume_file, steps, controlnet, optimizer)
-    save_half(controlnet, base / f"controlnet_{args.part}")
+    controlnet = _beginning(base, role, args.begin_with)
+    controlnet.to(run.device, memory_format=torch.channels_last).train().requires_grad_(True)
+    optimizer = make_optimizer(controlnet.parameters(), run.device, (0.9, 0.99), 0.01)
+
+    def loss() -> dict[str, Tensor]:
+        index = noising.draw(run.stage.batch)
+        if role == "depth":
+            control = depth_control(data, index)
+            weight = torch.ones(len(index), 1, *noising.latents.shape[2:], device=run.device)
+        else:
+            control, weight = position_control(data, index)
+        return controlled_loss(unet, text_encoder, controlnet, noising, index, control, weight)
+
+    train(run, controlnet, [Step(loss, optimizer)])
+    if run.rank == 0:
+        save_half(controlnet, base / f"controlnet_{role}")
 
 
 if __name__ == "__main__":

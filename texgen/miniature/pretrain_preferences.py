@@ -14,22 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import CLIPModel
 
-from texgen.miniature.clip_towers import (
-    contrastive_loss,
-    image_embeddings,
-    inverse_temperature,
-    make_clip,
-    save_clip,
-    text_embeddings,
-)
-from texgen.miniature.preferences import IMAGE_KINDS, PROMPT_KINDS, draw_pairs, paint_numbers
-from texgen.miniature.scale import SCALES
-from texgen.miniature.tokenizer import open_tokenizer, tokenize
-from texgen.miniature.training import Log, arguments, learning_rate, load_samples, resume, save_resume
+from texgen.miniature.clip_towers import PairBatches, make_clip, save_clip
+from texgen.miniature.preferences import IMAGE_KINDS, PROMPT_KINDS
+from texgen.miniature.steps import Step, make_optimizer
+from texgen.miniature.tokenizer import open_tokenizer
+from texgen.miniature.training import start_run, train, training_parser
+from texgen.miniature.world_arrays import open_world
 
 
 @dataclass(frozen=True)
@@ -37,18 +30,17 @@ class Recipe:
     """What tells one of the two models from the other.
 
     vision: fields of an image tower of its own; None: all weights begin as those of CLIP. kinds: of the worse
-    images, one drawn per pair. preference: weight of the preference loss. seed: of weights and batches.
+    images, as often as each is named. preference: weight of the preference loss. seed: of the weights.
     """
 
     vision: dict[str, int] | None
     kinds: tuple[str, ...]
     preference: float
-    peak: float
     seed: int
 
 
 RECIPES = {
-    "pickscore": Recipe(None, IMAGE_KINDS + PROMPT_KINDS * 4, 1.0, 4e-4, 11),
+    "pickscore": Recipe(None, IMAGE_KINDS + PROMPT_KINDS * 4, 1.0, 11),
     "hpsv2": Recipe(
         dict(
             image_size=96,
@@ -60,7 +52,6 @@ RECIPES = {
         ),
         IMAGE_KINDS * 2 + PROMPT_KINDS,
         1.0,
-        8e-4,
         12,
     ),
 }
@@ -80,57 +71,26 @@ def starting_model(recipe: Recipe, out: Path) -> CLIPModel:
     return model
 
 
-def preference_loss(better: Tensor, worse: Tensor) -> Tensor:
-    """Mean of ``-log softmax`` of the preferred image's score among two, scores ``[B]``."""
-    return -F.logsigmoid(better - worse).mean()
-
-
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, parts=sorted(RECIPES))
+    parser = training_parser(__doc__)
+    parser.add_argument("--part", choices=sorted(RECIPES), required=True, help="which model to train")
+    args = parser.parse_args(argv)
     recipe = RECIPES[args.part]
-    scale = SCALES[args.scale]
-    steps, batch = (
-        {"pickscore": scale.pickscore_steps, "hpsv2": scale.hpsv2_steps}[args.part],
-        scale.scorer_batch,
-    )
-    samples = load_samples(args.data)
-    tokenizer = open_tokenizer(args.out / "clip")
-    tokens = tokenize(tokenizer, samples.captions)
-    paint_ids = paint_numbers(samples)
-
+    run = start_run(args, args.part)
     torch.manual_seed(recipe.seed)
-    model = starting_model(recipe, args.out).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05)
-    resume_file = args.out / f"{args.part}.resume.pt"
-    start = resume(resume_file, model, optimizer)
-    log = Log(args.out / f"{args.part}.jsonl", steps)
-    for step in range(start, steps):
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        index = torch.randint(0, len(samples), (batch,), generator=generator)
-        pairs = draw_pairs(samples, index, generator, recipe.kinds)
-        embedding = image_embeddings(model, torch.cat([pairs.better, pairs.worse]))
-        text = text_embeddings(model, tokens[index])
-        same = paint_ids[index][:, None] == paint_ids[index][None]
-        factor = inverse_temperature(model)
-        match = contrastive_loss(embedding[:batch], text, factor, same)
-        better, worse = (factor * (part * text).sum(1) for part in embedding.split(batch))
-        preference = preference_loss(better, worse)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, recipe.peak, warmup=40)
-        optimizer.zero_grad()
-        (match + recipe.preference * preference).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        log.write(
-            step,
-            contrastive=float(match.detach()),
-            preference=float(preference.detach()),
-            ranking=float((better > worse).float().mean()),
-        )
-        if step % 100 == 99:
-            save_resume(resume_file, step + 1, model, optimizer)
-    save_resume(resume_file, steps, model, optimizer)
-    save_clip(args.out / args.part, model.eval(), tokenizer)
+    model = starting_model(recipe, args.out).to(run.device).train()
+    tokenizer = open_tokenizer(args.out / "clip")
+    painted = open_world(args.data, run.device, others=True)
+    pairs = PairBatches(painted, tokenizer, recipe.kinds, run.stage.batch)
+    optimizer = make_optimizer(model.parameters(), run.device, (0.9, 0.98), 0.05)
+
+    def loss() -> dict[str, Tensor]:
+        numbers, _, _ = pairs.losses(model)
+        return {"loss": numbers["match"] + recipe.preference * numbers["preference"], **numbers}
+
+    train(run, model, [Step(loss, optimizer)])
+    if run.rank == 0:
+        save_clip(args.out / args.part, model.eval(), tokenizer)
 
 
 if __name__ == "__main__":

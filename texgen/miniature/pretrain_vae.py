@@ -1,7 +1,6 @@
 """Train the miniature's VAE: a small `AutoencoderTiny`, 128x128 images to 8x32x32 latents.
 
     python -m texgen.miniature.pretrain_vae --data DATA --out FOLDER --scale full
-    torchrun --nproc-per-node 2 -m texgen.miniature.pretrain_vae ... --threads 1     (data parallel)
     ... --begin-with models/miniature/backbone --steps 3000     (train a finished decoder on)
 
 A finished VAE keeps its encoder: what diffusion models have learned about its latents stays true.
@@ -16,25 +15,17 @@ import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from texgen.miniature.scale import SCALES
-from texgen.miniature.training import (
-    Log,
-    arguments,
-    average_gradients,
-    drop_fields,
-    join_processes,
-    learning_rate,
-    load_samples,
-    resume,
-    save_resume,
-)
+from texgen.miniature.architecture import LATENT_CHANNELS
+from texgen.miniature.steps import Step, half, make_optimizer
+from texgen.miniature.training import drop_fields, start_run, train, training_parser
+from texgen.miniature.world_arrays import open_atlases, open_world
 
 CHANNELS = 32
-LATENT_CHANNELS = 8  # 4, as in Stable Diffusion, loses too much detail at a quarter of 128 pixels
-CROP = 64
-BATCH = 8
 LATENT_NOISE = 0.05
-PEAK_LEARNING_RATE = 1.5e-3
+# The loss weighs pixels at edges up to so many times more, and adds so much of the squared error.
+EDGE_WEIGHT, SQUARE_WEIGHT = 2.0, 3.0
+ATLAS_SHARE = 1 / 16  # of the pictures are atlases
+FULL_SHARE = 0.3  # the last share of the training is in full precision
 
 
 def make_vae() -> AutoencoderTiny:
@@ -53,27 +44,41 @@ def make_vae() -> AutoencoderTiny:
     )
 
 
-def vae_loss(vae: AutoencoderTiny, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """L1 on pixels and on their finite differences (crisp edges), with latents held near unit scale.
+def vae_losses(vae: AutoencoderTiny, images: Tensor, low: bool = False) -> dict[str, Tensor]:
+    """L1 on pixels, weighted at edges, and on their finite differences (crisp edges), and squared error, with
+    latents held near unit scale.
 
-    A little noise on the latents makes the decoder tolerant of what a diffusion model will hand it.
+    Thin parts are all edge; an average over the picture hardly sees them. A little noise on the latents makes
+    the decoder tolerant of what a diffusion model will hand it.
 
     Args:
-        images: ``[B, 3, H, W]`` in [0, 1].
+        images: ``[B, 3, H, W]`` in [0, 1]; low: whether networks on a GPU compute in bfloat16.
 
     Returns:
-        the loss and the mean squared error on [0, 1] images, for the PSNR.
+        "loss", and "psnr" in dB on [0, 1] images.
     """
-    target = images * 2 - 1
-    latents = vae.encode(target).latents
-    noise = LATENT_NOISE * torch.randn(latents.shape, generator=generator)
-    out = vae.decode(latents + noise).sample
-    loss = F.l1_loss(out, target)
+    target = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
+    with half(images.device, low):
+        latents = vae.encode(target).latents
+    latents = latents.float()
+    noisy = latents + LATENT_NOISE * torch.randn_like(latents)
+    with half(images.device, low):
+        out = vae.decode(noisy).sample
+    error = out.float() - target
+    loss = (error.abs() * (1 + EDGE_WEIGHT * edges(target))).mean()
     for dim in (2, 3):
-        loss = loss + F.l1_loss(out.diff(dim=dim), target.diff(dim=dim))
+        loss = loss + error.diff(dim=dim).abs().mean()
+    square = error.square().mean()
     centre, spread = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    loss = loss + 0.01 * (centre.square().mean() + (spread - 1).square().mean())
-    return loss, F.mse_loss(out.detach(), target) / 4
+    loss = loss + 0.01 * (centre.square().mean() + (spread - 1).square().mean()) + SQUARE_WEIGHT * square
+    return {"loss": loss, "psnr": -10 * (square.detach() / 4).clamp_min(1e-8).log10()}
+
+
+def edges(images: Tensor) -> Tensor:
+    """``[B, 1, H, W]`` in [0, 1]: how much a pixel nearby differs from its neighbours, images in [-1, 1]."""
+    across = F.pad(images.diff(dim=3).abs().amax(1, keepdim=True), (0, 1, 0, 0))
+    down = F.pad(images.diff(dim=2).abs().amax(1, keepdim=True), (0, 0, 0, 1))
+    return F.max_pool2d(torch.maximum(across, down), 3, 1, 1).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -90,44 +95,35 @@ def save_vae(vae: AutoencoderTiny, folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = arguments(__doc__, argv, prolongs=True)
-    rank, processes = join_processes()
-    steps = args.steps or SCALES[args.scale].vae_steps
-    samples = load_samples(args.data)
+    args = training_parser(__doc__, begins=True).parse_args(argv)
+    run = start_run(args, "vae")
+    painted, atlases = open_world(args.data, run.device), open_atlases(args.data, run.device)
     torch.manual_seed(0)
     vae = make_vae()
     if args.begin_with:
         vae = AutoencoderTiny.from_pretrained(args.begin_with / "vae").train()
         vae.encoder.requires_grad_(False)
-    vae = vae.to(memory_format=torch.channels_last)
+    vae = vae.to(run.device, memory_format=torch.channels_last)
     trained = [parameter for parameter in vae.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    start = resume(args.out / "vae.resume.pt", vae, optimizer)
-    log = Log(args.out / "vae.jsonl", steps)
-    for step in range(start, steps):
-        generator = torch.Generator().manual_seed(step * processes + rank)
-        index = torch.randint(0, len(samples), (BATCH,), generator=generator)
-        # Crops around the middle, where the object is.
-        corner = torch.randint(8, samples.images.shape[-1] - CROP - 7, (2,), generator=generator).tolist()
-        rows, columns = (slice(c, c + CROP) for c in corner)
-        images = samples.images[index][..., rows, columns].float() / 255
-        loss, error = vae_loss(vae, images.contiguous(memory_format=torch.channels_last), generator)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, args.rate or PEAK_LEARNING_RATE, fall=args.fall)
-        optimizer.zero_grad()
-        loss.backward()
-        average_gradients(trained)
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        if rank == 0:
-            log.write(step, loss=float(loss.detach()), mse=float(error))
-        if step % 500 == 499 and rank == 0:
-            save_resume(args.out / "vae.resume.pt", step + 1, vae, optimizer)
+    optimizer = make_optimizer(trained, run.device, (0.9, 0.99), 1e-4)
+    batch = run.stage.batch
+
+    def loss(low: bool) -> dict[str, Tensor]:
+        images = painted.pictures(painted.draw(batch))
+        if len(atlases):
+            flat = atlases.images[torch.randint(0, len(atlases), (batch,), device=run.device)]
+            chosen = torch.rand(batch, 1, 1, 1, device=run.device) < ATLAS_SHARE
+            images = torch.where(chosen, flat.float() / 255, images)
+        return vae_losses(vae, images, low)
+
+    steps = [Step(lambda: loss(True), optimizer), Step(lambda: loss(False), optimizer)]
+    train(run, vae, steps, lambda _, share: steps[share >= 1 - FULL_SHARE])
     vae.eval()
     if not args.begin_with:
-        vae.register_to_config(scaling_factor=latent_scale(vae, samples.images[:256].float() / 255))
-    if rank == 0:
-        save_vae(vae, args.out / "vae")
+        some = painted.pictures(torch.arange(min(256, painted.count), device=run.device))
+        vae.register_to_config(scaling_factor=latent_scale(vae, some))
+    if run.rank == 0:
+        save_vae(vae.to("cpu", memory_format=torch.contiguous_format), args.out / "backbone" / "vae")
 
 
 if __name__ == "__main__":

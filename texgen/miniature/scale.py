@@ -1,64 +1,106 @@
-"""How much the miniature is trained: `test` checks the code, `full` made the shipped weights."""
+"""How much the miniature is trained, on a CPU and on a GPU: `test` checks the code, `full` trains for use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
+DEVICES = ("auto", "cpu", "cuda")
 IMAGE_SIZE = 128
 CAPTION_LENGTH = 24
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Sizes of a world.
+
+    views: rasterised views of random shapes. samples: paintings of them in turn. others: samples, the first
+    ones, of which there are two more paintings, in wrong colours and of a wrong material. atlases: of so many
+    shapes, fewer those of too many charts; paints: paintings of each.
+    """
+
+    views: int
+    samples: int
+    others: int = 0
+    atlases: int = 0
+    paints: int = 0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How one part is trained.
+
+    steps: where neither steps nor seconds are given. batch: images, or pairs of images, per step and process.
+    rate: the peak learning rate. warmup: steps in which it rises.
+    """
+
+    steps: int
+    batch: int
+    rate: float
+    warmup: int = 100
+
+
+@dataclass(frozen=True)
 class Scale:
-    """Sizes of one training run; every stage reads its own fields."""
+    """The world and, for every part of `parts.PARTS`, its stage."""
 
-    views: int  # rasterised views of random shapes
-    samples: int  # painted images that the diffusion model sees
-    vae_steps: int
-    backbone_steps: int
-    backbone_batch: int  # images per step of the diffusion model or a ControlNet
-    clip_steps: int
-    pickscore_steps: int
-    hpsv2_steps: int
-    blip_steps: int
-    judge_steps: int
-    controlnet_steps: int
-    atlases: int  # unwrapped shapes, fewer those of too many charts
-    atlas_paints: int  # paintings of each
-    scorer_batch: int  # images, or pairs of images, per step of a scorer
+    world: Sizes
+    stages: dict[str, Stage]
 
 
-SCALES: dict[str, Scale] = {
-    "test": Scale(
-        views=6,
-        samples=12,
-        vae_steps=3,
-        backbone_steps=2,
-        backbone_batch=2,
-        clip_steps=2,
-        pickscore_steps=2,
-        hpsv2_steps=2,
-        blip_steps=2,
-        judge_steps=3,
-        controlnet_steps=2,
-        atlases=3,
-        atlas_paints=1,
-        scorer_batch=4,
-    ),
-    "full": Scale(
-        views=4000,
-        samples=20000,
-        vae_steps=1500,
-        backbone_steps=8000,
-        backbone_batch=16,
-        clip_steps=1200,
-        pickscore_steps=320,
-        hpsv2_steps=500,
-        blip_steps=700,
-        judge_steps=600,
-        controlnet_steps=1500,
-        atlases=600,
-        atlas_paints=8,
-        scorer_batch=48,
-    ),
+_TEST = Scale(
+    Sizes(views=6, samples=12, others=6, atlases=3, paints=1),
+    {
+        "vae": Stage(3, 2, 1.5e-3),
+        "backbone": Stage(2, 2, 8e-4),
+        "controlnet_depth": Stage(2, 2, 5e-4),
+        "controlnet_uv_position": Stage(2, 2, 5e-4),
+        "clip": Stage(2, 4, 8e-4),
+        "pickscore": Stage(2, 4, 4e-4),
+        "hpsv2": Stage(2, 4, 8e-4),
+        "image_reward": Stage(2, 4, 6e-4),
+        "judge": Stage(3, 4, 2e-3),
+    },
+)
+_CPU = Scale(
+    Sizes(views=4000, samples=20_000, others=5000, atlases=600, paints=8),
+    {
+        "vae": Stage(5000, 4, 1.5e-3),
+        "backbone": Stage(8000, 16, 8e-4),
+        "controlnet_depth": Stage(1500, 16, 5e-4, 50),
+        "controlnet_uv_position": Stage(1500, 16, 5e-4, 50),
+        "clip": Stage(1200, 48, 8e-4),
+        "pickscore": Stage(320, 48, 4e-4, 40),
+        "hpsv2": Stage(500, 48, 8e-4, 40),
+        "image_reward": Stage(1400, 48, 6e-4, 40),
+        "judge": Stage(600, 48, 2e-3, 40),
+    },
+)
+_GPU = Scale(
+    Sizes(views=7200, samples=115_200, others=24_000, atlases=900, paints=8),
+    {
+        "vae": Stage(6000, 64, 1.5e-3, 200),
+        "backbone": Stage(20_000, 256, 1.2e-3, 200),
+        "controlnet_depth": Stage(1500, 256, 6e-4, 50),
+        "controlnet_uv_position": Stage(1500, 192, 6e-4, 50),
+        "clip": Stage(2000, 384, 1e-3),
+        "pickscore": Stage(1500, 256, 6e-4),
+        "hpsv2": Stage(1900, 256, 1e-3),
+        "image_reward": Stage(1700, 256, 8e-4),
+        "judge": Stage(4500, 256, 2e-3),
+    },
+)
+SCALES: dict[str, dict[str, Scale]] = {
+    "test": {"cpu": _TEST, "cuda": _TEST},
+    "full": {"cpu": _CPU, "cuda": _GPU},
 }
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device that `--device` means; "auto": a GPU where there is one. SystemExit where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SystemExit(
+            "--device cuda: torch sees no CUDA device; leave the option out to train on the CPU."
+        )
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")

@@ -14,10 +14,13 @@ from texgen.mesh import area_weighted_normals
 from texgen.mesh_readers import read_raw
 from texgen.mesh_sources import pymeshlab_samples
 from texgen.miniature.captions import canonical
-from texgen.miniature.dataset import Samples, View, empty_samples, view_shape, write_sample
+from texgen.miniature.dataset import view_shape
 from texgen.miniature.materials import draw_paint, paint
-from texgen.miniature.scale import IMAGE_SIZE
+from texgen.miniature.scale import IMAGE_SIZE, Sizes
 from texgen.miniature.shapes import LONGEST_SIDE
+from texgen.miniature.views import View
+from texgen.miniature.world_arrays import Painted, World
+from texgen.miniature.world_makers import write_others
 
 SCANNED = ("bunny", "cow", "airplane", "bone")
 NOUNS = {"trefoil": "knot", "superellipsoid": "box", "bumpy_ball": "ball", "twisted_column": "column"}
@@ -51,15 +54,21 @@ def unseen_views(count: int, seed: int, size: int = IMAGE_SIZE) -> list[View]:
     return views
 
 
-def unseen_samples(views: list[View], count: int, seed: int, size: int = IMAGE_SIZE) -> Samples:
-    """The views in turn, ``count`` pictures, flat lit, with canonical captions as prompts."""
-    samples = empty_samples(count, size)
+def unseen_samples(views: list[View], count: int, seed: int, others: int = 0) -> Painted:
+    """The views in turn, ``count`` pictures, flat lit, with canonical captions as prompts; the first
+    ``others`` of them painted wrongly, too."""
+    world = World(Sizes(len(views), count, others))
+    for row, view in enumerate(views):
+        world.write_view(row, view)
     for i in range(count):
         view = views[i % len(views)]
-        spec = draw_paint(torch.Generator().manual_seed(seed * 1_000_003 + i))
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+        spec = draw_paint(generator)
         text = canonical(spec.material, spec.colours, view.shape)
-        write_sample(samples, i, view, paint(view.positions, spec), spec, text)
-    return samples
+        world.write_sample(i, view, paint(view.positions, spec), spec, text)
+        if i < others:
+            write_others(world, i, view, (spec.material, spec.colours), 1.0, generator)
+    return Painted(world, torch.device("cpu"))
 
 
 def _raw(path: Path) -> tuple[np.ndarray, np.ndarray]:

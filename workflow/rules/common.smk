@@ -4,10 +4,10 @@ import re
 import sys
 from functools import cache
 from types import SimpleNamespace
-from typing import NamedTuple
 
 from snakemake.exceptions import WorkflowError
 
+from texgen.miniature.parts import PARTS as MINIATURE_PARTS
 from workflow.config import parse_config
 from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
 from workflow.kinds import WITHOUT_BACKBONE
@@ -177,27 +177,6 @@ def adapter(wildcards):
 
 def method_manifests(wildcards):
     return [result("textures", wildcards.method, f"shard-{shard}.json") for shard in PLAN.shards]
-
-
-class MiniaturePart(NamedTuple):
-    """One trained part of the miniature: the program that trains it, its arguments, the parts it builds on."""
-
-    program: str
-    arguments: str = ""
-    after: tuple[str, ...] = ()
-
-
-MINIATURE_PARTS = {
-    "vae": MiniaturePart("pretrain_vae"),
-    "backbone": MiniaturePart("pretrain_backbone", after=("vae",)),
-    "controlnet_depth": MiniaturePart("pretrain_controlnet", "--part depth", ("backbone",)),
-    "controlnet_uv_position": MiniaturePart("pretrain_controlnet", "--part uv_position", ("backbone",)),
-    "clip": MiniaturePart("pretrain_clip"),
-    "pickscore": MiniaturePart("pretrain_preferences", "--part pickscore", ("clip",)),
-    "hpsv2": MiniaturePart("pretrain_preferences", "--part hpsv2", ("clip",)),
-    "image_reward": MiniaturePart("pretrain_blip", after=("clip",)),
-    "judge": MiniaturePart("judge"),
-}
 
 
 def all_manifests():

@@ -3,20 +3,20 @@
 
 
 rule miniature_world:
-    """Rasterise and paint the procedural world that the miniature is trained on."""
+    """Rasterise and paint the procedural world that the miniature is trained on; larger for a GPU."""
     output:
-        samples="<results>/miniature/{scale}/world/samples.pt",
+        index="<results>/miniature/{scale}/world/world.json",
     log:
         "<logs>/miniature/{scale}.world.log",
     benchmark:
         "<benchmarks>/miniature/{scale}.world.tsv"
-    threads: 2
+    threads: 16
     resources:
         mem_mb=6000,
         runtime=4 * 60,
     params:
         code=miniature_world_code,
-        folder=subpath(output.samples, parent=True),
+        folder=subpath(output.index, parent=True),
     shell:
         "python -m texgen.miniature.world --scale {wildcards.scale} --out {params.folder:q} --workers {threads}"
         " > {log:q} 2>&1"
@@ -26,7 +26,7 @@ rule pretrain_miniature:
     """Train one part of the miniature on that world: backbone after vae, the scorers after clip, the judge."""
     input:
         parts=miniature_parts_before,
-        samples="<results>/miniature/{scale}/world/samples.pt",
+        world="<results>/miniature/{scale}/world/world.json",
     output:
         done=touch("<results>/miniature/{scale}/{part}.done"),
     log:
@@ -40,16 +40,15 @@ rule pretrain_miniature:
         runtime=12 * 60,
     params:
         code=miniature_code,
-        module=lambda wildcards: MINIATURE_PARTS[wildcards.part].program,
-        arguments=lambda wildcards: MINIATURE_PARTS[wildcards.part].arguments,
         folder=subpath(output.done, parent=True),
     shell:
-        "python -m texgen.miniature.{params.module} {params.arguments} --scale {wildcards.scale}"
-        " --data {params.folder:q}/world --out {params.folder:q} --threads {threads} > {log:q} 2>&1"
+        "python -m texgen.miniature.train {wildcards.part} --scale {wildcards.scale} --processes {threads}"
+        " --data {params.folder:q}/world --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule miniature:
-    """Retrain the miniature models from nothing into results/miniature/full (hours on two CPU cores)."""
+    """Retrain the miniature models from nothing into results/miniature/full: on a GPU half an hour, on two CPU
+    cores many hours."""
     input:
         expand("<results>/miniature/full/{part}.done", part=MINIATURE_PARTS),
     localrule: True
