@@ -33,12 +33,12 @@ class Architecture:
         text_width: width of the text encoder.
     """
 
-    channels: tuple[int, ...] = (32, 64, 128)
+    channels: tuple[int, ...] = (96, 96, 160)
     layers_per_block: int = 1
     attention: tuple[int, ...] = (1, 2)
     heads: int = 4
     norm_groups: int = 8
-    conditioning_channels: tuple[int, ...] = (8, 16, 32)
+    conditioning_channels: tuple[int, ...] = (8, 32, 64)
     text_width: int = 128
 
     def __post_init__(self) -> None:

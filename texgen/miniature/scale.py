@@ -81,7 +81,7 @@ _GPU = Scale(
     Sizes(views=7200, samples=115_200, others=24_000, atlases=900, paints=8),
     {
         "vae": Stage(6000, 64, 1.5e-3, 200),
-        "backbone": Stage(20_000, 256, 1.2e-3, 200),
+        "backbone": Stage(10_000, 256, 1.0e-3, 150),
         "controlnet_depth": Stage(1500, 256, 6e-4, 50),
         "controlnet_uv_position": Stage(1500, 192, 6e-4, 50),
         "clip": Stage(2000, 384, 1e-3),
