@@ -12,6 +12,8 @@ from typing import Any
 from texgen.presets import PRESETS, Preset
 from texgen.setting_types import given_types
 
+NO_NETWORK = ("", "none")
+
 
 @dataclass(frozen=True)
 class MethodFacts:
@@ -19,7 +21,8 @@ class MethodFacts:
 
     preset: its settings as published. settings: the dataclass of those that a preset does not hold, or None.
     ignores: fields of the preset without an effect on it. limits: field -> the only values that it knows.
-    own_roles: networks beside the preset's, by its settings. hint: how to do without them.
+    own_roles: networks beside the preset's, by its settings. hint: how to do without them. needs_control: it
+    cannot do without a ControlNet.
     """
 
     preset: Preset
@@ -28,6 +31,7 @@ class MethodFacts:
     limits: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     own_roles: Callable[[Any], tuple[str, ...]] = lambda settings: ()
     hint: str = ""
+    needs_control: bool = False
 
     @property
     def honours(self) -> dict[str, Any]:
@@ -63,7 +67,7 @@ class MethodFacts:
         )
 
     def refuse(self, preset: Preset) -> None:
-        """Raise ValueError for a preset that sets what the method ignores, or asks for what it does not know."""
+        """Raise ValueError for a preset that sets what the method ignores or does not know."""
         for name in self.ignores:
             usual = getattr(self.preset, name)
             if getattr(preset, name) != usual:
@@ -82,7 +86,7 @@ class MethodFacts:
         window = (preset.window_role,) if preset.window and "window" not in self.ignores else ()
         also = () if "also_controls" in self.ignores else tuple(dict(preset.also_controls))
         named = (preset.control_role, *also, *window, *self.own_roles(settings))
-        return tuple(role for role in dict.fromkeys(named) if role not in ("", "none"))
+        return tuple(role for role in dict.fromkeys(named) if role not in NO_NETWORK)
 
 
 def painter_facts(preset: Preset) -> MethodFacts:
@@ -108,6 +112,7 @@ def painter_facts(preset: Preset) -> MethodFacts:
             "adam_rate",
         ),
         limits={"projection": ("gather", "scatter_mip")},
+        needs_control=True,
     )
 
 

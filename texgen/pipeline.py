@@ -198,3 +198,8 @@ class TexGen:
             azimuth.reshape(1), elevation.reshape(1), fixed.distance, fixed.fov_y, fixed.near, fixed.far
         )
         return prepare_view(scene.mesh, scene.atlas, self.preset, camera, view.index)
+
+
+def texgen(backbone: Backbone, cameras: Cameras | None = None, **overrides: Any) -> TexGen:
+    """The painter of this package as a method; overrides: fields of the preset "texgen"."""
+    return TexGen(backbone, TEXGEN.resolved(overrides)[0], cameras=cameras)

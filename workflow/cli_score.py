@@ -66,7 +66,7 @@ def score(options: argparse.Namespace) -> int:
 
     from workflow.cli import located
     from workflow.devices import pick_device
-    from workflow.steps.loading import load_metric
+    from workflow.steps.scorers import load_metric
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -75,10 +75,10 @@ def score(options: argparse.Namespace) -> int:
     versions: dict[str, str] = {}
     device = pick_device()
     for name in names:
-        settings = below(config.metrics[name].model_dump(), located)
-        settings |= {"backend": backend, "precision": precision}
         try:
-            metric = load_metric(settings, device)
+            metric = load_metric(
+                located(config.metrics[name]), device, backend=backend, precision=precision
+            )
         except (OSError, RuntimeError) as error:
             raise ConfigError(f"{name}: {error}") from None
         versions[name] = metric.version
@@ -137,16 +137,6 @@ def parse_colour(text: str) -> tuple[float, ...]:
     if len(colour) != 3 or not all(0 <= part <= 1 for part in colour):
         raise ConfigError(f"--background is {text!r}; give three numbers from 0 to 1 such as 0.5,0.5,0.5.")
     return colour
-
-
-def below(settings: dict[str, Any], located) -> dict[str, Any]:
-    """Settings with folders and paths of weights that can be opened from the working directory."""
-    from workflow.cli import below_root
-
-    found = {key: located(each) if isinstance(each, dict) else each for key, each in settings.items()}
-    if isinstance(found.get("head"), dict) and found["head"]["path"] is not None:
-        found["head"] = {**found["head"], "path": str(below_root(found["head"]["path"]))}
-    return found
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from rewards.checkpoints.sources import CLIP_MODELS, PUBLISHED
 from workflow.config_base import Strict, Weights
@@ -237,3 +237,8 @@ Metric = Annotated[
     | ColourisationMetric,
     Field(discriminator="kind"),
 ]
+
+
+def parse_metric(data: dict[str, Any]) -> Metric:
+    """The checked block of one metric. Raises pydantic's ValidationError."""
+    return TypeAdapter(Metric).validate_python(data)

@@ -1,4 +1,4 @@
-"""Published settings of InTeX (arXiv 2403.11878), which are a preset of the shared painter. Imports no torch."""
+"""Published settings of InTeX (arXiv 2403.11878), a preset of the shared painter. Imports no torch."""
 
 from __future__ import annotations
 

@@ -106,4 +106,5 @@ FACTS = MethodFacts(
         "soft_sharpness",
         "eta",
     ),
+    needs_control=True,
 )

@@ -113,4 +113,5 @@ FACTS = MethodFacts(
         "fill",
         "soft_sharpness",
     ),
+    needs_control=True,
 )

@@ -77,7 +77,15 @@ class Text2TexSettings:
 FACTS = MethodFacts(
     PRESET,
     Text2TexSettings,
-    ignores=("projection", "adam_steps", "adam_rate", "accumulate", "cosine_power", "min_cosine", "soft_sharpness"),
+    ignores=(
+        "projection",
+        "adam_steps",
+        "adam_rate",
+        "accumulate",
+        "cosine_power",
+        "min_cosine",
+        "soft_sharpness",
+    ),
     own_roles=lambda settings: (settings.atlas_role,),
     hint=', or leave the atlas as it is with atlas_role "none"',
 )
