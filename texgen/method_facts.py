@@ -62,9 +62,10 @@ class MethodFacts:
         own = set() if self.settings is None else {entry.name for entry in fields(self.settings)}
         mine = {key: value for key, value in overrides.items() if key in own}
         rest = {key: value for key, value in overrides.items() if key not in own}
-        return self.preset.replace(**rest), None if self.settings is None else replace(
-            self.settings(), **mine
-        )
+        preset = self.preset.replace(**rest)
+        if self.needs_control and preset.control_role in NO_NETWORK:
+            raise ValueError(f"The method {name!r} cannot do without a ControlNet; name one as control_role.")
+        return preset, None if self.settings is None else replace(self.settings(), **mine)
 
     def refuse(self, preset: Preset) -> None:
         """Raise ValueError for a preset that sets what the method ignores or does not know."""

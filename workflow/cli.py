@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from workflow import cli_miniature, cli_score, cli_study, cli_weights
 from workflow.config import Config, load_config
-from workflow.config_methods import narrowed, networks
+from workflow.config_methods import used_of
 from workflow.jobs import TextureJob
 from workflow.kinds import ADAPTER_FILE, METHODS
 from workflow.provenance import ROOT
@@ -130,7 +130,7 @@ def texture(options: argparse.Namespace) -> int:
         )
     adapter = None if model is None else find_adapter(config, model).resolve()
     mesh_file = find_mesh(options.mesh, ROOT / "resources")
-    changes = config.changes(method.kind, method.preset)
+    changes = config.changes(method.kind, method.preset) | method.arguments
     if options.steps is not None:
         changes["steps"] = options.steps
     if options.rasterizer is not None:
@@ -167,7 +167,7 @@ def texture(options: argparse.Namespace) -> int:
         say(f"running the authors' program; its log and files are in {out.with_suffix('.official')}")
     else:
         say(f"loading {config.backbone.source}")
-        wanted = narrowed(config.backbone, networks(method.kind, changes))
+        wanted = used_of(config.backbone, method.kind, changes)
         try:
             backbone = load_backbone(located(wanted), pick_device())
         except FileNotFoundError as error:
@@ -176,7 +176,7 @@ def texture(options: argparse.Namespace) -> int:
         put_on_adapter(backbone, adapter, method.lora_scale)
     device = "" if backbone is None else str(backbone.device)
     changes |= method_parts(job, device, out.with_suffix(".official"))
-    paint = build_method(method.kind, backbone, changes, adapter)
+    paint = build_method(method.kind, backbone, changes, adapter, method.file)
     progress = Progress()
     try:
         result = paint(mesh, options.prompt, options.seed, progress)

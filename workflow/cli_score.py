@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from workflow.config import load_config
-from workflow.kinds import METRICS, OFFICIAL_BACKEND
+from workflow.config_metrics import metric_kind
+from workflow.kinds import OFFICIAL_BACKEND
 from workflow.provenance import ROOT
 from workflow.tables import ConfigError
 
@@ -93,7 +94,7 @@ def score(options: argparse.Namespace) -> int:
         made = {"backend": backend, "precision": precision}
         print(json.dumps(records(pairs, scores, versions, background, made), indent=2))
     else:
-        decimals = {name: METRICS[config.metrics[name].kind].decimals for name in names}
+        decimals = {name: metric_kind(config.metrics[name]).decimals for name in names}
         print(table(pairs, scores, decimals, with_prompts=options.every_prompt))
     return 0
 
@@ -112,7 +113,7 @@ def paired(images: list[str], prompts: list[str], every: bool) -> list[tuple[str
 
 def chosen_metrics(config: Any, wanted: list[str] | None) -> list[str]:
     """Names of the metrics to compute: the wanted ones, or all that judge images. Raises ConfigError."""
-    judging = [name for name, each in config.metrics.items() if not METRICS[each.kind].judges_texture]
+    judging = [name for name, each in config.metrics.items() if not metric_kind(each).judges_texture]
     for name in wanted or []:
         if name not in judging:
             raise ConfigError(f"There is no image metric {name!r}; allowed are {', '.join(judging)}.")

@@ -29,11 +29,12 @@ from workflow.config_methods import (
     refuse_misplaced,
     refuse_networks,
     refuse_overrides,
+    signature_of,
 )
-from workflow.config_metrics import Metric, Scoring
+from workflow.config_metrics import Metric, Scoring, metric_kind
 from workflow.config_presets import PresetOverrides
 from workflow.config_training import TunedModel
-from workflow.kinds import METRICS, OFFICIAL_BACKEND
+from workflow.kinds import METHODS, OFFICIAL_BACKEND
 from workflow.tables import ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
 
 SCHEMA_PATH = Path(__file__).parent / "schemas" / "config.schema.json"
@@ -109,16 +110,13 @@ class Config(Strict):
                     "offer; leave it at float32, or set scoring.backend: native"
                 )
             for name, metric in self.metrics.items():
-                if not METRICS[metric.kind].is_geometric and metric.kind not in OFFICIAL_BACKEND:
+                if not metric_kind(metric).is_geometric and metric.kind not in OFFICIAL_BACKEND:
                     raise ValueError(
                         f"scoring.backend is official, which cannot score metrics.{name} ({metric.kind}); "
                         f"it can {', '.join(OFFICIAL_BACKEND)}"
                     )
-        sizes = {
-            f"methods.{name}": method.preset.texture_size or self._texture_size(method.kind)
-            for name, method in self.methods.items()
-        } | {
-            f"models.{name}": model.preset.texture_size or self._texture_size("texgen")
+        sizes = {f"methods.{name}": self.texture_size(method) for name, method in self.methods.items()} | {
+            f"models.{name}": self.changes("texgen", model.preset).get("texture_size")
             for name, model in self.models.items()
         }
         if len(set(sizes.values())) > 1:
@@ -133,7 +131,7 @@ class Config(Strict):
     def _check_kind(self, name: str, method: Method) -> None:
         where = f"methods.{name}"
         refuse_misplaced(where, method)
-        scores = {key for key, m in self.metrics.items() if not METRICS[m.kind].judges_texture}
+        scores = {key for key, m in self.metrics.items() if not metric_kind(m).judges_texture}
         if method.metric is not None and method.metric not in scores:
             raise ValueError(f"{where}.metric is {method.metric!r}; allowed are {', '.join(sorted(scores))}")
         refuse_overrides(f"{where}.preset", method.kind, method.preset)
@@ -148,13 +146,19 @@ class Config(Strict):
         """Roles of the backbone's networks that some method or training asks for, each once."""
         kinds = [(method.kind, method.preset) for method in self.methods.values()]
         kinds += [("texgen", model.preset) for model in self.models.values()]
+        if any(METHODS[kind].paints and METHODS[kind].load_facts() is None for kind, _ in kinds):
+            return (*self.backbone.controlnets, "unet")
         used = [role for kind, own in kinds for role in networks(kind, self.changes(kind, own))]
         return tuple(dict.fromkeys(used))
 
-    def _texture_size(self, kind: str) -> int | None:
-        """Texture size that the configuration gives to one kind of method; None = the preset's default."""
-        preset = self.presets.get(kind)
-        return preset.texture_size if preset else None
+    def texture_size(self, method: Method) -> int | None:
+        """Texture size that the configuration gives to a method; None = the preset's default."""
+        signature = signature_of(method)
+        if signature is None:
+            return self.changes(method.kind, method.preset).get("texture_size")
+        defaults = {each.name: each.default for each in signature.parameters}
+        found = (defaults | method.arguments).get("texture_size")
+        return found if isinstance(found, int) else None
 
 
 def _names(block: dict[str, Any]) -> str:

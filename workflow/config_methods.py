@@ -8,11 +8,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from texgen.method_facts import MethodFacts
+from workflow import custom
 from workflow.config_base import Name, Strict
 from workflow.config_inputs import Backbone
 from workflow.config_official import OfficialProgram
 from workflow.config_presets import PresetOverrides
+from workflow.custom import PLACE, Place, check_arguments
 from workflow.kinds import METHODS
+from workflow.signatures import Signature, of_module
 
 MethodName = Literal[*METHODS]
 
@@ -21,7 +24,8 @@ class Method(Strict):
     """One row of the table."""
 
     kind: MethodName = Field(
-        description="Which method; precomputed = textured GLBs of any system, official = an authors' program."
+        description="Which method; precomputed = textured GLBs of any system, official = an authors' "
+        "program, custom = code in a file of yours."
     )
     model: Name | None = Field(None, description="Tuned model of this file; null = untuned backbone.")
     lora_scale: float = Field(
@@ -39,7 +43,21 @@ class Method(Strict):
     official: OfficialProgram | None = Field(
         None, description="official: the program, your checkout and its environment; else null."
     )
+    file: Place | None = Field(None, description=f"custom: {PLACE} Else null.")
+    arguments: dict[str, Any] = Field(
+        {}, description="custom, and kinds without a preset: arguments of the class or function."
+    )
     label: str | None = Field(None, description="Name of the row; null = its key.")
+
+
+def signature_of(method: Method) -> Signature | None:
+    """What a method takes that has `arguments` instead of a preset; None for the others."""
+    known = METHODS[method.kind]
+    if method.kind == "custom":
+        return custom.signature_of(method.file)
+    if known.paints and known.facts is None:
+        return of_module(known.module, method.kind)
+    return None
 
 
 # Field of a method -> the one kind that has it, and what it is.
@@ -47,6 +65,7 @@ KIND_FIELDS = {
     "metric": ("psd_like", "names the score"),
     "folder": ("precomputed", "holds the files"),
     "official": ("official", "names the program"),
+    "file": ("custom", "names the code"),
 }
 
 
@@ -55,6 +74,14 @@ def refuse_misplaced(where: str, method: Method) -> None:
     for field, (kind, what) in KIND_FIELDS.items():
         if (getattr(method, field) is not None) != (method.kind == kind):
             raise ValueError(f"{where}.{field} {what} of a method of kind {kind}; give it there, only there")
+    try:
+        signature = signature_of(method)
+        if signature is not None:
+            check_arguments(method.file or method.kind, signature, method.arguments, ("backbone",))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    if signature is None and method.arguments:
+        raise ValueError(f"{where}.arguments: a method of kind {method.kind} has its settings in preset")
     if not METHODS[method.kind].paints and method.model is not None:
         raise ValueError(f"{where}.model must be null: a method of kind {method.kind} runs no model of ours")
 
@@ -74,6 +101,12 @@ def networks(kind: str, changes: Mapping[str, Any]) -> tuple[str, ...]:
     """
     facts = METHODS[kind].load_facts()
     return () if facts is None else facts.networks(*facts.resolved(changes))
+
+
+def used_of(backbone: Backbone, kind: str, changes: Mapping[str, Any]) -> Backbone:
+    """The backbone with the networks that a method asks for; one without facts may ask for any."""
+    whole = METHODS[kind].paints and METHODS[kind].load_facts() is None
+    return backbone if whole else narrowed(backbone, networks(kind, changes))
 
 
 def refuse_networks(where: str, kind: str, changes: Mapping[str, Any], backbone: Backbone) -> None:

@@ -61,6 +61,8 @@ class _Overrides(Strict):
     def refusal(self, kind: str, facts: MethodFacts | None) -> tuple[str, str] | None:
         """(field, reason) of the first field that a kind of method does not honour, or None."""
         for name in sorted(self.model_fields_set):
+            if METHODS[kind].paints and facts is None:
+                return name, f"does nothing for a method of kind {kind}; give it among its arguments"
             if not METHODS[kind].paints:
                 if name not in FOREIGN_FIELDS:
                     return name, f"does nothing for a method of kind {kind}; remove it"

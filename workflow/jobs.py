@@ -13,14 +13,15 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from texgen.errors import DamagedFileError
+from workflow.code_identity import code_version
 from workflow.config_base import Colour, Strict
 from workflow.config_inputs import Backbone
 from workflow.config_metrics import Metric
 from workflow.config_official import OfficialProgram
 from workflow.config_training import TunedModel
+from workflow.custom import path_of
 from workflow.kinds import METHODS, METRICS, glb_places, program_module
 from workflow.weight_files import backbone_places, metric_places, read_in
-
 
 AssetRecord = dict[str, Any]
 """One thing to texture, as `Asset.record` gives it: asset, mesh, prompt_id, prompt, seed."""
@@ -80,6 +81,26 @@ class Job(Strict):
         """The modules that it runs: an edit of their code, or of what they import, makes its result anew."""
         return []
 
+    def sources(self) -> list[str]:
+        """The files of code that it runs and that belong to the user, not to this package."""
+        return []
+
+    def code(self) -> str:
+        """Hash of all code that it may run."""
+        return code_version(*self.modules(), files=self.sources())
+
+
+def metric_modules(block: Any) -> list[str]:
+    """The modules that load and compute a metric."""
+    own = [] if block.kind == "custom" else [METRICS[block.kind].module]
+    return ["workflow.steps.scorers", *own]
+
+
+def sources_of(*blocks: Any) -> list[str]:
+    """Files of custom metrics."""
+    places = [block.file for block in blocks if block is not None and block.kind == "custom"]
+    return sorted({path_of(place).as_posix() for place in places})
+
 
 class MeshJob(Job):
     """Read, clean, normalise and unwrap one mesh."""
@@ -100,7 +121,8 @@ class MeshJob(Job):
 class TextureJob(Job):
     """Texture one shard of the assets by one method.
 
-    score: the image score that psd_like ranks its pairs by. preset: changes to the method's settings.
+    score: the image score that psd_like ranks its pairs by. file: FILE.py:NAME of a custom method. preset:
+    changes to the method's settings, a custom method's arguments.
     """
 
     ASSETS = ("assets",)
@@ -113,6 +135,7 @@ class TextureJob(Job):
     score: Metric | None = None
     folder: str | None = None
     official: OfficialProgram | None = None
+    file: str | None = None
     preset: dict[str, Any] = {}
     backbone: Backbone | None = None
     assets: list[AssetRecord] = []
@@ -134,9 +157,14 @@ class TextureJob(Job):
 
     def modules(self) -> list[str]:
         program = [] if self.official is None else [program_module(self.official.program)]
-        scored = [] if self.score is None else ["workflow.steps.scorers", METRICS[self.score.kind].module]
+        scored = [] if self.score is None else metric_modules(self.score)
         tuned = [] if self.model is None else ["texgen.finetune.learned_cameras"]
-        return ["workflow.steps.texture", METHODS[self.kind].module, *program, *scored, *tuned]
+        own = [METHODS[self.kind].module] if METHODS[self.kind].module else []
+        return ["workflow.steps.texture", *own, *program, *scored, *tuned]
+
+    def sources(self) -> list[str]:
+        own = [] if self.file is None else [path_of(self.file).as_posix()]
+        return own + sources_of(self.score)
 
 
 # What may change between a kill and the next start without starting the training again.
@@ -193,13 +221,11 @@ class TrainJob(Job):
         }
 
     def modules(self) -> list[str]:
-        kinds = sorted({metric.kind for metric in self.metrics.values()})
-        return [
-            "workflow.steps.finetune",
-            METHODS["texgen"].module,
-            "workflow.steps.scorers",
-            *(METRICS[kind].module for kind in kinds),
-        ]
+        scored = sorted({module for metric in self.metrics.values() for module in metric_modules(metric)})
+        return ["workflow.steps.finetune", METHODS["texgen"].module, *scored]
+
+    def sources(self) -> list[str]:
+        return sources_of(*self.metrics.values())
 
 
 class Protocol(Strict):
@@ -230,9 +256,7 @@ class ScoreJob(Job):
 
     def modules(self) -> list[str]:
         official = ["rewards.official.client"] if self.backend == "official" else []
-        return [
-            "workflow.steps.score",
-            "workflow.steps.scorers",
-            METRICS[self.block.kind].module,
-            *official,
-        ]
+        return ["workflow.steps.score", *metric_modules(self.block), *official]
+
+    def sources(self) -> list[str]:
+        return sources_of(self.block)

@@ -38,6 +38,21 @@ class MetricKind:
 
 
 @dataclass(frozen=True)
+class CustomKind:
+    """The same of a metric in a file of the user's."""
+
+    module: str  # FILE.py:NAME
+    judges_texture: bool
+    higher_is_better: bool
+    decimals: int
+
+    @property
+    def is_geometric(self) -> bool:
+        """Whether its column stands beside those of geometric rewards."""
+        return self.judges_texture
+
+
+@dataclass(frozen=True)
 class MethodKind:
     """Where a kind of method is implemented.
 
@@ -72,6 +87,7 @@ METHODS = {
     "psd_like": MethodKind("baselines.psd_like", "baselines.presets.psd_like:FACTS"),
     "precomputed": MethodKind("baselines.precomputed", paints=False),
     "official": MethodKind("baselines.official.method", paints=False, needs_backbone=False),
+    "custom": MethodKind(""),  # a file of the user's: workflow.custom
 }
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from workflow.assets import Asset, held_out, pair
 from workflow.config import Config, load_sheets
-from workflow.config_methods import narrowed, networks
+from workflow.config_methods import used_of
+from workflow.config_metrics import metric_kind
 from workflow.jobs import Job, MeshJob, Protocol, ScoreJob, TextureJob, TrainJob
-from workflow.kinds import METHODS, METRICS
+from workflow.kinds import METHODS
 from workflow.provenance import content_hash, write_json
 from workflow.tables import ConfigError, MeshRow
 
@@ -139,12 +140,11 @@ class Plan:
     @property
     def texture_size(self) -> int | None:
         """The texture size of all methods, at which uv fields are prepared; None = the preset's default."""
-        method = next(iter(self.config.methods.values()))
-        return self.config.changes(method.kind, method.preset).get("texture_size")
+        return self.config.texture_size(next(iter(self.config.methods.values())))
 
     def texture_job(self, method: str, shard: int = 0) -> TextureJob:
         block = self.config.methods[method]
-        changes = self.config.changes(block.kind, block.preset)
+        changes = self.config.changes(block.kind, block.preset) | block.arguments
         kind = METHODS[block.kind]
         return TextureJob.of(
             method=method,
@@ -154,10 +154,9 @@ class Plan:
             score=None if block.metric is None else self.config.metrics[block.metric],
             folder=block.folder,
             official=block.official,
+            file=block.file,
             preset=changes,
-            backbone=narrowed(self.config.backbone, networks(block.kind, changes))
-            if kind.needs_backbone
-            else None,
+            backbone=used_of(self.config.backbone, block.kind, changes) if kind.needs_backbone else None,
             assets=self._shard_records[shard],
         )
 
@@ -169,14 +168,14 @@ class Plan:
             training=block,
             metrics={name: self.config.metrics[name] for name in self.model_metrics(model)},
             preset=changes,
-            backbone=narrowed(self.config.backbone, networks("texgen", changes)),
+            backbone=used_of(self.config.backbone, "texgen", changes),
             assets=[asset.record() for asset in self.trained_assets(model)],
             validation_assets=[asset.record() for asset in self.validation_assets(model)],
         )
 
     def score_job(self, metric: str) -> ScoreJob:
         block = self.config.metrics[metric]
-        judges_renders = not METRICS[block.kind].judges_texture
+        judges_renders = not metric_kind(block).judges_texture
         evaluation = self.config.evaluation
         return ScoreJob.of(
             metric=metric,
@@ -210,10 +209,10 @@ class Plan:
             "metrics": {
                 name: {
                     "label": metric.label,
-                    "higher_is_better": METRICS[metric.kind].higher_is_better,
-                    "decimals": METRICS[metric.kind].decimals,
+                    "higher_is_better": metric_kind(metric).higher_is_better,
+                    "decimals": metric_kind(metric).decimals,
                     "kind": metric.kind,
-                    "group": "geometry" if METRICS[metric.kind].is_geometric else "preference",
+                    "group": "geometry" if metric_kind(metric).is_geometric else "preference",
                 }
                 for name, metric in config.metrics.items()
             },

@@ -33,6 +33,11 @@ PLAN = make_plan()
 code_version = cache(current_code_version)
 
 
+def code_of(job):
+    return code_version(*job.modules(), files=tuple(job.sources()))
+
+
+
 def lock_results():
     """One run at a time works in a results folder; the lock ends with this process, even when it is killed."""
     try:
@@ -237,15 +242,15 @@ def mesh_code(wildcards):
 
 
 def model_code(wildcards):
-    return code_version(*PLAN.train_job(wildcards.model).modules())
+    return code_of(PLAN.train_job(wildcards.model))
 
 
 def texture_code(wildcards):
-    return code_version(*PLAN.texture_job(wildcards.method).modules())
+    return code_of(PLAN.texture_job(wildcards.method))
 
 
 def score_code(wildcards):
-    return " ".join(f"{metric}={code_version(*PLAN.score_job(metric).modules())}" for metric in PLAN.metrics)
+    return " ".join(f"{metric}={code_of(PLAN.score_job(metric))}" for metric in PLAN.metrics)
 
 
 def overview_code(wildcards):

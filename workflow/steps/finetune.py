@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from workflow import provenance
+from workflow.config_metrics import metric_kind
 from workflow.config_training import RewardTerm, TunedModel
 from workflow.devices import claim_gpu, device_name, pick_device
 from workflow.jobs import TrainJob
-from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METRICS
+from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE
 from workflow.locking import work_alone
 from workflow.step_errors import run_step
 
@@ -34,7 +35,7 @@ def build_unshaped(job: TrainJob, term: RewardTerm, device: str):
 
     metric = job.metrics[term.metric]
     reward = load_metric(metric, device, training=True)
-    if METRICS[metric.kind].judges_texture:
+    if metric_kind(metric).judges_texture:
         return reward
     backgrounds = tuple(tuple(colour) for colour in term.backgrounds)
     jitter = Jitter(**term.jitter.model_dump())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texgen.errors import DamagedFileError
+from workflow import custom
 from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METHODS, glb_places
 from workflow.provenance import content_hash, file_hash
 
@@ -90,13 +91,20 @@ def tensors_hash(path: Path) -> str:
 
 
 def build_method(
-    kind: str, backbone: Backbone | None, changes: dict[str, Any], adapter: Path | None = None
+    kind: str,
+    backbone: Backbone | None,
+    changes: dict[str, Any],
+    adapter: Path | None = None,
+    file: str | None = None,
 ) -> Callable:
     """A method `(mesh, prompt, seed, progress=None) -> TextureResult`, its preset changed as configured.
 
     A method called X is the function X(backbone, **changes) of its module. adapter: folder of a tuned model;
-    cameras that were learned with it are used instead of the preset's rig.
+    cameras that were learned with it are used instead of the preset's rig. file: FILE.py:NAME of a custom
+    method.
     """
+    if file is not None:
+        return custom.load(file)(backbone, **changes)
     named = {} if adapter is None else learned_cameras(adapter)
     return getattr(import_module(METHODS[kind].module), kind)(backbone, **changes, **named)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from texgen.errors import damage_named
+from workflow import custom
+from workflow.code_identity import code_version
 from workflow.config_base import Strict
 from workflow.kinds import METRICS
 
@@ -27,6 +29,8 @@ def load_metric(
     its input to 8 bits, as official scorers do. Raises FileNotFoundError when weights are missing and cannot
     be downloaded.
     """
+    if block.kind == "custom":
+        return custom_metric(block, device)
     kind, settings = METRICS[block.kind], block.model_dump()
     metric = getattr(import_module(kind.module), kind.name)
     if kind.is_geometric:
@@ -44,6 +48,28 @@ def load_metric(
             recompute=training,
             precision="float32" if training else precision,
         )
+
+
+def custom_metric(block: Strict, device: str):
+    """A reward or score of the user's; what it does not say of itself is filled in.
+
+    A class that takes `device` is told it; one that is a torch module is moved there.
+    """
+    made = custom.load(block.file)
+    takes = {each.name for each in custom.signature_of(block.file).parameters}
+    metric = made(**block.arguments, **({"device": device} if "device" in takes else {}))
+    if hasattr(metric, "to") and "device" not in takes:
+        metric = metric.to(device)
+    about = {
+        "name": block.file.rpartition(":")[2],
+        "higher_is_better": True,
+        "typical_range": (0.0, 1.0),
+        "version": code_version(files=[custom.path_of(block.file)]),
+    }
+    for name, value in about.items():
+        if not hasattr(metric, name):
+            setattr(metric, name, value)
+    return metric
 
 
 def load_arguments(load: Any, settings: dict[str, Any]) -> dict[str, Any]:

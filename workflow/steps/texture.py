@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workflow import provenance
+from workflow import custom, provenance
 from workflow.devices import claim_gpu, device_name, pick_device
 from workflow.jobs import TextureJob
 from workflow.locking import work_alone
@@ -142,9 +142,16 @@ def ready_method(
         put_on_adapter(backbone, adapter, job.lora_scale)
     # One denoising step, so that compilation and caches are not part of any time.
     once = {"steps": 1} | {name: WARM_UP[name] for name in WARM_UP.keys() & changes.keys()}
-    short = build_method(job.kind, backbone, changes | once, adapter)
-    warm_up(short, mesh, asset)
-    return build_method(job.kind, backbone, changes, adapter)
+    if job.file is None or takes_steps(job.file):
+        short = build_method(job.kind, backbone, changes | once, adapter, job.file)
+        warm_up(short, mesh, asset)
+    return build_method(job.kind, backbone, changes, adapter, job.file)
+
+
+def takes_steps(file: str) -> bool:
+    """Whether a custom method can be run for one step only."""
+    signature = custom.signature_of(file)
+    return signature.open or any(each.name == "steps" for each in signature.parameters)
 
 
 def warm_up(method: Callable, mesh, asset: dict[str, Any]) -> None:
