@@ -205,8 +205,8 @@ class Preset:
         Literal["surface", "dilate", "mean", "none"],
         _about(
             "How texels that no view painted are filled: surface (continued smoothly from the painted "
-            "border around them, then padding around the charts), dilate (InTeX: nearest painted texel within 0.2 of the texture's "
-            "side), mean (TEXTure: the mean painted colour), none."
+            "border around them, then padding around the charts), dilate (InTeX: nearest painted texel "
+            "within 0.2 of the texture's side), mean (TEXTure: the mean painted colour), none."
         ),
     ] = "surface"
     soft_sharpness: Annotated[Positive, _about("Slope of the soft trimap in training.")] = 100.0

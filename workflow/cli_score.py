@@ -77,9 +77,7 @@ def score(options: argparse.Namespace) -> int:
     device = pick_device()
     for name in names:
         try:
-            metric = load_metric(
-                located(config.metrics[name]), device, backend=backend, precision=precision
-            )
+            metric = load_metric(located(config.metrics[name]), device, backend=backend, precision=precision)
         except (OSError, RuntimeError) as error:
             raise ConfigError(f"{name}: {error}") from None
         versions[name] = metric.version

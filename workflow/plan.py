@@ -181,7 +181,7 @@ class Plan:
             metric=metric,
             block=block,
             backend=self.config.scoring.backend if judges_renders else "native",
-            precision="float32" if METRICS[block.kind].is_geometric else self.config.scoring.precision,
+            precision="float32" if metric_kind(block).is_geometric else self.config.scoring.precision,
             protocol=Protocol(
                 rig=evaluation.rig,
                 size=evaluation.size,

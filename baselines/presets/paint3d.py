@@ -91,7 +91,7 @@ def own_roles(settings: Paint3DSettings) -> tuple[str, ...]:
 FACTS = MethodFacts(
     PRESET,
     Paint3DSettings,
-    ignores=("projection", "adam_steps", "adam_rate", "accumulate", "cosine_power", "soft_sharpness"),
+    ignores=("projection", "adam_steps", "adam_rate", "accumulate", "cosine_power", "rim", "soft_sharpness"),
     own_roles=own_roles,
     hint=', or leave its pass out with uv_stage "inpaint" (no tile pass) or "none"',
 )

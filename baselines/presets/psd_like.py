@@ -103,6 +103,7 @@ FACTS = MethodFacts(
         "accumulate",
         "cosine_power",
         "min_cosine",
+        "rim",
         "soft_sharpness",
         "eta",
     ),

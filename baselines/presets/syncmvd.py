@@ -111,6 +111,7 @@ FACTS = MethodFacts(
         "cosine_power",
         "min_cosine",
         "fill",
+        "rim",
         "soft_sharpness",
     ),
     needs_control=True,

@@ -84,6 +84,7 @@ FACTS = MethodFacts(
         "accumulate",
         "cosine_power",
         "min_cosine",
+        "rim",
         "soft_sharpness",
     ),
     own_roles=lambda settings: (settings.atlas_role,),

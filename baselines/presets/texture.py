@@ -34,5 +34,5 @@ PRESET = Preset(
 )
 
 FACTS = MethodFacts(
-    PRESET, ignores=("projection", "accumulate", "cosine_power", "min_cosine", "soft_sharpness")
+    PRESET, ignores=("projection", "accumulate", "cosine_power", "min_cosine", "rim", "soft_sharpness")
 )

@@ -39,7 +39,7 @@ FACTS = {
     "syncmvd": (syncmvd.FACTS, [{"latent_texture_size": 16, "random_background": False}]),
     "psd_like": (psd_like.FACTS, [{}]),
 }
-# Read where views are prepared, without a consequence for these methods, as `projection` is for all of them.
+# Read where views are prepared, without a consequence for these methods, as `projection` and `rim` are for all of them.
 READ_IN_VAIN = {"syncmvd": {"crop"}}
 
 
@@ -87,6 +87,6 @@ def test_honoured_fields_are_read_and_ignored_ones_are_not(kind, full_backbone, 
                 method.paint(ball, "a cat", 0, soft=True)
     read = Watched.read - {"name"}
     shared = set(given_types(Preset)) - {"name"}
-    idle = set(facts.ignores) - READ_IN_VAIN.get(kind, set()) - {"projection"}
+    idle = set(facts.ignores) - READ_IN_VAIN.get(kind, set()) - {"projection", "rim"}
     assert sorted(read & idle) == [], f"{kind} reads what it says it ignores"
     assert sorted(shared - set(facts.ignores) - read) == [], f"{kind} never reads what it says it honours"
