@@ -39,7 +39,7 @@ FACTS = {
     "syncmvd": (syncmvd.FACTS, [{"latent_texture_size": 16, "random_background": False}]),
     "psd_like": (psd_like.FACTS, [{}]),
 }
-# Read where views are prepared, without a consequence for these methods, as `projection` and `rim` are for all of them.
+# Read where views are prepared, without a consequence for these methods (`projection` and `rim`: for all).
 READ_IN_VAIN = {"syncmvd": {"crop"}}
 
 
