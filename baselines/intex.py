@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from baselines.presets.intex import FACTS
 from texgen.backbone import Backbone
 from texgen.pipeline import TexGen
-from texgen.presets import get_preset
 
 
 def intex(backbone: Backbone, cached_meshes: int = 2, **overrides: Any) -> TexGen:
@@ -28,4 +28,4 @@ def intex(backbone: Backbone, cached_meshes: int = 2, **overrides: Any) -> TexGe
     -1 where unknown, then depth three times). overrides: fields of the preset "intex" (sizes for a small
     backbone, prompt template ...).
     """
-    return TexGen(backbone, get_preset("intex", **overrides), cached_meshes)
+    return TexGen(backbone, FACTS.resolved(overrides)[0], cached_meshes)

@@ -12,15 +12,15 @@ sampler, Euler ancestral, is DDIM with eta 1 up to a scaling of latents, which i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from math import cos, radians
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.settings import require_networks, split
+from baselines.presets.paint3d import FACTS, UV_PASSES, Paint3DSettings
+from baselines.settings import require_networks
 from texgen.atlas import Atlas
 from texgen.backbone import Backbone
 from texgen.backproject import face_visibility
@@ -39,65 +39,6 @@ from texgen.state import TextureState, View
 from texgen.timing import Stopwatch
 from texgen.trimap import dilate, erode, kernel_side
 
-PRESET = Preset(
-    name="paint3d",
-    rig="paint3d",
-    distance=1.392 / 0.6,
-    distance_unit="radius",
-    fov_y=54.0,
-    word_rule="none",
-    render_size=2048,
-    steps=20,
-    eta=1.0,
-    guidance_scale=3.0,
-    same_noise=True,
-    blending="after_next",
-    blend_noise="fixed",
-    depth_convention="linear-0.5-1",
-    control_role="depth",
-    also_controls=(("inpaint", 0.5),),
-    crop=False,
-    prompt_template="{prompt}",
-    negative_prompt=(
-        "strong light, Bright light, intense light, dazzling light, brilliant light, radiant light, Shade, "
-        "darkness, silhouette, dimness, obscurity, shadow, glasses"
-    ),
-    min_cosine=cos(radians(68)),
-    projection="face_gather",
-    fill="none",
-)
-
-UV_PASSES = {"full": ("uv", "tile"), "inpaint": ("uv",), "none": ()}
-"""Passes over the atlas by `uv_stage`."""
-
-
-@dataclass(frozen=True)
-class Paint3DSettings:
-    """What the preset does not hold; the preset's guidance and extra ControlNets are those of inpainting.
-
-    first_guidance: of the first pair. uv_stage: "full", "inpaint" (stage 2 without the tile pass) or "none",
-    for backbones without the ControlNets. uv_size: side of the atlas that stage 2 works on. uv_role: its
-    ControlNet for position maps. uv_paste: only larger unpainted parts take what stage 2's inpainting makes,
-    small holes have the preset's fill; False = as released, all texels come out of the autoencoder.
-    tile_strength, tile_guidance, tile_template, tile_negative: of the tile pass.
-    """
-
-    first_guidance: float = 7.0
-    uv_stage: str = "full"
-    uv_size: int = 1024
-    uv_role: str = "uv_position"
-    uv_paste: bool = False
-    tile_strength: float = 0.75
-    tile_guidance: float = 7.0
-    tile_template: str = "UV map, {prompt}, high quality, best quality"
-    tile_negative: str = "blur, low quality, noisy image, over-exposed, shadow"
-
-    def __post_init__(self) -> None:
-        if self.uv_stage not in UV_PASSES:
-            raise ValueError(
-                f"Preset 'paint3d': uv_stage is {self.uv_stage!r}; it must be one of {', '.join(UV_PASSES)}."
-            )
-
 
 class Paint3D:
     """The method: (mesh, prompt, seed, progress=None) -> TextureResult."""
@@ -106,14 +47,7 @@ class Paint3D:
         self, backbone: Backbone, preset: Preset, settings: Paint3DSettings, cached_meshes: int = 2
     ) -> None:
         self.passes = UV_PASSES[settings.uv_stage]
-        needed = {"uv": settings.uv_role, "tile": "tile"}
-        require_networks(backbone, preset)
-        require_networks(
-            backbone,
-            preset,
-            *(needed[name] for name in self.passes),
-            hint=', or leave its pass out with uv_stage "inpaint" (no tile pass) or "none"',
-        )
+        require_networks(backbone, FACTS, preset, settings)
         if settings.uv_paste and preset.fill == "none":
             raise ValueError(
                 f"Preset {preset.name!r}: uv_paste leaves small holes to the preset's fill, which is none; "
@@ -286,4 +220,4 @@ def paint3d(backbone: Backbone, **overrides: Any) -> Paint3D:
 
     backbone: with ControlNets "depth", "inpaint", "uv_position" and "tile", or the roles that stand in.
     """
-    return Paint3D(backbone, *split(PRESET, Paint3DSettings(), overrides))
+    return Paint3D(backbone, *FACTS.resolved(overrides))

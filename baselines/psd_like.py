@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.settings import require_networks, split
+from baselines.presets.psd_like import FACTS, PSDSettings
+from baselines.settings import require_networks
 from texgen import seeds
 from texgen.backbone import Backbone
 from texgen.conditioning import control_of_depth, zoom
@@ -36,54 +37,6 @@ from texgen.timing import Stopwatch
 
 Score = Callable[[Tensor, list[str]], Tensor]
 """Images [B, 3, S, S] in [0, 1] and one prompt for each -> [B], higher is better."""
-
-PRESET = Preset(
-    name="psd-like",
-    rig="default",
-    steps=300,
-    eta=0.0,
-    guidance_scale=7.5,
-    control_role="depth",
-    show_known="never",
-    prompt_template="{prompt}, {view} view",
-    negative_prompt="",
-    fill="surface",
-)
-"""`steps` are steps of the optimiser here."""
-
-
-@dataclass(frozen=True)
-class PSDSettings:
-    """What the preset does not hold.
-
-    objective: "psd-like" or "dreamdpo". learning_rate: Adam's, on the texture's levels. levels: the texture
-    is a sum of that many resolutions, each half of the next, so that large areas move together. t_max, t_min,
-    t_until: noise levels are drawn between t_min and a bound that falls from t_max to t_until, as shares.
-    threshold: DreamDPO's least difference of scores for using the loser. pair_weight, temperature: psd-like's
-    weight of the pair term, omega = pair_weight (1 - sigmoid(gap / temperature)). negative_every,
-    negative_rate, negative_bound: steps between updates of the negative embedding (0 = never), their rate,
-    and the largest root mean square change of it. negative_score: weight of the scores themselves in them.
-    """
-
-    objective: str = "psd-like"
-    learning_rate: float = 0.02
-    levels: int = 5
-    t_max: float = 0.98
-    t_min: float = 0.02
-    t_until: float = 0.5
-    threshold: float = 0.0
-    pair_weight: float = 1.0
-    temperature: float = 0.1
-    negative_every: int = 10
-    negative_rate: float = 0.01
-    negative_bound: float = 0.1
-    negative_score: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.objective not in ("psd-like", "dreamdpo"):
-            raise ValueError(
-                f"Preset 'psd-like': objective is {self.objective!r}; it must be psd-like or dreamdpo."
-            )
 
 
 def dreamdpo_direction(
@@ -143,7 +96,7 @@ class PSDLike:
         settings: PSDSettings,
         cached_meshes: int = 2,
     ) -> None:
-        require_networks(backbone, preset)
+        require_networks(backbone, FACTS, preset, settings)
         self.backbone, self.score, self.preset, self.settings = backbone, score, preset, settings
         self._scene = Remembered(lambda mesh: method_scene(mesh, preset, backbone.device), cached_meshes)
 
@@ -269,4 +222,4 @@ def psd_like(backbone: Backbone, score: Score, **overrides: Any) -> PSDLike:
     backbone: with a ControlNet "depth", or the role that stands in for it. score: an image score, e.g. of
     `rewards.preference`; differentiable where the negative embedding is tuned.
     """
-    return PSDLike(backbone, score, *split(PRESET, PSDSettings(), overrides))
+    return PSDLike(backbone, score, *FACTS.resolved(overrides))

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import atan, degrees
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from baselines.settings import require_networks, split
+from baselines.presets.syncmvd import FACTS, SyncMVDSettings
+from baselines.settings import require_networks
 from texgen import seeds
 from texgen.atlas import Atlas
 from texgen.backbone import Backbone
@@ -41,32 +41,6 @@ from texgen.timing import Stopwatch
 from texgen.trimap import dilate
 from texgen.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 
-FAR = 40.0
-"""Distance of the cameras that stand in for orthographic ones, in world units."""
-
-PRESET = Preset(
-    name="syncmvd",
-    rig="syncmvd",
-    distance=FAR,
-    fov_y=2 * degrees(atan(0.8 / FAR)),
-    word_rule="syncmvd",
-    image_size=768,
-    render_size=1536,
-    steps=30,
-    eta=1.0,
-    guidance_scale=15.5,
-    depth_convention="disparity-view",
-    control_role="depth",
-    show_known="never",
-    crop=False,
-    prompt_template="{prompt}, {view} view.",
-    negative_prompt=(
-        "oversmoothed, blurry, depth of field, out of focus, low quality, bloom, glowing effect."
-    ),
-    projection="gradient_mean",
-    fill="none",
-)
-
 _BRIGHT = [(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1)]
 COLOURS = torch.tensor(
     [(0, 0, 0), (1, 1, 1), *_BRIGHT, *((r / 2, g / 2, b / 2) for r, g, b in _BRIGHT)], dtype=torch.float32
@@ -74,28 +48,6 @@ COLOURS = torch.tensor(
 """Solid colours behind the views, black and white first: HTML's sixteen without silver and grey, as in the
 released program."""
 BLACK, WHITE = 0, 1
-
-
-@dataclass(frozen=True)
-class SyncMVDSettings:
-    """What the preset does not hold.
-
-    latent_texture_size: side of the texture of latents. texture_step_until: the step is taken on the texture
-    while t exceeds this share of the training steps' complement (0.8: while t > 200). reference_until: views
-    also attend to the front view while t > this. exponent: of the cosine weights at the end. control_start,
-    control_end: strength of the ControlNet after the first step and at the end; the first step has the end's.
-    random_background: colours behind the views change at random until 80 % of the steps, as released; False
-    = the preset's background. front_negative: what the negative prompt of views other than front adds.
-    """
-
-    latent_texture_size: int = 512
-    texture_step_until: float = 0.8
-    reference_until: int = 800
-    exponent: float = 6.0
-    control_start: float = 0.9
-    control_end: float = 0.7
-    random_background: bool = True
-    front_negative: str = ", front view."
 
 
 @dataclass(eq=False)
@@ -140,7 +92,7 @@ class SyncMVD:
     def __init__(
         self, backbone: Backbone, preset: Preset, settings: SyncMVDSettings, cached_meshes: int = 2
     ) -> None:
-        require_networks(backbone, preset)
+        require_networks(backbone, FACTS, preset, settings)
         self.backbone, self.preset, self.settings = backbone, preset, settings
         self._views = Remembered(self._prepare, cached_meshes)
 
@@ -156,7 +108,7 @@ class SyncMVD:
         latent_maps, colour_maps, latent_seen, colour_seen, masks, depths = ([] for _ in range(6))
         for view in scene.views:
             camera = cameras[view.index]
-            buffer = geometry_buffer(scene.mesh, camera, latent_side)
+            buffer = geometry_buffer(scene.mesh, camera, latent_side, preset.rasterizer)
             masks.append(buffer.mask)
             latent_maps.append(PixelMap.of(buffer, settings.latent_texture_size))
             colour_maps.append(PixelMap.of(view.buffer, preset.texture_size))
@@ -301,4 +253,4 @@ def syncmvd(backbone: Backbone, **overrides: Any) -> SyncMVD:
 
     backbone: with a ControlNet "depth", or the role that stands in for it.
     """
-    return SyncMVD(backbone, *split(PRESET, SyncMVDSettings(), overrides))
+    return SyncMVD(backbone, *FACTS.resolved(overrides))

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.settings import require_networks, split
+from baselines.presets.text2tex import FACTS, Text2TexSettings
+from baselines.settings import require_networks
 from baselines.text2tex_views import Candidate, Classes, choose, classify, heat, inner_mask
 from texgen.backbone import Backbone
 from texgen.backproject import overwrite4, pixel_texels
@@ -35,58 +36,6 @@ from texgen.state import TextureState, View
 from texgen.timing import Stopwatch
 from texgen.trimap import dilate, kernel_side
 from texgen.view_words import WORD_RULES
-
-PRESET = Preset(
-    name="text2tex",
-    rig="text2tex",
-    distance=1.6,
-    fov_y=90.0,
-    word_rule="text2tex",
-    image_size=768,
-    render_size=1536,
-    texture_size=1024,
-    steps=50,
-    eta=0.0,
-    guidance_scale=10.0,
-    start="render",
-    same_noise=True,
-    blending="after",
-    depth_convention="linear-50-255",
-    control_role="depth",
-    show_known="never",
-    unpainted="checker",
-    crop=False,
-    prompt_template=(
-        "the {view} view of {prompt}, best quality, high quality, extremely detailed, good geometry"
-    ),
-    negative_prompt="deformed, extra digit, fewer digits, cropped, worst quality, low quality, smoke",
-    projection="overwrite4",
-)
-
-
-@dataclass(frozen=True)
-class Text2TexSettings:
-    """What the preset does not hold.
-
-    view_threshold: similarity from which a pixel can be painted; score_threshold: the same while candidates
-    are scored. update_strength: share of the noise in updates. update_share: updates that concern a smaller
-    share of the object are left out. rounds: of refinement. candidates, candidate_size: rig that refinement
-    chooses from, side of the renders that it is judged on. atlas_role: what fills the atlas at the end: the
-    inpainting UNet ("unet"), a ControlNet role, or "none" (the preset's fill alone). atlas_size, atlas_steps,
-    atlas_guidance: of that.
-    """
-
-    view_threshold: float = 0.1
-    score_threshold: float = 0.01
-    update_strength: float = 0.3
-    update_share: float = 0.05
-    rounds: int = 20
-    candidates: str = "text2tex_candidates"
-    candidate_size: int = 768
-    atlas_role: str = "unet"
-    atlas_size: int = 512
-    atlas_steps: int = 50
-    atlas_guidance: float = 7.5
 
 
 @dataclass(eq=False)
@@ -109,10 +58,7 @@ class Text2Tex:
     def __init__(
         self, backbone: Backbone, preset: Preset, settings: Text2TexSettings, cached_meshes: int = 2
     ) -> None:
-        require_networks(backbone, preset)
-        require_networks(
-            backbone, preset, settings.atlas_role, hint=', or leave the atlas as it is with atlas_role "none"'
-        )
+        require_networks(backbone, FACTS, preset, settings)
         self.backbone, self.preset, self.settings = backbone, preset, settings
         # Text2Tex runs the first int(n s) + 1 noise levels of a pass of strength s.
         share = (int(preset.steps * settings.update_strength) + 1) / preset.steps
@@ -129,7 +75,9 @@ class Text2Tex:
         cameras = preset_cameras(preset, scene.mesh, settings.candidates).to(scene.mesh.vertices.device)
         refinement = [
             self._candidate(
-                scene, geometry_buffer(scene.mesh, cameras[i], settings.candidate_size), cameras[i]
+                scene,
+                geometry_buffer(scene.mesh, cameras[i], settings.candidate_size, preset.rasterizer),
+                cameras[i],
             )
             for i in range(len(cameras) if settings.rounds else 0)
         ]
@@ -282,4 +230,4 @@ def text2tex(backbone: Backbone, **overrides: Any) -> Text2Tex:
 
     backbone: with a ControlNet "depth" and an inpainting UNet, or the roles that stand in for them.
     """
-    return Text2Tex(backbone, *split(PRESET, Text2TexSettings(), overrides))
+    return Text2Tex(backbone, *FACTS.resolved(overrides))

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from baselines.presets.texture import FACTS
 from baselines.settings import require_networks
 from texgen.backbone import Backbone
 from texgen.fit import fit_adam, fit_mask
@@ -31,40 +32,12 @@ from texgen.trimap import texture_trimap
 UNPAINTED = (0.8, 0.1, 0.8)
 """Colour that texels start from; where a fit does not reach its image, this is what shines through."""
 
-PRESET = Preset(
-    name="texture",
-    rig="texture",
-    distance=1.392 / 0.6,
-    distance_unit="radius",
-    fov_y=60.0,
-    word_rule="texture",
-    render_size=1200,
-    scheduler="pndm",
-    steps=50,
-    eta=0.0,
-    guidance_scale=7.5,
-    same_noise=True,
-    blend_noise="fixed",
-    refine="checker",
-    refine_strength=25 / 51,
-    window=(11, 19),
-    window_role="unet",
-    depth_convention="linear-0.5-1",
-    control_role="depth",
-    show_known="never",
-    unpainted="mean",
-    prompt_template="A photo of {prompt}, {view} view",
-    negative_prompt="",
-    projection="fit_adam",
-    fill="mean",
-)
-
 
 class TEXTure:
     """The method: (mesh, prompt, seed, progress=None) -> TextureResult."""
 
     def __init__(self, backbone: Backbone, preset: Preset, cached_meshes: int = 2) -> None:
-        require_networks(backbone, preset)
+        require_networks(backbone, FACTS, preset)
         self.backbone, self.preset = backbone, preset
         self._scene = Remembered(lambda mesh: method_scene(mesh, preset, backbone.device), cached_meshes)
 
@@ -137,4 +110,4 @@ def texture(backbone: Backbone, **overrides: Any) -> TEXTure:
 
     backbone: with ControlNets of the roles in the preset, and an inpainting UNet for window_role "unet".
     """
-    return TEXTure(backbone, PRESET.replace(**overrides))
+    return TEXTure(backbone, FACTS.resolved(overrides)[0])

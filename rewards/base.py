@@ -76,13 +76,17 @@ class Textured:
         background: tuple[float, float, float] | Tensor = (1.0, 1.0, 1.0),
         supersample: int = 1,
         buffer: GeometryBuffer | None = None,
+        rasterizer: str = "warp",
     ) -> Tensor:
         """Images `[N, 3, size, size]` over the background colour, differentiable in the texture.
 
         buffer: the geometry buffer of these cameras at `supersample * size`, when the caller keeps one.
+        rasterizer: see `texgen.rasterize`.
         """
         mesh = self.mesh.to(self.texture.device, self.texture.dtype)
-        images, _ = render_mesh(mesh, self.texture, cameras, size, background, supersample, buffer)
+        images, _ = render_mesh(
+            mesh, self.texture, cameras, size, background, supersample, buffer, rasterizer
+        )
         return images
 
 

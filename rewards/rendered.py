@@ -69,7 +69,8 @@ class RenderedReward:
     kept for the last `cache` meshes (0 = keep nothing).
 
     jitter: moves cameras and backgrounds where `Textured.draw` says what for, i.e. in training; the same draw
-    gives the same views. Measurements, without a draw, look from the cameras as they are.
+    gives the same views. Measurements, without a draw, look from the cameras as they are. rasterizer: see
+    `texgen.rasterize`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RenderedReward:
         supersample: int = 1,
         cache: int = 8,
         jitter: Jitter | None = None,
+        rasterizer: str = "warp",
     ) -> None:
         if not backgrounds:
             raise ValueError("RenderedReward needs at least one background colour.")
@@ -94,6 +96,7 @@ class RenderedReward:
         self.typical_range = score.typical_range
         self.version = score.version
         self.jitter = Jitter() if jitter is None else jitter
+        self.rasterizer = rasterizer
         self._cache = cache
         self._buffers: OrderedDict[tuple, tuple[Mesh, GeometryBuffer]] = OrderedDict()
 
@@ -110,7 +113,7 @@ class RenderedReward:
         for colour in self.backgrounds:
             if random is not None:
                 colour = self.jitter.colour(colour, random)
-            images = textured.render(cameras, self.size, colour, self.supersample, buffer)
+            images = textured.render(cameras, self.size, colour, self.supersample, buffer, self.rasterizer)
             columns.append(self.score(images, [textured.prompt] * len(images)))
         return torch.stack(columns, dim=1)
 
@@ -127,7 +130,7 @@ class RenderedReward:
         placed = mesh.to(texture.device, texture.dtype)
         cameras = self.cameras.to(texture.device, texture.dtype)
         with torch.no_grad():
-            buffer = geometry_buffer(placed, cameras, self.size * self.supersample)
+            buffer = geometry_buffer(placed, cameras, self.size * self.supersample, self.rasterizer)
         if self._cache > 0:
             self._buffers[key] = (mesh, buffer)
             while len(self._buffers) > self._cache:

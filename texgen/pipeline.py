@@ -14,6 +14,7 @@ from texgen.backbone import Backbone
 from texgen.cameras import Cameras, rig_cameras
 from texgen.measured import Painted, TextureResult, measured
 from texgen.mesh import Mesh
+from texgen.method_facts import TEXGEN
 from texgen.painting import Gradient, Progress, paint_view
 from texgen.presets import Preset
 from texgen.running import step_progress, view_texts
@@ -39,11 +40,8 @@ class TexGen:
         self._cameras = cameras
         # Keyed by identity; the mesh is held too, so that its id cannot be given to another.
         self._scenes: OrderedDict[int, tuple[Mesh, Scene]] = OrderedDict()
-        if (preset.distance_unit, preset.word_rule) != ("world", "intex"):
-            raise ValueError(
-                f"Preset {preset.name!r}: texgen places cameras in world units and names views as InTeX "
-                'does; leave distance_unit at "world" and word_rule at "intex".'
-            )
+        TEXGEN.refuse(preset)
+        backbone.control_channels(preset.control_role)  # refuses a role that is not there
         if preset.image_size % backbone.latent_scale:
             raise ValueError(
                 f"Preset {preset.name!r}: image_size is {preset.image_size}, but the backbone's autoencoder "
@@ -200,3 +198,8 @@ class TexGen:
             azimuth.reshape(1), elevation.reshape(1), fixed.distance, fixed.fov_y, fixed.near, fixed.far
         )
         return prepare_view(scene.mesh, scene.atlas, self.preset, camera, view.index)
+
+
+def texgen(backbone: Backbone, cameras: Cameras | None = None, **overrides: Any) -> TexGen:
+    """The painter of this package as a method; overrides: fields of the preset "texgen"."""
+    return TexGen(backbone, TEXGEN.resolved(overrides)[0], cameras=cameras)

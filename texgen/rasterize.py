@@ -179,6 +179,7 @@ def _faces_by_nvdiffrast(vertices: Tensor, faces: Tensor, cameras: Cameras, size
     return raster[..., 3].to(torch.int64) - 1
 
 
+# The names are those of `texgen.setting_types.Rasterizer`.
 _BACKENDS = {"warp": _faces_by_warp, "nvdiffrast": _faces_by_nvdiffrast}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +13,10 @@ from texgen.cameras import Cameras, Size, clip_from_world, eye, image_size, tran
 from texgen.interpolate import hit_corners, interpolate_hits, mix_corners, pixel_barycentrics, spread
 from texgen.mesh import Mesh
 from texgen.rasterize import visible_faces
+from texgen.setting_types import DepthConvention
 from texgen.texture import sample
 
-DEPTH_CONVENTIONS = ("disparity-global", "disparity-view", "linear-0.5-1", "linear-50-255")
+DEPTH_CONVENTIONS = get_args(DepthConvention)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,17 +126,19 @@ def render(
     background: Tensor | tuple[float, ...] = (1.0, 1.0, 1.0),
     supersample: int = 1,
     buffer: GeometryBuffer | None = None,
+    backend: str = "warp",
 ) -> tuple[Tensor, Tensor]:
     """Images [N, C, H, W] of a textured mesh, and their alpha [N, 1, H, W] in [0, 1].
 
     texture [C, H', W']. size: image side, or (height, width). supersample s: everything is computed at s
     times the size and averaged, which antialiases silhouettes and seams; s = 1 leaves them hard. buffer: the
-    geometry buffer of the same mesh and cameras at s times the size, when it is already there.
+    geometry buffer of the same mesh and cameras at s times the size, when it is already there. backend: see
+    `rasterize`.
     Raises ValueError when the buffer has another shape.
     """
     height, width = image_size(size)
     if buffer is None:
-        buffer = geometry_buffer(mesh, cameras, (height * supersample, width * supersample))
+        buffer = geometry_buffer(mesh, cameras, (height * supersample, width * supersample), backend)
     expected = (len(cameras), height * supersample, width * supersample)
     if tuple(buffer.face.shape) != expected:
         raise ValueError(

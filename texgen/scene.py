@@ -62,7 +62,7 @@ def prepare_scene(
 
 def prepare_view(mesh: Mesh, atlas: Atlas, preset: Preset, camera: Cameras, index: int) -> View:
     """What one camera of a rig, at position `index`, sees; differentiable in the camera."""
-    buffer = geometry_buffer(mesh, camera, preset.render_size)
+    buffer = geometry_buffer(mesh, camera, preset.render_size, preset.rasterizer)
     gathers = preset.projection == "gather"
     crop = object_crop(buffer.mask, preset.crop_margin) if preset.crop else whole_frame(preset.render_size)
     azimuth, elevation = float(camera.azimuth.detach()), float(camera.elevation.detach())

@@ -12,10 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from pydantic import BaseModel
+
 from workflow import cli_miniature, cli_score, cli_study, cli_weights
 from workflow.config import Config, load_config
-from workflow.kinds import ADAPTER_FILE, WITHOUT_BACKBONE
-from workflow.plan import preset_changes
+from workflow.config_methods import used_of
+from workflow.jobs import TextureJob
+from workflow.kinds import ADAPTER_FILE, METHODS
 from workflow.provenance import ROOT
 from workflow.step_errors import plain_sentence
 
@@ -80,14 +83,17 @@ def below_root(path: str) -> Path:
     return Path(path) if Path(path).exists() else ROOT / path
 
 
-def located(weights: dict[str, Any]) -> dict[str, Any]:
-    """Settings of some weights with folders that can be opened from the working directory."""
-    found = dict(weights)
-    if found.get("folder") is not None:
-        found["folder"] = str(below_root(found["folder"]))
-    if "controlnets" in found:
-        found["controlnets"] = {role: located(part) for role, part in found["controlnets"].items()}
-    return found
+def located(block: Any) -> Any:
+    """A block of the configuration with folders and paths that can be opened from the working directory."""
+    found = {}
+    for name, value in block:
+        if isinstance(value, BaseModel):
+            found[name] = located(value)
+        elif isinstance(value, dict) and any(isinstance(part, BaseModel) for part in value.values()):
+            found[name] = {key: located(part) for key, part in value.items()}
+        elif name in ("folder", "path", "checkout", "python", "file") and value is not None:
+            found[name] = str(below_root(value))
+    return block.model_copy(update=found)
 
 
 def find_mesh(name: str, cache: Path) -> Path:
@@ -118,15 +124,17 @@ def texture(options: argparse.Namespace) -> int:
             f"The method {options.method!r} reads files that exist already; it paints nothing new."
         )
     model = options.model or method.model
-    if method.kind in WITHOUT_BACKBONE and (model is not None or options.steps is not None):
+    if not METHODS[method.kind].needs_backbone and (model is not None or options.steps is not None):
         raise UsageError(
             f"The method {options.method!r} is a program of its own; leave --model and --steps out."
         )
     adapter = None if model is None else find_adapter(config, model).resolve()
     mesh_file = find_mesh(options.mesh, ROOT / "resources")
-    changes = preset_changes(config, method.kind, method.preset.changes())
+    changes = config.changes(method.kind, method.preset) | method.arguments
     if options.steps is not None:
         changes["steps"] = options.steps
+    if options.rasterizer is not None:
+        changes["rasterizer"] = options.rasterizer
 
     say(f"{options.mesh}: reading")
     import torch
@@ -147,25 +155,28 @@ def texture(options: argparse.Namespace) -> int:
         say(f"warning: {problem}")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    job = TextureJob.of(
+        method=options.method,
+        kind=method.kind,
+        score=None if method.metric is None else located(config.metrics[method.metric]),
+        official=None if method.official is None else located(method.official),
+        preset=changes,
+    )
     backbone = None
-    if method.official is not None:
-        block = method.official.model_dump()
-        block |= {key: str(below_root(block[key])) for key in ("checkout", "python")}
-        changes |= method_parts({"official": block}, "", out.with_suffix(".official"))
+    if not METHODS[method.kind].needs_backbone:
         say(f"running the authors' program; its log and files are in {out.with_suffix('.official')}")
     else:
         say(f"loading {config.backbone.source}")
+        wanted = used_of(config.backbone, method.kind, changes)
         try:
-            backbone = load_backbone(located(config.backbone.model_dump()), pick_device())
+            backbone = load_backbone(located(wanted), pick_device())
         except FileNotFoundError as error:
             raise UsageError(str(error)) from None
     if adapter is not None:
         put_on_adapter(backbone, adapter, method.lora_scale)
-    if method.metric is not None:
-        block = config.metrics[method.metric].model_dump(exclude={"label"})
-        score = {key: located(part) if isinstance(part, dict) else part for key, part in block.items()}
-        changes |= method_parts({"score": score}, str(backbone.device))
-    paint = build_method(method.kind, backbone, changes, adapter)
+    device = "" if backbone is None else str(backbone.device)
+    changes |= method_parts(job, device, out.with_suffix(".official"))
+    paint = build_method(method.kind, backbone, changes, adapter, method.file)
     progress = Progress()
     try:
         result = paint(mesh, options.prompt, options.seed, progress)
@@ -216,6 +227,11 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--model", help="tuned model: a folder, or a name of the configuration")
     one.add_argument("--seed", type=int, default=0, help="seed of all random draws (default: %(default)s)")
     one.add_argument("--steps", type=int, help="denoising steps per view, instead of the method's")
+    one.add_argument(
+        "--rasterizer",
+        choices=("warp", "nvdiffrast"),
+        help="what finds visible faces, instead of the method's",
+    )
     one.add_argument(
         "--config",
         default=str(ROOT / "config" / "config.yaml"),

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from workflow.config import load_config
-from workflow.kinds import METRICS, OFFICIAL_BACKEND
+from workflow.config_metrics import metric_kind
+from workflow.kinds import OFFICIAL_BACKEND
 from workflow.provenance import ROOT
 from workflow.tables import ConfigError
 
@@ -66,7 +67,7 @@ def score(options: argparse.Namespace) -> int:
 
     from workflow.cli import located
     from workflow.devices import pick_device
-    from workflow.steps.loading import load_metric
+    from workflow.steps.scorers import load_metric
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -75,10 +76,8 @@ def score(options: argparse.Namespace) -> int:
     versions: dict[str, str] = {}
     device = pick_device()
     for name in names:
-        settings = below(config.metrics[name].model_dump(), located)
-        settings |= {"backend": backend, "precision": precision}
         try:
-            metric = load_metric(settings, device)
+            metric = load_metric(located(config.metrics[name]), device, backend=backend, precision=precision)
         except (OSError, RuntimeError) as error:
             raise ConfigError(f"{name}: {error}") from None
         versions[name] = metric.version
@@ -93,7 +92,7 @@ def score(options: argparse.Namespace) -> int:
         made = {"backend": backend, "precision": precision}
         print(json.dumps(records(pairs, scores, versions, background, made), indent=2))
     else:
-        decimals = {name: METRICS[config.metrics[name].kind].decimals for name in names}
+        decimals = {name: metric_kind(config.metrics[name]).decimals for name in names}
         print(table(pairs, scores, decimals, with_prompts=options.every_prompt))
     return 0
 
@@ -112,7 +111,7 @@ def paired(images: list[str], prompts: list[str], every: bool) -> list[tuple[str
 
 def chosen_metrics(config: Any, wanted: list[str] | None) -> list[str]:
     """Names of the metrics to compute: the wanted ones, or all that judge images. Raises ConfigError."""
-    judging = [name for name, each in config.metrics.items() if not METRICS[each.kind].judges_texture]
+    judging = [name for name, each in config.metrics.items() if not metric_kind(each).judges_texture]
     for name in wanted or []:
         if name not in judging:
             raise ConfigError(f"There is no image metric {name!r}; allowed are {', '.join(judging)}.")
@@ -137,16 +136,6 @@ def parse_colour(text: str) -> tuple[float, ...]:
     if len(colour) != 3 or not all(0 <= part <= 1 for part in colour):
         raise ConfigError(f"--background is {text!r}; give three numbers from 0 to 1 such as 0.5,0.5,0.5.")
     return colour
-
-
-def below(settings: dict[str, Any], located) -> dict[str, Any]:
-    """Settings with folders and paths of weights that can be opened from the working directory."""
-    from workflow.cli import below_root
-
-    found = {key: located(each) if isinstance(each, dict) else each for key, each in settings.items()}
-    if isinstance(found.get("head"), dict) and found["head"]["path"] is not None:
-        found["head"] = {**found["head"], "path": str(below_root(found["head"]["path"]))}
-    return found
 
 
 @contextmanager

@@ -13,50 +13,31 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from texgen.setting_types import Rasterizer, Rig
 from workflow.config_base import Colour, Name, PlainPath, Strict
 from workflow.config_errors import nested_models, sentence
 from workflow.config_inputs import Backbone, MeshPreparation
-from workflow.config_metrics import Metric, Scoring
-from workflow.config_official import OfficialProgram
+from workflow.config_methods import (
+    Method,
+    MethodName,
+    networks,
+    refuse_misplaced,
+    refuse_networks,
+    refuse_overrides,
+    signature_of,
+)
+from workflow.config_metrics import Metric, Scoring, metric_kind
 from workflow.config_presets import PresetOverrides
 from workflow.config_training import TunedModel
-from workflow.kinds import FOREIGN, IMAGE_SCORES, METHOD_MODULES, METRICS, OFFICIAL_BACKEND
+from workflow.kinds import METHODS, OFFICIAL_BACKEND
 from workflow.tables import ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
 
 SCHEMA_PATH = Path(__file__).parent / "schemas" / "config.schema.json"
-
-
-MethodKind = Literal[*METHOD_MODULES]
-
-
-class Method(Strict):
-    """One row of the table."""
-
-    kind: MethodKind = Field(
-        description="Which method; precomputed = textured GLBs of any system, official = an authors' program."
-    )
-    model: Name | None = Field(None, description="Tuned model of this file; null = untuned backbone.")
-    lora_scale: float = Field(
-        1.0, ge=0, description="Strength of the tuned model's adapter: 0 = untuned, 1 = as trained."
-    )
-    preset: PresetOverrides = Field(
-        default_factory=PresetOverrides, description="Changes to the preset for this row only."
-    )
-    metric: Name | None = Field(
-        None, description="psd_like: the image score of this file that ranks its pairs; else null."
-    )
-    folder: str | None = Field(
-        None, description="precomputed: folder with MESH--PROMPT_ID--SEED.glb for every asset; else null."
-    )
-    official: OfficialProgram | None = Field(
-        None, description="official: the program, your checkout and its environment; else null."
-    )
-    label: str | None = Field(None, description="Name of the row; null = its key.")
 
 
 class Evaluation(Strict):
@@ -66,13 +47,16 @@ class Evaluation(Strict):
         [0], min_length=1, description="Seeds per (mesh, prompt); averaged inside a sample."
     )
     reference: Name = Field("pretrained", description="Method that others are compared with, in pairs.")
-    rig: str = Field("evaluation", description="Scoring cameras: a name in texgen.cameras.RIGS.")
+    rig: Rig = Field("evaluation", description="Scoring cameras: a name in texgen/rigs.py.")
     size: int = Field(224, ge=8, description="Side of the scored renders; pixels.")
     supersample: int = Field(2, ge=1, description="Renders are made this many times finer, then averaged.")
     backgrounds: dict[Name, Colour] = Field(
         {"white": [1.0, 1.0, 1.0], "grey": [0.5, 0.5, 0.5]},
         min_length=1,
         description="Backgrounds of the scored renders by name, [r, g, b] in 0 to 1.",
+    )
+    rasterizer: Rasterizer = Field(
+        "warp", description="What finds visible faces in the scored renders; nvdiffrast must be installed."
     )
     shards: int = Field(1, ge=1, description="Jobs per method; use the number of GPUs.")
 
@@ -89,7 +73,7 @@ class Config(Strict):
         None, description="Sheet of published numbers that is printed beside ours; null = none."
     )
     backbone: Backbone = Field(description="The diffusion model.")
-    presets: dict[MethodKind, PresetOverrides] = Field(
+    presets: dict[MethodName, PresetOverrides] = Field(
         default_factory=dict, description="Changes to the presets, by kind of method."
     )
     metrics: dict[Name, Metric] = Field(min_length=1, description="Columns of the table.")
@@ -108,6 +92,11 @@ class Config(Strict):
                         f"models.{name}.{field} names the metric {metric!r}; "
                         f"allowed are {_names(self.metrics)}"
                     )
+        for kind, preset in self.presets.items():
+            refuse_overrides(f"presets.{kind}", kind, preset)
+        for name, model in self.models.items():
+            refuse_overrides(f"models.{name}.preset", "texgen", model.preset)
+            refuse_networks(f"models.{name}", "texgen", self.changes("texgen", model.preset), self.backbone)
         for name, method in self.methods.items():
             if method.model is not None and method.model not in self.models:
                 raise ValueError(
@@ -121,19 +110,13 @@ class Config(Strict):
                     "offer; leave it at float32, or set scoring.backend: native"
                 )
             for name, metric in self.metrics.items():
-                if not METRICS[metric.kind].is_geometric and metric.kind not in OFFICIAL_BACKEND:
+                if not metric_kind(metric).is_geometric and metric.kind not in OFFICIAL_BACKEND:
                     raise ValueError(
                         f"scoring.backend is official, which cannot score metrics.{name} ({metric.kind}); "
                         f"it can {', '.join(OFFICIAL_BACKEND)}"
                     )
-        for kind, preset in self.presets.items():
-            _refuse(preset.refused(kind), f"presets.{kind}", kind)
-            _refuse_idle(preset, f"presets.{kind}", kind)
-        sizes = {
-            f"methods.{name}": method.preset.texture_size or self._texture_size(method.kind)
-            for name, method in self.methods.items()
-        } | {
-            f"models.{name}": model.preset.texture_size or self._texture_size("texgen")
+        sizes = {f"methods.{name}": self.texture_size(method) for name, method in self.methods.items()} | {
+            f"models.{name}": self.changes("texgen", model.preset).get("texture_size")
             for name, model in self.models.items()
         }
         if len(set(sizes.values())) > 1:
@@ -146,46 +129,36 @@ class Config(Strict):
         return self
 
     def _check_kind(self, name: str, method: Method) -> None:
-        """Fields that belong to one kind of method are given exactly there."""
         where = f"methods.{name}"
-        _refuse(method.preset.refused(method.kind), f"{where}.preset", method.kind)
-        if (method.metric is not None) != (method.kind == "psd_like"):
-            raise ValueError(
-                f"{where}.metric names the score of a psd_like method; give it there, only there"
-            )
-        scores = {key for key, m in self.metrics.items() if METRICS[m.kind].module.startswith(IMAGE_SCORES)}
+        refuse_misplaced(where, method)
+        scores = {key for key, m in self.metrics.items() if not metric_kind(m).judges_texture}
         if method.metric is not None and method.metric not in scores:
             raise ValueError(f"{where}.metric is {method.metric!r}; allowed are {', '.join(sorted(scores))}")
-        if (method.folder is not None) != (method.kind == "precomputed"):
-            raise ValueError(
-                f"{where}.folder holds the files of a precomputed method; give it there, only there"
-            )
-        if (method.official is not None) != (method.kind == "official"):
-            raise ValueError(
-                f"{where}.official names the program of an official method; give it there, only there"
-            )
-        _refuse_idle(method.preset, f"{where}.preset", method.kind)
-        if method.kind in FOREIGN and method.model is not None:
-            raise ValueError(
-                f"{where}.model must be null: a method of kind {method.kind} runs no model of ours"
-            )
+        refuse_overrides(f"{where}.preset", method.kind, method.preset)
+        refuse_networks(where, method.kind, self.changes(method.kind, method.preset), self.backbone)
 
-    def _texture_size(self, kind: str) -> int | None:
-        """Texture size that the configuration gives to one kind of method; None = the preset's default."""
-        preset = self.presets.get(kind)
-        return preset.texture_size if preset else None
+    def changes(self, kind: str, own: PresetOverrides) -> dict[str, Any]:
+        """Changes to the settings of one kind of method: the configuration's for that kind, then a row's."""
+        shared = self.presets[kind].changes() if kind in self.presets else {}
+        return {**shared, **own.changes()}
 
+    def networks(self) -> tuple[str, ...]:
+        """Roles of the backbone's networks that some method or training asks for, each once."""
+        kinds = [(method.kind, method.preset) for method in self.methods.values()]
+        kinds += [("texgen", model.preset) for model in self.models.values()]
+        if any(METHODS[kind].paints and METHODS[kind].load_facts() is None for kind, _ in kinds):
+            return (*self.backbone.controlnets, "unet")
+        used = [role for kind, own in kinds for role in networks(kind, self.changes(kind, own))]
+        return tuple(dict.fromkeys(used))
 
-def _refuse(fields: list[str], where: str, kind: str) -> None:
-    if fields:
-        raise ValueError(f"{where}.{fields[0]} is a field of another kind of method than {kind}; remove it")
-
-
-def _refuse_idle(preset: PresetOverrides, where: str, kind: str) -> None:
-    """Kinds that paint nothing here have a texture size and no other setting."""
-    idle = preset.model_fields_set - {"texture_size"}
-    if kind in FOREIGN and idle:
-        raise ValueError(f"{where}.{min(idle)} does nothing for a method of kind {kind}; remove it")
+    def texture_size(self, method: Method) -> int | None:
+        """Texture size that the configuration gives to a method; None = the preset's default."""
+        signature = signature_of(method)
+        if signature is None:
+            return self.changes(method.kind, method.preset).get("texture_size")
+        defaults = {each.name: each.default for each in signature.parameters}
+        found = (defaults | method.arguments).get("texture_size")
+        return found if isinstance(found, int) else None
 
 
 def _names(block: dict[str, Any]) -> str:

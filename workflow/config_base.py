@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from texgen.setting_types import Colour as Colour
+from texgen.setting_types import Unit as Unit
 from workflow.tables import LONGEST_NAME, NAME
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$", max_length=LONGEST_NAME)]
 # A path that snakemake and a shell take as it stands: no braces, quotes, or blanks at the ends.
 PlainPath = Annotated[str, StringConstraints(pattern=r"^[\w./~@+=,-]([\w ./~@+=,:-]*[\w./~@+=,:-])?$")]
-Unit = Annotated[float, Field(ge=0, le=1)]
-Colour = Annotated[list[Unit], Field(min_length=3, max_length=3)]
 
 
 class Strict(BaseModel):

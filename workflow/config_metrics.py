@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, create_model, model_validator
 
 from rewards.checkpoints.sources import CLIP_MODELS, PUBLISHED
 from workflow.config_base import Strict, Weights
 from workflow.config_geometry import AlignmentMetric, ColourisationMetric, EmphasisMetric, SymmetryMetric
+from workflow.custom import PLACE, Place, check_arguments
+from workflow.custom import signature_of as signature_of_custom
+from workflow.kinds import METRICS, CustomKind, MetricKind
+from workflow.signatures import REQUIRED
+from workflow.signatures import of_module as signature_of
 
 # Tokenizers of published scores.
 BERT = "google-bert/bert-base-uncased"
@@ -221,19 +226,85 @@ class Reward3DMetric(FileScore):
         return ({"scorer": "Reward3D_Scorer.pt", "fusion": "Reward3D_CrossViewFusion.pt"}[self.variant],)
 
 
-Metric = Annotated[
-    AestheticMetric
-    | ClipScoreMetric
-    | ImageRewardMetric
-    | Hpsv2Metric
-    | PickScoreMetric
-    | CycleRewardMetric
-    | IctMetric
-    | HpMetric
-    | Reward3DMetric
-    | AlignmentMetric
-    | SymmetryMetric
-    | EmphasisMetric
-    | ColourisationMetric,
-    Field(discriminator="kind"),
-]
+class CustomMetric(Strict):
+    """A reward or score of your own, in a file of your own (docs/adding-a-reward.md)."""
+
+    kind: Literal["custom"] = Field(description="custom")
+    file: Place = Field(description=PLACE)
+    arguments: dict[str, Any] = Field({}, description="Arguments of the class.")
+    judges: Literal["texture", "renders"] = Field(
+        "texture", description="Whether it is called with a textured mesh, or with renders and prompts."
+    )
+    decimals: int = Field(4, ge=0, le=9, description="Decimals shown in the column.")
+    label: str | None = Field(None, description="Name of the column; null = that of the class.")
+
+    @model_validator(mode="after")
+    def _fits_its_file(self) -> CustomMetric:
+        check_arguments(self.file, signature_of_custom(self.file), self.arguments, ("device",))
+        if self.label is None:
+            self.label = self.file.rpartition(":")[2]
+        return self
+
+
+WRITTEN = (
+    AestheticMetric,
+    ClipScoreMetric,
+    ImageRewardMetric,
+    Hpsv2Metric,
+    PickScoreMetric,
+    CycleRewardMetric,
+    IctMetric,
+    HpMetric,
+    Reward3DMetric,
+    AlignmentMetric,
+    SymmetryMetric,
+    EmphasisMetric,
+    ColourisationMetric,
+    CustomMetric,
+)
+
+
+def derived_block(kind: str) -> type[Strict]:
+    """The block of a kind of metric for which none is written: read from the signature of its class.
+
+    A geometric reward takes the parameters of its class; an image score its `weights`, a `tokenizer` where
+    its loader takes one, and the other parameters of the loader. A parameter of the type `Annotated[float,
+    Field(gt=0, description=...)]` has a rule and a description.
+    """
+    known = METRICS[kind]
+    learned = not known.judges_texture
+    signature = signature_of(known.module, known.name, "load" if learned else "__init__")
+    fields: dict[str, Any] = {"kind": (Literal[kind], Field(description=kind))}
+    for each in signature.parameters:
+        if each.name in ("source", "head", "device", "cache"):
+            continue
+        if learned and each.name in ("tokenizer", "base"):
+            fields["tokenizer"] = (Weights | None, Field(None, description="Tokenizer; null = the folder's."))
+            continue
+        about = Field(... if each.default is REQUIRED else each.default)
+        about.description = f"Parameter {each.name} of {known.module}.{known.name}."
+        fields[each.name] = (each.annotation, about)
+    if learned:
+        fields["weights"] = (Checkpoint, Field(description="Folder of the weights, or a hub id."))
+    fields["label"] = (str, Field(known.name, description="Name of the column."))
+    return create_model(
+        f"{known.name}Metric", __base__=Strict, __doc__=f"{known.module}.{known.name}", **fields
+    )
+
+
+BLOCKS = {get_args(block.model_fields["kind"].annotation)[0]: block for block in WRITTEN}
+BLOCKS |= {kind: derived_block(kind) for kind in METRICS if kind not in BLOCKS}
+Metric = Annotated[Union[tuple(BLOCKS.values())], Field(discriminator="kind")]  # noqa: UP007 (of a list)
+
+
+def metric_kind(block: Any) -> MetricKind:
+    """Where the metric of a block is implemented and how its column looks."""
+    if block.kind != "custom":
+        return METRICS[block.kind]
+    up = (signature_of_custom(block.file).constants or {}).get("higher_is_better", True)
+    return CustomKind(block.file, block.judges == "texture", up, block.decimals)
+
+
+def parse_metric(data: dict[str, Any]) -> Metric:
+    """The checked block of one metric. Raises pydantic's ValidationError."""
+    return TypeAdapter(Metric).validate_python(data)

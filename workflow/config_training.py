@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from texgen.setting_types import Rasterizer, Rig
 from workflow.config_base import Colour, Name, Strict
 from workflow.config_presets import PresetOverrides
 
@@ -26,9 +27,12 @@ class RewardTerm(Strict):
     weight: float = Field(1.0, gt=0, description="Weight of the term in the sum of standardised terms.")
     mean: float = Field(0.0, description="Mean of the metric for the untuned model, subtracted from it.")
     std: float = Field(1.0, gt=0, description="Spread of the metric for the untuned model, its divisor.")
-    rig: str = Field("tilted_short", description="Cameras that judge renders: a name in texgen.cameras.RIGS.")
+    rig: Rig = Field("tilted_short", description="Cameras that judge renders: a name in texgen/rigs.py.")
     size: int = Field(128, ge=8, description="Side of the judged renders; pixels.")
     backgrounds: list[Colour] = Field([[1.0, 1.0, 1.0]], min_length=1, description="Backgrounds of renders.")
+    rasterizer: Rasterizer = Field(
+        "warp", description="What finds visible faces in the judged renders; nvdiffrast must be installed."
+    )
     target: float | None = Field(None, description="Value of the metric that `shape` is about; null = none.")
     shape: Literal["hinge", "target"] = Field(
         "hinge", description="hinge = beyond the target nothing is gained; target = distance from it counts."
@@ -136,7 +140,9 @@ class TunedModel(Strict):
         None, ge=1, description="Measurements without a new best after which training stops; null = never."
     )
     monitor: list[Name] | None = Field(
-        None, description="Metrics measured beside the held-out reward; null = all of the configuration."
+        [],
+        description="Metrics measured beside the held-out reward, each with its weights in memory; "
+        "null = all of the configuration.",
     )
     checkpoint_every: int = Field(5, ge=1, description="Optimiser steps between resumable checkpoints.")
     seed: int = Field(0, ge=0, description="Seed of the training run.")

@@ -1,13 +1,13 @@
-"""What a configuration asks for: assets, shards, and the settings file of every job.
+"""What a configuration asks for: assets, shards, and every job with its settings file.
 
-A settings file holds all that a step needs to know, as plain JSON. Its name ends in a hash of its content, so
-a changed configuration is a changed *input* of exactly the rules that it concerns, and a dry run of one
-configuration cannot disturb a running job of another. Imports no torch.
+A settings file holds all that a step needs to know, as plain JSON. Its name ends in a hash of its content and
+is a *parameter* of its rule, so a changed configuration re-runs exactly the jobs that it concerns. The files
+are written when a run starts: a dry run writes nothing. Imports no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Any
 
 from workflow.assets import Asset, held_out, pair
 from workflow.config import Config, load_sheets
-from workflow.config_base import Weights
-from workflow.config_metrics import FileScore, Head
-from workflow.kinds import METHOD_MODULES, METRICS, WITHOUT_BACKBONE, glb_places, program_module
+from workflow.config_methods import used_of
+from workflow.config_metrics import metric_kind
+from workflow.jobs import Job, MeshJob, Protocol, ScoreJob, TextureJob, TrainJob
+from workflow.kinds import METHODS
 from workflow.provenance import content_hash, write_json
 from workflow.tables import ConfigError, MeshRow
-from workflow.weight_files import head_files, weight_files
 
 
 class Plan:
@@ -123,112 +123,76 @@ class Plan:
             raise ConfigError(f"{self.config.meshes.table}: there is no mesh {mesh!r} in it.")
         return self._rows[mesh]
 
-    def metric_weights(self, metrics: Iterable[str]) -> list[str]:
-        """Weight files that some metrics load."""
-        files: dict[str, None] = {}
-        for name in metrics:
-            block = self.config.metrics[name]
-            for field in ("clip", "weights"):
-                if isinstance(getattr(block, field, None), Weights):
-                    files |= dict.fromkeys(weight_files(getattr(block, field)))
-            if isinstance(getattr(block, "head", None), Head):
-                files |= dict.fromkeys(head_files(block.head))
-            if isinstance(block, FileScore):
-                files |= dict.fromkeys(block.files())
-        return list(files)
-
-    def method_inputs(self, method: str) -> list[str]:
-        """Files that a method reads besides the backbone's: weights of its score, or textured GLBs."""
-        block = self.config.methods[method]
-        if block.folder is not None:
-            places = [glb_places(block.folder, asset.name) for asset in self.assets]
-            return [path.as_posix() for pair in places for path in pair if path.is_file()]
-        return [] if block.metric is None else self.metric_weights([block.metric])
-
-    # ---- code --------------------------------------------------------------------------------------------
-    def method_modules(self, method: str) -> list[str]:
-        block = self.config.methods[method]
-        own = [] if block.official is None else [program_module(block.official.program)]
-        return ["workflow.steps.texture", METHOD_MODULES[block.kind], *own]
-
-    def metric_modules(self, metric: str) -> list[str]:
-        return ["workflow.steps.score", METRICS[self.config.metrics[metric].kind].module]
-
-    def model_modules(self, model: str) -> list[str]:
-        kinds = {self.config.metrics[name].kind for name in self.model_metrics(model)}
-        return ["workflow.steps.finetune", *sorted(METRICS[kind].module for kind in kinds)]
-
-    # ---- settings of the jobs ----------------------------------------------------------------------------
-    def mesh_settings(self, mesh: str) -> dict[str, Any]:
+    # ---- jobs --------------------------------------------------------------------------------------------
+    def mesh_job(self, mesh: str) -> MeshJob:
         row = self.mesh_row(mesh)
-        return {
-            "mesh": row.mesh,
-            "source": row.source,
-            "sha256": row.sha256,
-            "rotate": row.rotate,
-            "licence": row.licence,
-            "uv": self.config.meshes.uv,
-            "longest_side": self.config.meshes.longest_side,
-            "texture_size": self.texture_size,
-        }
+        return MeshJob(
+            mesh=row.mesh,
+            source=row.source,
+            sha256=row.sha256,
+            rotate=row.rotate,
+            licence=row.licence,
+            uv=self.config.meshes.uv,
+            longest_side=self.config.meshes.longest_side,
+            texture_size=self.texture_size,
+        )
 
     @property
     def texture_size(self) -> int | None:
         """The texture size of all methods, at which uv fields are prepared; None = the preset's default."""
-        method = next(iter(self.config.methods.values()))
-        return preset_changes(self.config, method.kind, method.preset.changes()).get("texture_size")
+        return self.config.texture_size(next(iter(self.config.methods.values())))
 
-    def backbone_settings(self) -> dict[str, Any]:
-        return self.config.backbone.model_dump()
-
-    def texture_settings(self, method: str, shard: int) -> dict[str, Any]:
+    def texture_job(self, method: str, shard: int = 0) -> TextureJob:
         block = self.config.methods[method]
-        return {
-            "method": method,
-            "kind": block.kind,
-            "model": block.model,
-            "lora_scale": block.lora_scale,
-            "score": None
-            if block.metric is None
-            else self.config.metrics[block.metric].model_dump(exclude={"label"}),
-            "folder": block.folder,
-            "official": None if block.official is None else block.official.model_dump(),
-            "preset": preset_changes(self.config, block.kind, block.preset.changes()),
-            "backbone": None if block.kind in WITHOUT_BACKBONE else self.backbone_settings(),
-            "assets": self._shard_records[shard],
-        }
+        changes = self.config.changes(block.kind, block.preset) | block.arguments
+        kind = METHODS[block.kind]
+        return TextureJob.of(
+            method=method,
+            kind=block.kind,
+            model=block.model,
+            lora_scale=block.lora_scale,
+            score=None if block.metric is None else self.config.metrics[block.metric],
+            folder=block.folder,
+            official=block.official,
+            file=block.file,
+            preset=changes,
+            backbone=used_of(self.config.backbone, block.kind, changes) if kind.needs_backbone else None,
+            assets=self._shard_records[shard],
+        )
 
-    def model_settings(self, model: str) -> dict[str, Any]:
+    def train_job(self, model: str) -> TrainJob:
         block = self.config.models[model]
-        used = self.model_metrics(model)
-        training = block.model_dump(exclude={"preset"})
-        return {
-            "model": model,
-            "training": training,
-            "metrics": {name: self.config.metrics[name].model_dump(exclude={"label"}) for name in used},
-            "preset": preset_changes(self.config, "texgen", block.preset.changes()),
-            "backbone": self.backbone_settings(),
-            "assets": [asset.record() for asset in self.trained_assets(model)],
-            "validation_assets": [asset.record() for asset in self.validation_assets(model)],
-        }
+        changes = self.config.changes("texgen", block.preset)
+        return TrainJob.of(
+            model=model,
+            training=block,
+            metrics={name: self.config.metrics[name] for name in self.model_metrics(model)},
+            preset=changes,
+            backbone=used_of(self.config.backbone, "texgen", changes),
+            assets=[asset.record() for asset in self.trained_assets(model)],
+            validation_assets=[asset.record() for asset in self.validation_assets(model)],
+        )
 
-    def score_settings(self, metric: str) -> dict[str, Any]:
+    def score_job(self, metric: str) -> ScoreJob:
         block = self.config.metrics[metric]
-        protocol = self.config.evaluation.model_dump(include={"rig", "size", "supersample", "backgrounds"})
-        if METRICS[block.kind].judges_texture:
-            protocol = {}  # judged on the texture itself
-        backend = self.config.scoring.backend
-        official = backend == "official" and not METRICS[block.kind].judges_texture
-        precision = "float32" if METRICS[block.kind].is_geometric else self.config.scoring.precision
-        return {
-            "metric": metric,
-            **block.model_dump(exclude={"label"}),
-            **({"backend": backend} if official else {}),
-            # Only where it differs, so that exact scores keep their identity.
-            **({"precision": precision} if precision != "float32" else {}),
-            "protocol": protocol,
-            "assets": self._asset_records,
-        }
+        judges_renders = not metric_kind(block).judges_texture
+        evaluation = self.config.evaluation
+        return ScoreJob.of(
+            metric=metric,
+            block=block,
+            backend=self.config.scoring.backend if judges_renders else "native",
+            precision="float32" if metric_kind(block).is_geometric else self.config.scoring.precision,
+            protocol=Protocol(
+                rig=evaluation.rig,
+                size=evaluation.size,
+                supersample=evaluation.supersample,
+                backgrounds=evaluation.backgrounds,
+                rasterizer=evaluation.rasterizer,
+            )
+            if judges_renders
+            else None,
+            assets=self._asset_records,
+        )
 
     def table_settings(self) -> dict[str, Any]:
         config = self.config
@@ -245,10 +209,10 @@ class Plan:
             "metrics": {
                 name: {
                     "label": metric.label,
-                    "higher_is_better": METRICS[metric.kind].higher_is_better,
-                    "decimals": METRICS[metric.kind].decimals,
+                    "higher_is_better": metric_kind(metric).higher_is_better,
+                    "decimals": metric_kind(metric).decimals,
                     "kind": metric.kind,
-                    "group": "geometry" if METRICS[metric.kind].is_geometric else "preference",
+                    "group": "geometry" if metric_kind(metric).is_geometric else "preference",
                 }
                 for name, metric in config.metrics.items()
             },
@@ -276,13 +240,37 @@ class Plan:
             "training_pairs": sorted({(asset.mesh, asset.prompt_id) for asset in self.training_assets}),
         }
 
-    def write_settings(self, stem: str, settings: dict[str, Any]) -> str:
-        """Write a settings file once; returns its path, which changes exactly when its content does."""
-        digest = content_hash({**settings, "assets": self._assets_hash(settings.get("assets"))})
-        path = Path(self.config.results) / "settings" / f"{stem}.{digest[:10]}.json"
+    def settings_path(self, stem: str, record: dict[str, Any]) -> Path:
+        """Where a job's settings file lies: its name changes exactly when its content does."""
+        hashes = {
+            name: self._assets_hash(record[name])
+            for name in ("assets", "validation_assets")
+            if name in record
+        }
+        return (
+            Path(self.config.results) / "settings" / f"{stem}.{content_hash({**record, **hashes})[:10]}.json"
+        )
+
+    def write_settings(self, stem: str, job: Job | dict[str, Any]) -> str:
+        """Write a job's settings file where it is not there yet; returns its path."""
+        record = job.record() if isinstance(job, Job) else job
+        path = self.settings_path(stem, record)
         if not path.is_file():
-            write_json(path, settings)
+            write_json(path, record)
         return str(path)
+
+    def all_jobs(self) -> Iterator[tuple[str, Job | dict[str, Any]]]:
+        """(stem of the settings file, job) of every job that has one."""
+        for mesh in self.meshes:
+            yield f"mesh.{mesh}", self.mesh_job(mesh)
+        for model in self.models:
+            yield f"model.{model}", self.train_job(model)
+        for method in self.methods:
+            for shard in self.shards:
+                yield f"texture.{method}.{shard}", self.texture_job(method, shard)
+        for metric in self.metrics:
+            yield f"score.{metric}", self.score_job(metric)
+        yield "table", self.table_settings()
 
     def _assets_hash(self, records: list[dict[str, Any]] | None) -> str:
         """Hash of a list of assets, computed once for the lists that several jobs share: with 100,000 assets
@@ -292,9 +280,3 @@ class Plan:
             digest = content_hash(records)
             self._hashes[id(records)] = (records, digest)
         return digest
-
-
-def preset_changes(config: Config, kind: str, own: dict[str, Any]) -> dict[str, Any]:
-    """Changes to the preset of one kind of method: the configuration's for that kind, then a row's own."""
-    shared = config.presets[kind].changes() if kind in config.presets else {}
-    return {**shared, **own}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import platform
@@ -18,8 +17,6 @@ from texgen.files import atomic_path as atomic_path
 from texgen.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
-# First-party code whose edits change results. The rest of `workflow` only moves files and strings about.
-CODE_PREFIXES = ("texgen", "rewards", "baselines", "report", "workflow.steps")
 PACKAGES = ("texreward", "torch", "diffusers", "transformers", "peft", "warp-lang", "numpy", "snakemake")
 
 
@@ -27,12 +24,6 @@ def content_hash(value: Any) -> str:
     """SHA-256 of a JSON-like value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def texture_inputs(settings: dict[str, Any]) -> str:
-    """Hash of the settings that every texture of a method depends on, of a texturing job's settings file."""
-    fields = ("method", "kind", "model", "lora_scale", "preset", "backbone", "score", "folder", "official")
-    return content_hash({key: settings.get(key) for key in fields})
 
 
 def textures_hash(runs: Iterable[dict[str, Any]]) -> str:
@@ -46,6 +37,17 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def place_hash(place: str | Path) -> str:
+    """SHA-256 of a file, or of all files in a folder. Raises FileNotFoundError where there is neither."""
+    return folder_hash(place) if Path(place).is_dir() else file_hash(place)
+
+
+def place_hashes(places: dict[str, str]) -> dict[str, str]:
+    """The same of several: role -> place to role -> hash; a place that has several roles is read once."""
+    known = {place: place_hash(place) for place in dict.fromkeys(places.values())}
+    return {role: known[place] for role, place in places.items()}
+
+
 def folder_hash(folder: str | Path) -> str:
     """SHA-256 over names and bytes of all files below a folder; hidden files are left out."""
     folder = Path(folder)
@@ -55,59 +57,6 @@ def folder_hash(folder: str | Path) -> str:
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     return content_hash([(path.relative_to(folder).as_posix(), file_hash(path)) for path in files])
-
-
-def code_version(*modules: str) -> str:
-    """Short hash of the source of modules and of every first-party module that they import, directly or not.
-
-    Found by reading the import statements, so nothing is executed and torch is not loaded. Snakemake does not
-    see edits of imported modules; as a rule parameter this hash makes it see them.
-    """
-    found: dict[str, Path] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        path = _module_path(name)
-        if path is None or name in found:
-            continue
-        found[name] = path
-        waiting += [other for other in _imports(path, name) if other.startswith(CODE_PREFIXES)]
-    missing = [name for name in modules if name not in found]
-    if missing:
-        raise FileNotFoundError(f"There is no module {missing[0]!r} below {ROOT.name}/.")
-    return content_hash([(name, file_hash(found[name])) for name in sorted(found)])[:12]
-
-
-def _module_path(name: str) -> Path | None:
-    base = ROOT.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
-@cache
-def _imports(path: Path, name: str) -> frozenset[str]:
-    """Dotted names that a module may import, wherever in it: `from a import b` gives both a and a.b."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                kept = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*kept, *([base] if base else [])])
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
-    # A package's own __init__ runs before the module.
-    return frozenset(names | {part for each in names | {name} for part in _parents(each)})
-
-
-def _parents(name: str) -> Iterable[str]:
-    parts = name.split(".")
-    return (".".join(parts[:i]) for i in range(1, len(parts)))
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a results folder holds of what a configuration asks for: done, missing, failed or stale, and why.
+"""What a results folder holds of what a configuration asks for: done, missing or failed, and why.
 
 Reads files only: it may be called while a run is at work, also from another machine of a cluster. Imports no
 torch.
@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from workflow.kinds import ADAPTER_FILE
 from workflow.plan import Plan
 from workflow.progress import duration
-from workflow.provenance import read_record, textures_hash
-from workflow.staleness import Expected
+from workflow.provenance import read_record
 
 
 @dataclass
 class Stage:
     """Progress of one stage (a model, a method, the scores of a method).
 
-    done, failed, total: counts of the unit (steps, assets, metrics). stale: how many of those that are there
-    would be made again now. note: what a reader should know besides. reasons: why units failed or are stale.
+    done, failed, total: counts of the unit (steps, assets, metrics). note: what a reader should know besides.
+    reasons: why units failed. What would be made again after a change, `snakemake --dry-run` tells.
     """
 
     name: str
@@ -31,7 +29,6 @@ class Stage:
     done: int
     total: int
     failed: int = 0
-    stale: int = 0
     note: str = ""
     reasons: dict[str, int] = field(default_factory=dict)
 
@@ -40,33 +37,25 @@ class Stage:
         return self.done + self.failed >= self.total
 
     def note_reason(self, reason: str, units: int = 1) -> None:
-        """Count one more unit, or several, that failed or are stale for a reason."""
+        """Count one more unit, or several, that failed for a reason."""
         self.reasons[reason] = self.reasons.get(reason, 0) + units
 
-    def count_stale(self, reason: str | None, units: int = 1) -> None:
-        """Count units as stale when there is a reason."""
-        if reason is not None:
-            self.stale += units
-            self.note_reason(f"stale: {reason}", units)
 
-
-def mesh_stage(plan: Plan, results: Path, expected: Expected) -> Stage:
+def mesh_stage(plan: Plan, results: Path) -> Stage:
     """Prepared meshes."""
     stage = Stage("meshes", "meshes", 0, len(plan.meshes))
     for mesh in plan.meshes:
         if (results / "meshes" / mesh / "geometry.npz").is_file():
             stage.done += 1
-            stage.count_stale(expected.mesh(mesh))
     return stage
 
 
-def model_stage(plan: Plan, results: Path, model: str, expected: Expected) -> Stage:
+def model_stage(plan: Plan, results: Path, model: str) -> Stage:
     """Training steps of one tuned model, by its history."""
     total = plan.config.models[model].steps
     stage = Stage(f"model {model}", "steps", 0, total)
     if (results / "models" / model / ADAPTER_FILE).is_file():
         stage.done = total
-        stage.count_stale(expected.model(model), total)
         return stage
     try:
         text = (results / "training" / model / "history.jsonl").read_text(encoding="utf-8")
@@ -79,19 +68,15 @@ def model_stage(plan: Plan, results: Path, model: str, expected: Expected) -> St
     return stage
 
 
-def texture_stage(
-    plan: Plan, results: Path, method: str, expected: Expected
-) -> tuple[Stage, list[dict[str, Any]]]:
-    """Assets of one method, with their rate and the reasons of those that failed; and all their records."""
+def texture_stage(plan: Plan, results: Path, method: str) -> Stage:
+    """Assets of one method, with their rate and the reasons of those that failed."""
     stage = Stage(f"textures {method}", "assets", 0, len(plan.assets))
-    runs, seconds = [], []
+    seconds = []
     for asset in plan.assets:
         path = results / "textures" / method / asset.name / "run.json"
         run = read_record(path)
         if run is None:
             continue
-        runs.append(run)
-        stage.count_stale(expected.texture(method, asset, run, path))
         if run.get("status") == "ok":
             stage.done += 1
             seconds.append(run.get("seconds", 0.0))
@@ -102,35 +87,27 @@ def texture_stage(
         mean = sum(seconds) / len(seconds)
         left = (stage.total - stage.done - stage.failed) * mean
         stage.note = f"{mean:.1f} s each" + (f", about {duration(left)} of work left" if left > 0 else "")
-    return stage, runs
+    return stage
 
 
-def score_stage(
-    plan: Plan, results: Path, method: str, runs: list[dict[str, Any]], expected: Expected
-) -> Stage:
-    """Metrics by which one method is scored; runs: the records of its textures."""
+def score_stage(plan: Plan, results: Path, method: str) -> Stage:
+    """Metrics by which one method is scored."""
     stage = Stage(f"scores {method}", "metrics", 0, len(plan.metrics))
-    known = [{key: run.get(key) for key in ("asset", "status", "hash")} for run in runs]
-    textures = textures_hash(known)
     for metric in plan.metrics:
         if (results / "scores" / metric / f"{method}.tsv").is_file():
             stage.done += 1
-            stage.count_stale(expected.scores(metric, method, textures))
     return stage
 
 
 def stages(plan: Plan) -> list[Stage]:
     """Every stage of a configuration, in the order in which they run."""
     results = Path(plan.config.results)
-    expected = Expected(plan, results)
-    textured = {method: texture_stage(plan, results, method, expected) for method in plan.methods}
     table = Stage("table", "files", int((results / "table.md").is_file()), 1)
-    table.count_stale(expected.table(expected.newest_score))
     return [
-        mesh_stage(plan, results, expected),
-        *(model_stage(plan, results, model, expected) for model in plan.models),
-        *(stage for stage, _ in textured.values()),
-        *(score_stage(plan, results, method, runs, expected) for method, (_, runs) in textured.items()),
+        mesh_stage(plan, results),
+        *(model_stage(plan, results, model) for model in plan.models),
+        *(texture_stage(plan, results, method) for method in plan.methods),
+        *(score_stage(plan, results, method) for method in plan.methods),
         table,
     ]
 
@@ -148,7 +125,6 @@ def report(found: list[Stage]) -> str:
         state = "done" if stage.complete else "missing" if stage.done + stage.failed == 0 else "partly"
         count = f"{stage.done}/{stage.total} {stage.unit}"
         failed = f", {stage.failed} failed" if stage.failed else ""
-        failed += f", {stage.stale} stale" if stage.stale else ""
         note = f"  ({stage.note})" if stage.note else ""
         lines.append(f"{stage.name:<{width}}  {state:<7}  {count}{failed}{note}")
         lines += [f"{'':<{width}}    {count} x {reason}" for reason, count in most_common(stage.reasons)]

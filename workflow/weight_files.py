@@ -1,4 +1,4 @@
-"""Weight files that a configuration names by folder or path, as inputs of the rules that load them.
+"""Where the weights of a configuration's blocks lie on this machine, and which files are read there.
 
 Imports no torch.
 """
@@ -7,26 +7,47 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow.config_base import Weights
-from workflow.config_metrics import Head
+from workflow.config_base import Strict, Weights
+from workflow.config_inputs import Backbone
+from workflow.config_metrics import FileScore, Head
+
+ENDINGS = (".safetensors", ".pt", ".bin", ".pth")
 
 
-def weight_files(weights: Weights) -> list[str]:
-    """Weight files of a model in a folder, as inputs of the rules that load it; none for a hub id.
+def backbone_places(backbone: Backbone) -> dict[str, str]:
+    """Role -> folder of a backbone's parts; of those in folders, not of a hub's."""
+    parts = {
+        "backbone": backbone,
+        **{f"controlnet {role}": part for role, part in backbone.controlnets.items()},
+        **({"inpainting": backbone.inpainting} if backbone.inpainting is not None else {}),
+    }
+    return {role: part.folder for role, part in parts.items() if part.folder is not None}
 
-    A folder without weights yields one file that it should hold, so that Snakemake names what is missing.
+
+def metric_places(block: Strict, name: str) -> dict[str, str]:
+    """ "<name> <field>" -> folder or file of everything that a metric loads from this machine."""
+    found = {}
+    for field, value in block:
+        if isinstance(value, Weights) and value.folder is not None:
+            found[f"{name} {field}"] = value.folder
+        elif isinstance(value, Head) and value.path is not None:
+            found[f"{name} {field}"] = value.path
+    if isinstance(block, FileScore):
+        found |= {f"{name} weights {Path(path).name}": path for path in block.files()}
+    return found
+
+
+def read_in(role: str, place: str) -> list[str]:
+    """Files of weights in a place; of a tokenizer all files count.
+
+    A folder without any yields one that it should hold, so that Snakemake names what is missing.
     """
-    if weights.folder is None:
-        return []
-    folder = Path(weights.folder)
-    endings = (".safetensors", ".pt", ".bin")
-    files = sorted(path.as_posix() for path in folder.rglob("*") if path.suffix in endings)
-    return files or [(folder / "model.safetensors").as_posix()]
-
-
-def head_files(head: Head) -> list[str]:
-    """The file of an aesthetic head, given as the file or as its folder; none for an address."""
-    if head.path is None:
-        return []
-    path = Path(head.path)
-    return [(path if path.suffix else path / "head.safetensors").as_posix()]
+    path, field = Path(place), role.rpartition(" ")[2]
+    if path.suffix in ENDINGS:
+        return [path.as_posix()]
+    every = field == "tokenizer"
+    files = sorted(each for each in path.rglob("*") if each.is_file() and (every or each.suffix in ENDINGS))
+    wanted = {"tokenizer": "tokenizer_config.json", "head": "head.safetensors"}.get(
+        field, "model.safetensors"
+    )
+    return [each.as_posix() for each in files] or [(path / wanted).as_posix()]

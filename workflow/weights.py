@@ -26,6 +26,7 @@ from rewards.checkpoints.store import (
     weights_root,
 )
 from workflow.config import Config
+from workflow.config_methods import narrowed
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def needs(config: Config) -> list[Need]:
         users = found[key].users if key in found else ()
         found[key] = Need((*users, user) if user not in users else users, **fields)
 
-    for user, part in {"backbone": config.backbone, **config.backbone.controlnets}.items():
+    backbone = narrowed(config.backbone, config.networks())
+    parts = {"backbone": backbone, **backbone.controlnets, "inpainting": backbone.inpainting}
+    for user, part in ((user, part) for user, part in parts.items() if part is not None):
         if part.hub is not None:
             want = Wanted(part.hub, part.revision, (), "see its page")
             add(want, user, want=want, backbone=True)

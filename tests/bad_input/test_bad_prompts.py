@@ -72,7 +72,7 @@ def test_a_prompt_survives_the_whole_way(name, tmp_path, monkeypatch, tokenizer)
     assert row.prompt == prompt.strip()
     # Into a settings file and back, as jobs get it.
     plan = Plan(parse_config(CONFIG))
-    path = plan.write_settings("texture", plan.texture_settings("pretrained", 0))
+    path = plan.write_settings("texture", plan.texture_job("pretrained", 0))
     (asset,) = read_json(path)["assets"]
     assert asset["prompt"] == row.prompt
     # Into what the model reads.

@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +17,11 @@ from reference.tiny_scorers import write_clip, write_head
 from safetensors.torch import load_file, save_file
 
 from texgen.backbone import Backbone
+from workflow.config_inputs import Backbone as BackboneBlock
+from workflow.config_metrics import parse_metric
 from workflow.kinds import ADAPTER_FILE
-from workflow.steps.loading import load_backbone, load_metric, weight_hashes
+from workflow.steps.loading import adapter_hashes, load_backbone
+from workflow.steps.scorers import load_metric
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
 DEPTH = "controlnet_depth_inpaint/diffusion_pytorch_model.safetensors"
@@ -141,12 +145,9 @@ def copied(written, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def backbone_settings() -> dict:
-    net = {"folder": "models/miniature/controlnet_depth_inpaint", "hub": None, "revision": None}
-    return {
-        "folder": "models/miniature", "hub": None, "revision": None, "dtype": "float32",
-        "controlnets": {"depth_inpaint": net},
-    }  # fmt: skip
+def backbone_block(folder: str = "models/miniature") -> BackboneBlock:
+    net = {"folder": "models/miniature/controlnet_depth_inpaint"}
+    return BackboneBlock(folder=folder, controlnets={"depth_inpaint": net})
 
 
 @pytest.mark.parametrize(
@@ -154,14 +155,14 @@ def backbone_settings() -> dict:
 )
 def test_a_damaged_backbone_is_named(damage, file, parts, copied):
     damage(copied / "models" / "miniature" / file)
-    said = outcome(lambda: load_backbone(backbone_settings(), "cpu"))
+    said = outcome(lambda: load_backbone(backbone_block(), "cpu"))
     check_sentence(said, "models/miniature", *parts)
     assert not Path("executed").exists()
 
 
 def test_tensors_that_no_network_asks_for_do_no_harm(copied):
     one_more(copied / "models" / "miniature" / UNET)
-    assert outcome(lambda: load_backbone(backbone_settings(), "cpu")) == ""
+    assert outcome(lambda: load_backbone(backbone_block(), "cpu")) == ""
 
 
 @pytest.mark.parametrize(
@@ -173,14 +174,14 @@ def test_tensors_that_no_network_asks_for_do_no_harm(copied):
     ],
 )
 def test_a_folder_that_holds_no_model_is_named(folder, parts, copied):
-    settings = backbone_settings() | {"folder": folder}
+    settings = backbone_block(folder)
     check_sentence(outcome(lambda: load_backbone(settings, "cpu")), *parts)
 
 
-def settings_of_metric(kind: str) -> dict:
-    clip = {"folder": "clip", "hub": None, "revision": None, "sha256": None}
-    head = {"path": "head", "url": None, "sha256": None}
-    return {"metric": kind, "kind": kind, "clip": clip, "prefix": "", "head": head}
+def block_of_metric(kind: str, head: str = "head") -> Any:
+    """The block of a metric in the configuration."""
+    own = {"head": {"path": head}} if kind == "aesthetic" else {}
+    return parse_metric({"kind": kind, "clip": {"folder": "clip"}, **own})
 
 
 SCORERS: list[tuple[str, Callable[[Path], None], str, tuple[str, ...]]] = [
@@ -205,7 +206,7 @@ SCORERS: list[tuple[str, Callable[[Path], None], str, tuple[str, ...]]] = [
 )
 def test_damaged_weights_of_a_score_are_named(kind, damage, file, parts, copied):
     damage(copied / file)
-    check_sentence(outcome(lambda: load_metric(settings_of_metric(kind), "cpu")), *parts)
+    check_sentence(outcome(lambda: load_metric(block_of_metric(kind), "cpu")), *parts)
     assert not Path("executed").exists()
 
 
@@ -214,19 +215,18 @@ def test_a_pickled_head_is_not_run(damage, copied):
     path = copied / "head" / "head.pth"
     path.write_bytes(b"")
     torch.save({"weight": Trap()}, path) if damage is trap else path.write_bytes(pickle.dumps(Trap()))
-    settings = settings_of_metric("aesthetic")
-    settings["head"]["path"] = "head/head.pth"
-    check_sentence(outcome(lambda: load_metric(settings, "cpu")), "head.pth")
+    block = block_of_metric("aesthetic", "head/head.pth")
+    check_sentence(outcome(lambda: load_metric(block, "cpu")), "head.pth")
     assert not Path("executed").exists()
 
 
 @pytest.mark.parametrize("damage", [gone, cut, empty, trap, other_shape], ids=lambda value: value.__name__)
 def test_a_damaged_adapter_is_named(damage, copied):
-    backbone = load_backbone(backbone_settings(), "cpu")
+    backbone = load_backbone(backbone_block(), "cpu")
     damage(copied / "adapter" / ADAPTER_FILE)
     check_sentence(outcome(lambda: backbone.load_lora(copied / "adapter")), ADAPTER_FILE)
     if damage is not other_shape:  # whole as a file
-        said = outcome(lambda: weight_hashes(backbone_settings(), copied / "adapter"))
+        said = outcome(lambda: adapter_hashes(copied / "adapter"))
         check_sentence(said, ADAPTER_FILE)
     assert not Path("executed").exists()
 
@@ -235,13 +235,13 @@ def test_an_adapter_of_another_backbone_is_named(copied):
     path = copied / "adapter" / ADAPTER_FILE
     state = {key.replace("to_q", "to_nowhere"): value for key, value in load_file(path).items()}
     save_file(state, path, metadata={"format": "pt"})
-    backbone = load_backbone(backbone_settings(), "cpu")
+    backbone = load_backbone(backbone_block(), "cpu")
     check_sentence(outcome(lambda: backbone.load_lora(copied / "adapter")), ADAPTER_FILE)
 
 
 def test_the_undamaged_weights_are_good(copied):
-    backbone = load_backbone(backbone_settings(), "cpu")
+    backbone = load_backbone(backbone_block(), "cpu")
     backbone.load_lora(copied / "adapter")
     for kind in ("clipscore", "aesthetic"):
-        assert load_metric(settings_of_metric(kind), "cpu").name == kind
+        assert load_metric(block_of_metric(kind), "cpu").name == kind
     assert json.loads((copied / "clip" / "config.json").read_text())["model_type"] == "clip"

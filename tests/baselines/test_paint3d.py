@@ -6,8 +6,6 @@ from diffusers import EulerAncestralDiscreteScheduler
 from reference import tiny_models
 
 from baselines.paint3d import (
-    PRESET,
-    Paint3DSettings,
     first_paint_wins,
     outlined,
     paint3d,
@@ -15,6 +13,7 @@ from baselines.paint3d import (
     position_map,
     uncoloured,
 )
+from baselines.presets.paint3d import PRESET, Paint3DSettings
 from texgen.atlas import build_atlas
 from texgen.cameras import RIGS
 from texgen.render import render

@@ -72,5 +72,5 @@ def test_optimises_counts_and_repeats(full_backbone, ball, objective):
 def test_unknown_fields_and_objectives_are_named(full_backbone):
     with pytest.raises(ValueError, match="no field 'rounds'"):
         psd_like(full_backbone, brightness, rounds=3)
-    with pytest.raises(ValueError, match="psd-like or dreamdpo"):
+    with pytest.raises(ValueError, match="'psd-like' or 'dreamdpo'"):
         psd_like(full_backbone, brightness, objective="psd")

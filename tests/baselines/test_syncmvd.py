@@ -4,7 +4,8 @@ import pytest
 import torch
 from reference.tiny_meshes import square_mesh
 
-from baselines.syncmvd import COLOURS, PRESET, SyncMVDSettings, blend_views, control_scale, syncmvd
+from baselines.presets.syncmvd import PRESET, SyncMVDSettings
+from baselines.syncmvd import COLOURS, blend_views, control_scale, syncmvd
 from texgen.backproject import PixelMap
 from texgen.cameras import RIGS, Cameras, clip_from_world, transform
 from texgen.render import geometry_buffer

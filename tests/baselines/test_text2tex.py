@@ -4,7 +4,8 @@ import pytest
 import torch
 from reference.tiny_meshes import square_mesh
 
-from baselines.text2tex import PRESET, Text2TexSettings, text2tex
+from baselines.presets.text2tex import PRESET, Text2TexSettings
+from baselines.text2tex import text2tex
 from baselines.text2tex_views import Candidate, Classes, choose, classify, heat
 from texgen.backproject import overwrite4, pixel_texels, read_nearest
 from texgen.cameras import RIGS, Cameras

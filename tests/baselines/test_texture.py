@@ -6,7 +6,8 @@ import torch
 from reference.tiny_meshes import sphere_mesh
 from scipy import ndimage
 
-from baselines.texture import PRESET, TEXTure, texture
+from baselines.presets.texture import PRESET
+from baselines.texture import TEXTure, texture
 from texgen.cameras import Cameras, rig_cameras
 from texgen.fit import fit_adam, fit_mask
 from texgen.render import geometry_buffer, shade

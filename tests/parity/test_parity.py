@@ -62,21 +62,24 @@ def test_the_official_backend_scores_renders_as_png_files(tmp_path):
         pytest.skip("the official packages are asked by `make parity` only")
     import torch
 
-    from workflow.steps.loading import load_metric
+    from workflow.config_metrics import parse_metric
+    from workflow.steps.scorers import load_metric
 
     our_side.run_official(tmp_path, "pickscore", "tiny")
     place = {"hub": None, "revision": None}
-    settings = {
-        "kind": "pickscore",
-        "weights": {"folder": str(tmp_path), "sha256": None, **place},
-        "tokenizer": {"folder": str(tmp_path / "tokenizer"), **place},
-    }
+    block = parse_metric(
+        {
+            "kind": "pickscore",
+            "weights": {"folder": str(tmp_path), "sha256": None, **place},
+            "tokenizer": {"folder": str(tmp_path / "tokenizer"), **place},
+        }
+    )
     images = torch.rand(3, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     prompts = ["a cow", "a vase", "a cow"]
-    ours = load_metric(settings, "cpu")(images, prompts)
-    official = load_metric({**settings, "backend": "official"}, "cpu")
+    ours = load_metric(block, "cpu")(images, prompts)
+    official = load_metric(block, "cpu", backend="official")
     assert official.version == "official: model card of PickScore"
     eight_bit = (images * 255).round() / 255  # what a PNG file keeps
     torch.testing.assert_close(official(images, prompts), ours, atol=1e-3, rtol=0)
-    torch.testing.assert_close(load_metric(settings, "cpu")(eight_bit, prompts), ours, atol=1e-5, rtol=0)
+    torch.testing.assert_close(load_metric(block, "cpu")(eight_bit, prompts), ours, atol=1e-5, rtol=0)
     assert ours.max() - ours.min() > 0.5

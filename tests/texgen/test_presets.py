@@ -49,7 +49,7 @@ def test_replace_makes_a_changed_copy():
     ("field", "value", "message"),
     [
         ("rig", "nowhere", "rig is 'nowhere'"),
-        ("scheduler", "euler", "must be one of ddim, unipc"),
+        ("scheduler", "euler", "'ddim', 'unipc' or 'pndm'"),
         ("projection", "splat", "projection is 'splat'"),
         ("accumulate", "max", "accumulate is 'max'"),
         ("fill", "magic", "fill is 'magic'"),
@@ -57,7 +57,7 @@ def test_replace_makes_a_changed_copy():
         ("steps", 0, "steps is 0"),
         ("refine_strength", 1.5, "refine_strength is 1.5"),
         ("background", (1.0, 2.0, 0.0), "background is"),
-        ("prompt_template", "a cat", "lacks {prompt}"),
+        ("prompt_template", "a cat", "must hold {prompt}"),
         ("colour", 1, "no field 'colour'"),
     ],
 )

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from workflow.config import Config, load_config, load_sheets, main, parse_config
-from workflow.config_presets import OWN_FIELDS, PresetOverrides
 from workflow.plan import Plan
 from workflow.tables import ConfigError
 
@@ -141,12 +140,3 @@ def test_every_field_is_described():
     schema = Config.model_json_schema()
     for part in [schema, *schema["$defs"].values()]:
         walk(part)
-
-
-def test_preset_overrides_are_fields_of_the_preset():
-    from dataclasses import fields
-
-    from texgen.presets import Preset
-
-    own = {field for names in OWN_FIELDS.values() for field in names}
-    assert set(PresetOverrides.model_fields) - own <= {field.name for field in fields(Preset)}

@@ -19,7 +19,7 @@ MODEL = {"rewards": [{"metric": "alignment"}], "steps": 1}
 
 
 def training(**fields):
-    return TunedModel.model_validate({**MODEL, **fields}).model_dump()
+    return TunedModel.model_validate({**MODEL, **fields})
 
 
 def reward(texture, painted, item):
@@ -42,7 +42,7 @@ def test_the_algorithm_that_is_named_is_built():
 
 
 def test_cameras_are_learned_by_direct_only():
-    assert training(learn_cameras={})["learn_cameras"]["limit"] == 30.0
+    assert training(learn_cameras={}).learn_cameras.limit == 30.0
     with pytest.raises(ValueError, match="learn_cameras needs the algorithm direct; nabla has no gradient"):
         training(algorithm="nabla", learn_cameras={})
     with pytest.raises(ValueError, match="through_conditionin"):

@@ -17,7 +17,7 @@ from workflow.config import load_config, parse_config
 from workflow.kinds import METRICS
 from workflow.plan import Plan
 from workflow.provenance import ROOT
-from workflow.steps.loading import load_metric
+from workflow.steps.scorers import load_metric
 from workflow.tables import ConfigError
 from workflow.weights import needs
 
@@ -57,7 +57,7 @@ def test_each_is_opened_and_scores(data):
     texture = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     textured = Textured(sphere_mesh(), texture, torch.ones(1, SIDE, SIDE), "a cow")
     for kind, metric in config.metrics.items():
-        score = load_metric(metric.model_dump(), "cpu")
+        score = load_metric(metric, "cpu")
         assert score.name == kind == metric.kind
         values = score(textured)[None] if METRICS[kind].judges_texture else score(images, ["a cow"] * 2)
         assert values.isfinite().all() and not METRICS[kind].is_geometric
@@ -68,8 +68,8 @@ def test_their_files_are_inputs_of_the_jobs_that_score(data, monkeypatch):
     plan = Plan(parse_config(data))
     for kind, names in FILES.items():
         folder = data["metrics"][kind]["weights"]["folder"]
-        assert plan.metric_weights([kind]) == [f"{folder}/{name}" for name in names]
-    assert plan.score_settings("reward3d")["protocol"] == {}
+        assert plan.score_job(kind).files() == [f"{folder}/{name}" for name in names]
+    assert plan.score_job("reward3d").protocol is None
     groups = {name: each["group"] for name, each in plan.table_settings()["metrics"].items()}
     assert set(groups.values()) == {"preference"}
 

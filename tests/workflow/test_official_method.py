@@ -56,27 +56,27 @@ def test_the_configuration_knows_every_adapter():
 
 def test_a_job_knows_its_program_and_no_backbone():
     plan = Plan(parse_config(data({"mine": official(arguments=["--a"])}), "x.yaml"))
-    settings = plan.texture_settings("mine", 0)
-    assert settings["official"] == {**RUN, "timeout": 3600.0, "arguments": ["--a"]}
-    assert settings["backbone"] is None and settings["preset"] == {"texture_size": 256}
-    assert plan.method_inputs("mine") == []
-    assert "baselines.official.texture" in plan.method_modules("mine")
-    assert plan.texture_settings("pretrained", 0)["official"] is None
+    job = plan.texture_job("mine", 0)
+    assert job.official.model_dump() == {**RUN, "timeout": 3600.0, "arguments": ["--a"]}
+    assert job.backbone is None and job.preset == {"texture_size": 256}
+    assert job.files() == []
+    assert "baselines.official.texture" in job.modules()
+    assert plan.texture_job("pretrained", 0).official is None
 
 
 def step(tmp_path, name, checkout):
     """The texturing step on one mesh with two prompts."""
     block = official(program="syncmvd", checkout=str(checkout), python=sys.executable)
-    settings = Plan(parse_config(data({name: block}), "x.yaml")).texture_settings(name, 0)
-    settings["preset"]["texture_size"] = 32
-    settings["assets"] = [
+    job = Plan(parse_config(data({name: block}), "x.yaml")).texture_job(name, 0)
+    assets = [
         {"asset": f"sphere--{p}--0", "mesh": "sphere", "prompt_id": p, "prompt": f"{p} ball", "seed": 0}
         for p in ("red", "blue")
     ]
     if not (tmp_path / "meshes").exists():
         save_mesh(sphere_mesh(6), tmp_path / "meshes" / "sphere" / "mesh.npz")
     out = tmp_path / "textures" / name
-    return run_shard(settings, tmp_path / "meshes", tmp_path / "models", out, "code", 1)
+    job = job.model_copy(update={"preset": {"texture_size": 32}, "assets": assets})
+    return run_shard(job, tmp_path / "meshes", tmp_path / "models", out, "code", 1)
 
 
 def test_the_step_textures_keeps_and_records_failures(tmp_path, capsys):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from workflow import provenance
-from workflow.provenance import atomic_path, code_version, content_hash, file_hash, folder_hash, write_json
+from workflow import code_identity, provenance
+from workflow.code_identity import code_version
+from workflow.provenance import atomic_path, content_hash, file_hash, folder_hash, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,15 +30,15 @@ def sources(tmp_path, monkeypatch) -> Path:
         "workflow/__init__.py": "",
         "workflow/plan.py": "from texgen import other\n",
         "workflow/steps/__init__.py": "",
-        "workflow/steps/score.py": "from workflow.plan import x\nimport rewards.score\n",
+        "workflow/steps/score.py": "from workflow.plan import x\nimport rewards.score\nrewards.score.f()\n",
     }.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    provenance._imports.cache_clear()
+    monkeypatch.setattr(code_identity, "ROOT", tmp_path)
+    code_identity.read_source.cache_clear()
     yield tmp_path
-    provenance._imports.cache_clear()
+    code_identity.read_source.cache_clear()
 
 
 def edited(sources: Path, name: str) -> set[str]:
@@ -50,7 +51,7 @@ def edited(sources: Path, name: str) -> set[str]:
     before = {stage: code_version(*modules) for stage, modules in stages.items()}
     path = sources / name
     path.write_text(path.read_text() + "\nedited = True\n")
-    provenance._imports.cache_clear()
+    code_identity.read_source.cache_clear()
     return {stage for stage, modules in stages.items() if code_version(*modules) != before[stage]}
 
 
@@ -60,6 +61,68 @@ def test_an_edit_changes_the_version_of_all_that_import_it_however_they_do(sourc
     assert edited(sources, "texgen/deep/field.py") == {"deep"}
     assert edited(sources, "rewards/score.py") == {"score"}
     assert edited(sources, "texgen/__init__.py") == {"score", "render", "deep"}
+
+
+def version_after(sources: Path, name: str, change) -> tuple[str, str]:
+    """The version of the stage score before and after a change to the text of one module."""
+    before = code_version("workflow.steps.score")
+    path = sources / name
+    path.write_text(change(path.read_text()))
+    code_identity.read_source.cache_clear()
+    return before, code_version("workflow.steps.score")
+
+
+def test_comments_docstrings_and_layout_change_nothing(sources):
+    text = (
+        '"""What it is."""\n\n# why\nimport numpy\n\n\ndef g( ):\n    """What it does."""\n    return (1)\n'
+    )
+    path = sources / "texgen/mesh.py"
+    path.write_text("import numpy\ndef g():\n    return 1\n")
+    code_identity.read_source.cache_clear()
+    before, after = version_after(sources, "texgen/mesh.py", lambda _: text)
+    assert before == after
+    before, after = version_after(sources, "texgen/mesh.py", lambda old: old.replace("(1)", "2"))
+    assert before != after
+
+
+@pytest.mark.parametrize(
+    ("call", "counts"),
+    [
+        ("", False),
+        ("rewards.score.lazily()", True),
+        ("getattr(rewards.score, 'lazily')()", True),
+        ("from rewards.score import lazily as other", True),
+        ("def never(run=rewards.score.lazily):\n    run()", True),
+        ("if False:\n    from typing import TYPE_CHECKING", False),
+    ],
+)
+def test_a_lazy_import_counts_where_its_function_may_be_called(sources, call, counts):
+    (sources / "rewards/score.py").write_text("def lazily():\n    import texgen.other\n")
+    (sources / "workflow/steps/score.py").write_text(f"import rewards.score\n{call}\n")
+    before, after = version_after(sources, "texgen/other.py", lambda _: "edited = True\n")
+    assert (before != after) == counts
+
+
+def test_imports_for_type_checkers_do_not_count_and_methods_do(sources):
+    text = """
+from typing import TYPE_CHECKING
+import rewards.score
+if TYPE_CHECKING:
+    from texgen import other
+class A:
+    def __enter__(self):
+        return helper()
+def helper():
+    return B().deep()
+class B:
+    def deep(self):
+        from texgen.deep import field
+"""
+    (sources / "workflow/steps/score.py").write_text(text)
+    before, after = version_after(sources, "texgen/other.py", lambda _: "edited = True\n")
+    assert before == after
+    before, after = version_after(sources, "texgen/deep/field.py", lambda _: "edited = True\n")
+    assert before != after
 
 
 def test_an_edit_of_what_only_the_workflow_uses_changes_nothing(sources):
@@ -74,22 +137,17 @@ def test_the_version_does_not_depend_on_the_order_of_modules(sources):
 
 
 def test_stages_of_the_project_depend_on_what_they_should():
-    def depends(module: str) -> set[str]:
-        found, waiting = set(), [module]
-        while waiting:
-            name = waiting.pop()
-            path = provenance._module_path(name)
-            if path is not None and name not in found:
-                found.add(name)
-                names = provenance._imports(path, name)
-                waiting += [other for other in names if other.startswith(provenance.CODE_PREFIXES)]
-        return found
+    def depends(*modules: str) -> set[str]:
+        return set(code_identity.reached(*modules))
 
     assert {"texgen.pipeline", "texgen.project", "texgen.sampler"} <= depends("texgen.pipeline")
     assert "baselines.intex" not in depends("workflow.steps.texture")
     assert "rewards.preference.aesthetic" not in depends("workflow.steps.texture")
     assert "texgen.finetune.trainer" in depends("workflow.steps.finetune")
     assert "texgen.finetune.trainer" not in depends("workflow.steps.score")
+    painter = depends("workflow.steps.texture", "texgen.pipeline")
+    assert not {name for name in painter if name.startswith(("rewards", "report", "texgen.finetune"))}
+    assert {"texgen.export", "texgen.mesh", "workflow.steps.loading", "texgen.lora"} <= painter
 
 
 def test_planning_loads_no_torch():

@@ -10,17 +10,18 @@ from rewards.base import Textured
 from rewards.preference.clip_score import CLIPScore
 from texgen.cameras import rig_cameras
 from texgen.render import render
+from workflow.jobs import Protocol
 from workflow.steps import renders as module
 from workflow.steps.renders import Renders
 from workflow.steps.score import score_views
 
 ROOT = Path(__file__).parents[2]
-PROTOCOL = {
-    "rig": "front_3view",
-    "size": 40,
-    "supersample": 2,
-    "backgrounds": {"white": [1.0, 1.0, 1.0], "grey": [0.5, 0.5, 0.5]},
-}
+PROTOCOL = Protocol(
+    rig="front_3view",
+    size=40,
+    supersample=2,
+    backgrounds={"white": [1.0, 1.0, 1.0], "grey": [0.5, 0.5, 0.5]},
+)
 
 
 def textured(seed=0):
@@ -45,7 +46,7 @@ def test_scores_of_shared_renders_are_those_of_renders_in_floats():
     ]
     for row in rows:
         camera = rig_cameras("front_3view")[row["view"]]
-        colour = tuple(PROTOCOL["backgrounds"][row["background"]])
+        colour = tuple(PROTOCOL.backgrounds[row["background"]])
         image, _ = render(tetrahedron(), textured().texture, camera, 40, background=colour, supersample=2)
         assert float(row["score"]) == pytest.approx(float(metric(image, ["a red pyramid"])), abs=1e-6)
 
@@ -57,7 +58,7 @@ def test_an_asset_is_rendered_once_and_its_mesh_rasterised_once(rasterised):
     assert renders.of(textured(0), "one", PROTOCOL) is first
     assert len(rasterised) == 1
     assert not torch.equal(first["white"], other["white"])
-    small = renders.of(textured(0), "one", PROTOCOL | {"size": 20})
+    small = renders.of(textured(0), "one", PROTOCOL.model_copy(update={"size": 20}))
     assert small["white"].shape == (3, 3, 20, 20) and first["white"].shape == (3, 3, 40, 40)
     assert len(rasterised) == 2
 

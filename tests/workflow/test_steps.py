@@ -14,9 +14,9 @@ from reference.tiny_models import write_miniature
 from reference.tiny_scorers import write_clip, write_head
 
 from workflow import cli
+from workflow.code_identity import code_version
 from workflow.config import parse_config
 from workflow.plan import Plan
-from workflow.provenance import code_version
 from workflow.steps import finetune, prepare_mesh, score, table, texture
 from workflow.steps.loading import tensors_hash
 
@@ -106,7 +106,7 @@ def run(tmp_path_factory):
     )
     plan = Plan(config)
     for mesh in plan.meshes:
-        settings = plan.write_settings(f"mesh.{mesh}", plan.mesh_settings(mesh))
+        settings = plan.write_settings(f"mesh.{mesh}", plan.mesh_job(mesh))
         assert prepare_mesh.main(["--settings", settings, "--out", f"results/meshes/{mesh}"]) == 0
     assert finetune.main(finetune_arguments(plan)) == 0
     for method in plan.methods:
@@ -121,7 +121,7 @@ def run(tmp_path_factory):
 
 
 def finetune_arguments(plan: Plan) -> list[str]:
-    settings = plan.write_settings("model.tuned", plan.model_settings("tuned"))
+    settings = plan.write_settings("model.tuned", plan.train_job("tuned"))
     folders = [
         "--meshes",
         "results/meshes",
@@ -134,16 +134,14 @@ def finetune_arguments(plan: Plan) -> list[str]:
 
 
 def score_arguments(plan: Plan, method: str, code: str = "abc") -> list[str]:
-    settings = [
-        plan.write_settings(f"score.{metric}", plan.score_settings(metric)) for metric in plan.metrics
-    ]
+    settings = [plan.write_settings(f"score.{metric}", plan.score_job(metric)) for metric in plan.metrics]
     where = ["--meshes", "results/meshes", "--textures", f"results/textures/{method}"]
     codes = [f"{metric}={code if metric == 'clipscore' else 'abc'}" for metric in plan.metrics]
     return ["--settings", *settings, *where, "--out", "results/scores", "--code", *codes]
 
 
 def texture_arguments(plan: Plan, method: str, code: str = "abc") -> list[str]:
-    settings = plan.write_settings(f"texture.{method}.0", plan.texture_settings(method, 0))
+    settings = plan.write_settings(f"texture.{method}.0", plan.texture_job(method, 0))
     folders = [
         "--meshes",
         "results/meshes",
@@ -266,9 +264,8 @@ def test_other_code_makes_every_asset_again(run, capsys):
 
 def test_a_failing_asset_leaves_its_reason_and_the_others_go_on(run, capsys, monkeypatch):
     folder, plan = run
-    settings = plan.texture_settings("intex", 0)
-    settings["preset"] = {**settings["preset"], "rig": "top_balloon"}
-    settings["method"] = "broken"
+    job = plan.texture_job("intex", 0)
+    job = job.model_copy(update={"preset": {**job.preset, "rig": "top_balloon"}, "method": "broken"})
     real = texture.texture_asset
 
     def fails_on_the_second(method, mesh, asset, out):
@@ -277,7 +274,7 @@ def test_a_failing_asset_leaves_its_reason_and_the_others_go_on(run, capsys, mon
         return real(method, mesh, asset, out)
 
     monkeypatch.setattr(texture, "texture_asset", fails_on_the_second)
-    path = plan.write_settings("texture.broken.0", settings)
+    path = plan.write_settings("texture.broken.0", job)
     arguments = texture_arguments(plan, "intex")
     arguments = [each.replace("textures/intex", "textures/broken") for each in arguments]
     arguments[1] = path
@@ -303,7 +300,7 @@ def test_a_finished_training_is_continued_not_repeated(run, capsys):
 
 def test_more_steps_continue_a_constant_rate_and_start_a_falling_one_anew(run, tmp_path):
     _, plan = run
-    settings = plan.model_settings("tuned")
+    settings = plan.train_job("tuned").record()
     ran = {}
     for decay in (False, True):
         work, out = tmp_path / f"work-{decay}", tmp_path / f"out-{decay}"
@@ -343,5 +340,5 @@ def test_the_command_line_textures_a_file(run, capsys, tmp_path):
 
 def test_hashes_name_the_code_of_a_methods_own_modules(run):
     _, plan = run
-    assert code_version(*plan.method_modules("intex")) != code_version(*plan.method_modules("pretrained"))
-    assert code_version(*plan.method_modules("tuned")) == code_version(*plan.method_modules("pretrained"))
+    versions = {method: code_version(*plan.texture_job(method).modules()) for method in plan.methods}
+    assert len(set(versions.values())) == 3  # the tuned one also loads what was learned

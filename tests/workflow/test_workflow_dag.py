@@ -30,7 +30,7 @@ def planned(output: str) -> dict[str, int]:
 def edit(path: Path, old: str = "", new: str = "") -> None:
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new, 1) if old else text + "\n# edited\n")
+    path.write_text(text.replace(old, new, 1) if old else text + "\nedited = True\n")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_bare_call_makes_the_table_and_a_second_run_has_nothing_to_do(small, s
     tuned = {"finetune": 1, "texture": 1, "score": 1, **REPORT}
     rerun = {
         "texgen/painting.py": {"finetune": 1, "texture": 3, "score": 3, **REPORT},
-        # Training watches every metric unless it is told not to.
-        "rewards/preference/clip_score.py": {"finetune": 1, "texture": 1, "score": 3, **REPORT},
+        "rewards/preference/clip_score.py": {"score": 3, **REPORT},
+        "rewards/geometric/alignment.py": {"finetune": 1, "texture": 1, "score": 3, **REPORT},
         "texgen/finetune/trainer.py": tuned,
         "workflow/cli.py": {},
     }
@@ -68,11 +68,14 @@ def test_a_bare_call_makes_the_table_and_a_second_run_has_nothing_to_do(small, s
         before = path.read_text()
         edit(path)
         assert planned(snakemake("--dry-run").stdout) == expected, module
+        path.write_text(f"# why\n{before}\n\n# edited\n")
+        assert planned(snakemake("--dry-run").stdout) == {}, module
         path.write_text(before)
 
 
-def test_the_very_first_run_may_name_its_target(small, snakemake):
+def test_the_very_first_run_may_name_its_target_and_a_dry_run_writes_nothing(small, snakemake):
     """Snakemake then lists the results folder before it calls any input function."""
+    assert planned(snakemake("--dry-run").stdout)["texture"] == 3
     assert not (small / "results").exists()
     snakemake("results/table.md")
     assert (small / "results" / "table.md").is_file()

@@ -3,21 +3,19 @@ import os
 import re
 import sys
 from functools import cache
-from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
 from texgen.miniature.parts import PARTS as MINIATURE_PARTS
+from workflow.code_identity import code_version as current_code_version
 from workflow.config import parse_config
 from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
-from workflow.kinds import WITHOUT_BACKBONE
+from workflow.kinds import METHODS
 from workflow.locking import BusyError, lock_folder
 from workflow.plan import Plan
 from workflow.progress import cost_of_run
-from workflow.provenance import code_version as current_code_version
 from workflow.step_errors import plain_sentence
 from workflow.tables import ConfigError
-from workflow.weight_files import weight_files
 
 
 def make_plan():
@@ -33,6 +31,11 @@ def make_plan():
 PLAN = make_plan()
 # Asked once per job, and there may be thousands of a kind.
 code_version = cache(current_code_version)
+
+
+def code_of(job):
+    return code_version(*job.modules(), files=tuple(job.sources()))
+
 
 
 def lock_results():
@@ -81,53 +84,56 @@ def mesh_files(names):
     return [result("meshes", name, file) for name in names for file in ("mesh.npz", "geometry.npz")]
 
 
-# ---- settings files: one small JSON per job, named after its content ------------------------------------------
+# ---- settings files: one small JSON per job, named after its content and written when the run starts ----------
+
+
+def settings_path(stem, job):
+    """Where the settings file of a job is written: a parameter of its rule, so a change runs the job again."""
+    record = job if isinstance(job, dict) else job.record()
+    return str(PLAN.settings_path(stem, record))
 
 
 def mesh_settings(wildcards):
-    return PLAN.write_settings(f"mesh.{wildcards.mesh}", PLAN.mesh_settings(wildcards.mesh))
+    return settings_path(f"mesh.{wildcards.mesh}", PLAN.mesh_job(wildcards.mesh))
 
 
 def model_settings(wildcards):
-    return PLAN.write_settings(f"model.{wildcards.model}", PLAN.model_settings(wildcards.model))
+    return settings_path(f"model.{wildcards.model}", PLAN.train_job(wildcards.model))
 
 
 def texture_settings(wildcards):
-    return PLAN.write_settings(
+    return settings_path(
         f"texture.{wildcards.method}.{wildcards.shard}",
-        PLAN.texture_settings(wildcards.method, int(wildcards.shard)),
+        PLAN.texture_job(wildcards.method, int(wildcards.shard)),
     )
 
 
+@cache
+def score_settings_paths():
+    return [settings_path(f"score.{metric}", PLAN.score_job(metric)) for metric in PLAN.metrics]
+
+
 def score_settings(wildcards):
-    return [PLAN.write_settings(f"score.{metric}", PLAN.score_settings(metric)) for metric in PLAN.metrics]
+    return score_settings_paths()
+
+
+@cache
+def table_settings_path():
+    return settings_path("table", PLAN.table_settings())
 
 
 def table_settings(wildcards):
-    return PLAN.write_settings("table", PLAN.table_settings())
+    return table_settings_path()
 
 
 def write_all_settings():
-    """Write every settings file now.
-
-    Snakemake lists the results folder once, before it calls input functions; a file that one of them writes
-    into a folder that was listed already counts as missing.
-    """
-    for mesh in PLAN.meshes:
-        mesh_settings(SimpleNamespace(mesh=mesh))
-    for model in PLAN.models:
-        model_settings(SimpleNamespace(model=model))
-    for method in PLAN.methods:
-        for shard in PLAN.shards:
-            texture_settings(SimpleNamespace(method=method, shard=shard))
-    score_settings(SimpleNamespace())
-    table_settings(SimpleNamespace())
-
-
-try:
-    write_all_settings()
-except OSError as error:
-    raise WorkflowError(plain_sentence(error) or str(error)) from None
+    """Write every settings file that is not there yet; a dry run does not come here."""
+    try:
+        for stem, job in PLAN.all_jobs():
+            PLAN.write_settings(stem, job)
+    except OSError as error:
+        # Not WorkflowError: snakemake fails to locate one that is raised in onstart.
+        sys.exit(plain_sentence(error) or str(error))
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------
@@ -139,27 +145,27 @@ def mesh_source(wildcards):
     return path if scheme == "file" else []
 
 
-def backbone_weights(wildcards):
-    method = getattr(wildcards, "method", None)
-    if method is not None and PLAN.config.methods[method].kind in WITHOUT_BACKBONE:
-        return PLAN.method_inputs(method)
-    backbone = PLAN.config.backbone
-    parts = [part for part in (backbone, *backbone.controlnets.values(), backbone.inpainting) if part]
-    files = [path for part in parts for path in weight_files(part)]
-    return files + (PLAN.method_inputs(method) if method is not None else [])
+def texture_weights(wildcards):
+    """What a texturing job reads besides meshes and its adapter."""
+    return PLAN.texture_job(wildcards.method, int(wildcards.shard)).files()
+
+
+def model_weights(wildcards):
+    return PLAN.train_job(wildcards.model).files()
+
+
+@cache
+def all_metric_weights():
+    return list(dict.fromkeys(path for name in PLAN.metrics for path in PLAN.score_job(name).files()))
+
+
+def metric_weights(wildcards):
+    return all_metric_weights()
 
 
 def texture_memory(wildcards):
     """MB of a texturing job; the authors' programs load several models of full size."""
-    return 24000 if PLAN.config.methods[wildcards.method].kind in WITHOUT_BACKBONE else 6000
-
-
-def metric_weights(wildcards):
-    return PLAN.metric_weights(PLAN.metrics)
-
-
-def reward_weights(wildcards):
-    return PLAN.metric_weights(PLAN.model_metrics(wildcards.model))
+    return 6000 if METHODS[PLAN.config.methods[wildcards.method].kind].needs_backbone else 24000
 
 
 def model_meshes(wildcards):
@@ -236,15 +242,15 @@ def mesh_code(wildcards):
 
 
 def model_code(wildcards):
-    return code_version(*PLAN.model_modules(wildcards.model))
+    return code_of(PLAN.train_job(wildcards.model))
 
 
 def texture_code(wildcards):
-    return code_version(*PLAN.method_modules(wildcards.method))
+    return code_of(PLAN.texture_job(wildcards.method))
 
 
 def score_code(wildcards):
-    return " ".join(f"{metric}={code_version(*PLAN.metric_modules(metric))}" for metric in PLAN.metrics)
+    return " ".join(f"{metric}={code_of(PLAN.score_job(metric))}" for metric in PLAN.metrics)
 
 
 def overview_code(wildcards):

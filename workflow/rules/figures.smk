@@ -1,7 +1,6 @@
 rule overview:
     """One lit view of every texture, a row per asset and a column per method."""
     input:
-        settings=table_settings,
         manifests=all_manifests(),
     output:
         picture=report(
@@ -21,10 +20,11 @@ rule overview:
         mem_mb=2000,
         runtime=10,
     params:
+        settings=table_settings,
         code=overview_code,
         results=subpath(output.picture, parent=True),
     shell:
-        "python -m workflow.steps.overview --settings {input.settings:q} --results {params.results:q}"
+        "python -m workflow.steps.overview --settings {params.settings:q} --results {params.results:q}"
         " --out {output.picture:q} > {log:q} 2>&1"
 
 
@@ -35,7 +35,6 @@ for part, names in FIGURE_JOBS.items():
         name:
             f"draw_{part}"
         input:
-            settings=table_settings,
             manifests=all_manifests(),
             scores=all_scores(),
             quality="<results>/quality.tsv",
@@ -54,11 +53,12 @@ for part, names in FIGURE_JOBS.items():
             mem_mb=3000,
             runtime=20,
         params:
+            settings=table_settings,
             code=figures_code,
             names=" ".join(names),
             results=subpath(input.quality, parent=True),
         shell:
-            "python -m workflow.steps.figures --settings {input.settings:q} --results {params.results:q}"
+            "python -m workflow.steps.figures --settings {params.settings:q} --results {params.results:q}"
             " --out {params.results:q}/figures --figures {params.names} > {log:q} 2>&1"
 
 

@@ -1,10 +1,8 @@
 rule finetune:
     """Train one LoRA adapter by the gradient of its reward; a killed run continues from its checkpoint."""
     input:
-        settings=model_settings,
         meshes=model_meshes,
-        weights=backbone_weights,
-        scorers=reward_weights,
+        weights=model_weights,
     output:
         adapter="<results>/models/{model}/pytorch_lora_weights.safetensors",
         history="<results>/models/{model}/history.jsonl",
@@ -21,11 +19,12 @@ rule finetune:
         mem_mb=6000,
         runtime=24 * 60,
     params:
+        settings=model_settings,
         code=model_code,
         results=subpath(output.adapter, ancestor=3),
     # Checkpoints lie outside the declared outputs, which are deleted when a job is killed.
     shell:
-        "python -m workflow.steps.finetune --settings {input.settings:q}"
+        "python -m workflow.steps.finetune --settings {params.settings:q}"
         " --meshes {params.results:q}/meshes --work {params.results:q}/training/{wildcards.model}"
         " --out {params.results:q}/models/{wildcards.model} --code {params.code} --threads {threads}"
         " > {log:q} 2>&1"

@@ -1,7 +1,6 @@
 rule gallery:
     """Every texture in one offline page: turntables, scores, filters, two linked 3D viewers."""
     input:
-        settings=table_settings,
         manifests=all_manifests(),
         scores=all_scores(),
         quality="<results>/quality.tsv",
@@ -23,8 +22,9 @@ rule gallery:
         mem_mb=3000,
         runtime=20,
     params:
+        settings=table_settings,
         code=gallery_code,
         results=subpath(input.quality, parent=True),
     shell:
-        "python -m workflow.steps.gallery --settings {input.settings:q} --results {params.results:q}"
+        "python -m workflow.steps.gallery --settings {params.settings:q} --results {params.results:q}"
         " --out {output.page:q} > {log:q} 2>&1"

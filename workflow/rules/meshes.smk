@@ -1,7 +1,6 @@
 rule prepare_mesh:
     """Read, clean, normalise and unwrap one mesh, and compute its curvature fields."""
     input:
-        settings=mesh_settings,
         source=mesh_source,
     output:
         mesh="<results>/meshes/{mesh}/mesh.npz",
@@ -24,8 +23,9 @@ rule prepare_mesh:
         mem_mb=2000,
         runtime=30,
     params:
+        settings=mesh_settings,
         code=mesh_code,
         folder=subpath(output.mesh, parent=True),
     shell:
-        "python -m workflow.steps.prepare_mesh --settings {input.settings:q}"
+        "python -m workflow.steps.prepare_mesh --settings {params.settings:q}"
         " --out {params.folder:q} > {log:q} 2>&1"

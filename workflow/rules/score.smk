@@ -1,7 +1,6 @@
 rule score:
     """Score every texture of one method by every metric: one row per asset, view and background."""
     input:
-        settings=score_settings,
         manifests=method_manifests,
         weights=metric_weights,
     output:
@@ -17,9 +16,10 @@ rule score:
         mem_mb=4000,
         runtime=4 * 60,
     params:
+        settings=score_settings,
         code=score_code,
         results=results_folder,
     shell:
-        "python -m workflow.steps.score --settings {input.settings:q}"
+        "python -m workflow.steps.score --settings {params.settings:q}"
         " --meshes {params.results:q}/meshes --textures {params.results:q}/textures/{wildcards.method}"
         " --out {params.results:q}/scores --code {params.code} --threads {threads} > {log:q} 2>&1"

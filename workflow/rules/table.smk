@@ -1,7 +1,6 @@
 rule quality:
     """Coverage, seam error and multi-view consistency of every texture, without any model."""
     input:
-        settings=table_settings,
         manifests=all_manifests(),
         meshes=mesh_files(PLAN.meshes_of(PLAN.assets)),
     output:
@@ -16,17 +15,17 @@ rule quality:
         mem_mb=2000,
         runtime=10,
     params:
+        settings=table_settings,
         code=quality_code,
         results=subpath(output.quality, parent=True),
     shell:
-        "python -m workflow.steps.quality --settings {input.settings:q} --results {params.results:q}"
+        "python -m workflow.steps.quality --settings {params.settings:q} --results {params.results:q}"
         " --out {output.quality:q} > {log:q} 2>&1"
 
 
 rule table:
     """Compare the methods: scores, geometry and texture quality, paired tests, own rewards, cost."""
     input:
-        settings=table_settings,
         manifests=all_manifests(),
         scores=all_scores(),
         quality="<results>/quality.tsv",
@@ -68,9 +67,10 @@ rule table:
         mem_mb=1000,
         runtime=10,
     params:
+        settings=table_settings,
         code=table_code,
         results=subpath(output.markdown, parent=True),
     shell:
-        "python -m workflow.steps.table --settings {input.settings:q} --results {params.results:q}"
+        "python -m workflow.steps.table --settings {params.settings:q} --results {params.results:q}"
         " --quality {input.quality:q} --markdown {output.markdown:q} --csv {output.csv:q}"
         " --text {output.text:q} --latex {output.latex:q} --html {output.html:q} > {log:q} 2>&1"

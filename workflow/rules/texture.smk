@@ -1,10 +1,9 @@
 rule texture:
     """Texture one shard of the assets by one method; assets that are finished and current are kept."""
     input:
-        settings=texture_settings,
         meshes=shard_meshes,
         adapter=adapter,
-        weights=backbone_weights,
+        weights=texture_weights,
     output:
         # The textures themselves are not declared: they would be deleted when the job is killed.
         manifest="<results>/textures/{method}/shard-{shard}.json",
@@ -18,10 +17,11 @@ rule texture:
         mem_mb=texture_memory,
         runtime=12 * 60,
     params:
+        settings=texture_settings,
         code=texture_code,
         results=subpath(output.manifest, ancestor=3),
     shell:
-        "python -m workflow.steps.texture --settings {input.settings:q}"
+        "python -m workflow.steps.texture --settings {params.settings:q}"
         " --meshes {params.results:q}/meshes --models {params.results:q}/models"
         " --out {params.results:q}/textures/{wildcards.method} --manifest {output.manifest:q}"
         " --code {params.code} --threads {threads} > {log:q} 2>&1"

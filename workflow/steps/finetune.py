@@ -9,53 +9,53 @@ from pathlib import Path
 from typing import Any
 
 from workflow import provenance
+from workflow.config_metrics import metric_kind
+from workflow.config_training import RewardTerm, TunedModel
 from workflow.devices import claim_gpu, device_name, pick_device
-from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METRICS
+from workflow.jobs import TrainJob
+from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE
 from workflow.locking import work_alone
 from workflow.step_errors import run_step
 
-# What may change between a kill and the next start without starting the training again.
-FREE = ("validate_every", "checkpoint_every", "keep_best", "patience", "monitor")
 
-
-def build_term(settings: dict[str, Any], block: dict[str, Any], device: str):
+def build_term(job: TrainJob, term: RewardTerm, device: str):
     """The texture reward of one term: the metric itself, or its mean over renders from the term's cameras,
     shaped where the term has a target."""
     from rewards.shaping import Shaped
 
-    reward = build_unshaped(settings, block, device)
-    return reward if block["target"] is None else Shaped(reward, block["target"], block["shape"])
+    reward = build_unshaped(job, term, device)
+    return reward if term.target is None else Shaped(reward, term.target, term.shape)
 
 
-def build_unshaped(settings: dict[str, Any], block: dict[str, Any], device: str):
+def build_unshaped(job: TrainJob, term: RewardTerm, device: str):
     """The same without its shape."""
     from rewards.rendered import Jitter, RenderedReward
     from texgen.cameras import rig_cameras
-    from workflow.steps.loading import load_metric
+    from workflow.steps.scorers import load_metric
 
-    metric_settings = settings["metrics"][block["metric"]]
-    reward = load_metric(metric_settings, device, training=True)
-    if METRICS[metric_settings["kind"]].judges_texture:
+    metric = job.metrics[term.metric]
+    reward = load_metric(metric, device, training=True)
+    if metric_kind(metric).judges_texture:
         return reward
-    backgrounds = tuple(tuple(colour) for colour in block["backgrounds"])
-    jitter = Jitter(**block["jitter"])
-    return RenderedReward(reward, rig_cameras(block["rig"]), block["size"], backgrounds, jitter=jitter)
+    backgrounds = tuple(tuple(colour) for colour in term.backgrounds)
+    jitter = Jitter(**term.jitter.model_dump())
+    cameras = rig_cameras(term.rig)
+    return RenderedReward(reward, cameras, term.size, backgrounds, jitter=jitter, rasterizer=term.rasterizer)
 
 
-def build_reward(settings: dict[str, Any], device: str):
+def build_reward(job: TrainJob, device: str):
     """The reward of a settings file as the trainer takes it: `(texture, painted, item) -> scalar`."""
     from rewards.base import training_reward
     from rewards.composite import Composite, Term
 
     terms = [
-        Term(build_term(settings, block, device), block["weight"], block["mean"], block["std"])
-        for block in settings["training"]["rewards"]
+        Term(build_term(job, term, device), term.weight, term.mean, term.std) for term in job.training.rewards
     ]
     plain = len(terms) == 1 and (terms[0].weight, terms[0].mean, terms[0].std) == (1.0, 0.0, 1.0)
     return training_reward(terms[0].reward if plain else Composite(terms))
 
 
-def build_scores(settings: dict[str, Any], device: str) -> dict[str, Any]:
+def build_scores(job: TrainJob, device: str) -> dict[str, Any]:
     """Metrics that are only watched, by name: `(texture, painted, item) -> raw value`, or None for a mesh
     that the metric cannot judge.
 
@@ -63,8 +63,7 @@ def build_scores(settings: dict[str, Any], device: str) -> dict[str, Any]:
     """
     from rewards.base import NotApplicable, Textured
 
-    blocks = settings["training"]["rewards"]
-    rewarded = {block["metric"] for block in blocks} if len(blocks) == 1 else set()
+    first = job.training.rewards[0]
 
     def watch(reward):
         def score(texture, painted, item):
@@ -76,34 +75,30 @@ def build_scores(settings: dict[str, Any], device: str) -> dict[str, Any]:
         return score
 
     return {
-        name: watch(build_unshaped(settings, {**blocks[0], "metric": name}, device))
-        for name in settings["metrics"]
-        if name not in rewarded
-        and (settings["training"]["monitor"] is None or name in settings["training"]["monitor"])
+        name: watch(build_unshaped(job, first.model_copy(update={"metric": name}), device))
+        for name in job.watched
     }
 
 
-def build_algorithm(training: dict[str, Any], reward):
+def build_algorithm(training: TunedModel, reward):
     """The algorithm that a configuration names, with its settings."""
     from texgen.finetune.d3po import D3PO
     from texgen.finetune.direct import Direct
     from texgen.finetune.gradients import make_strategy
     from texgen.finetune.nabla import Nabla
 
-    if training["algorithm"] == "nabla":
-        return Nabla(reward, **training["nabla"])
-    if training["algorithm"] == "d3po":
-        return D3PO(reward, **training["d3po"])
-    gradient = training["gradient"]
-    strategy = make_strategy(
-        gradient["strategy"], k=gradient["k"], copies=gradient["copies"], replay=gradient["replay"]
-    )
+    if training.algorithm == "nabla":
+        return Nabla(reward, **training.nabla.model_dump())
+    if training.algorithm == "d3po":
+        return D3PO(reward, **training.d3po.model_dump())
+    gradient = training.gradient
+    strategy = make_strategy(gradient.strategy, k=gradient.k, copies=gradient.copies, replay=gradient.replay)
     return Direct(
         reward,
         strategy,
-        target=training["target"],
-        kl_weight=training["kl_weight"],
-        detach_conditioning=not gradient["through_conditioning"],
+        target=training.target,
+        kl_weight=training.kl_weight,
+        detach_conditioning=not gradient.through_conditioning,
     )
 
 
@@ -132,31 +127,20 @@ def judged(reward, items: list) -> list:
     return kept
 
 
-def training_identity(settings: dict[str, Any], meshes: Path, code: str) -> str:
+def training_identity(job: TrainJob, meshes: Path, code: str) -> str:
     """Hash of all that decides the numbers of a training step; a checkpoint is continued only under it."""
-    from workflow.steps.loading import weight_hashes
-
-    # A constant rate goes on beyond the last step; one that has decayed does not.
-    free = FREE if settings["training"]["decay"] else (*FREE, "steps")
-    training = {key: value for key, value in settings["training"].items() if key not in free}
-    names = sorted({asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]})
-    scorers = {
-        name: provenance.folder_hash(metric["clip"]["folder"])
-        for name, metric in settings["metrics"].items()
-        if "clip" in metric and metric["clip"]["folder"] is not None
-    }
+    names = sorted({asset["mesh"] for asset in job.assets + job.validation_assets})
     return provenance.content_hash(
         {
-            "settings": {**settings, "training": training},
-            "weights": weight_hashes(settings["backbone"]),
-            "scorers": scorers,
+            "job": job.identity(),
+            "weights": provenance.place_hashes(job.places(watched=False)),
             "meshes": {name: provenance.file_hash(meshes / name / "geometry.npz") for name in names},
             "code": code,
         }
     )
 
 
-def train(settings: dict[str, Any], meshes: Path, work: Path, code: str, threads: int) -> dict[str, Any]:
+def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> dict[str, Any]:
     """Train into `work`, which keeps history, checkpoint and finished adapter; returns the model's record."""
     import torch
 
@@ -168,49 +152,47 @@ def train(settings: dict[str, Any], meshes: Path, work: Path, code: str, threads
 
     torch.set_num_threads(threads)
     device = pick_device()
-    training = settings["training"]
-    backbone = load_backbone(settings["backbone"], device)
-    targets = LAYERS[training["layers"]]
-    backbone.add_lora(training["rank"], training["alpha"], targets, seed=training["seed"])
-    identity = training_identity(settings, meshes, code)
-    method = build_method("texgen", backbone, settings["preset"])
+    training = job.training
+    backbone = load_backbone(job.backbone, device)
+    targets = LAYERS[training.layers]
+    backbone.add_lora(training.rank, training.alpha, targets, seed=training.seed)
+    identity = training_identity(job, meshes, code)
+    method = build_method("texgen", backbone, job.preset)
     # Every step visits another mesh: the geometry of all of them stays at hand.
-    method.cached_meshes = len(
-        {asset["mesh"] for asset in settings["assets"] + settings["validation_assets"]}
-    )
-    moving = training["learn_cameras"]
+    method.cached_meshes = len({asset["mesh"] for asset in job.assets + job.validation_assets})
+    moving = training.learn_cameras
     rates = None
     if moving is not None:
-        rates = CameraRates(moving["azimuth_lr"], moving["elevation_lr"], moving["limit"])
-    reward = build_reward(settings, device)
+        rates = CameraRates(moving.azimuth_lr, moving.elevation_lr, moving.limit)
+    reward = build_reward(job, device)
     trainer = Trainer(
         method,
         build_algorithm(training, reward),
-        judged(reward, build_items(settings["assets"], meshes, device)),
+        judged(reward, build_items(job.assets, meshes, device)),
         TrainSettings(
-            steps=training["steps"],
-            learning_rate=training["learning_rate"],
-            warmup=training["warmup"],
-            decay=training["decay"],
-            grad_clip=training["max_grad_norm"],
-            accumulate=training["batch"],
-            seed=training["seed"],
-            holdout_every=training["validate_every"],
-            checkpoint_every=training["checkpoint_every"],
-            views_per_step=training["views_per_step"],
-            keep_best=training["keep_best"],
-            patience=training["patience"],
+            steps=training.steps,
+            learning_rate=training.learning_rate,
+            warmup=training.warmup,
+            decay=training.decay,
+            grad_clip=training.max_grad_norm,
+            accumulate=training.batch,
+            seed=training.seed,
+            holdout_every=training.validate_every,
+            checkpoint_every=training.checkpoint_every,
+            views_per_step=training.views_per_step,
+            keep_best=training.keep_best,
+            patience=training.patience,
             cameras=rates,
         ),
-        heldout=judged(reward, build_items(settings["validation_assets"], meshes, device)),
+        heldout=judged(reward, build_items(job.validation_assets, meshes, device)),
         # Another identity is another run: it starts anew beside the old checkpoint instead of refusing.
         checkpoint=work / f"checkpoint.{identity[:10]}.pt",
         identity=identity,
-        scores=build_scores(settings, device),
+        scores=build_scores(job, device),
     )
     result = trainer.run(work)
     return {
-        **settings,
+        **job.record(),
         "seconds": result.seconds,
         "steps_done": result.steps,
         "saved_step": result.saved_step,
@@ -230,18 +212,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--code", required=True, help="hash of the code of this stage")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args(arguments)
-    settings = provenance.read_json(options.settings)
+    job = TrainJob.read(options.settings)
     with work_alone(options.work):
         claim = claim_gpu()
-        record = train(settings, options.meshes, options.work, options.code, options.threads)
+        record = train(job, options.meshes, options.work, options.code, options.threads)
         record["code"] = options.code
-        learned = [CAMERAS_FILE] if settings["training"]["learn_cameras"] is not None else []
+        learned = [CAMERAS_FILE] if job.training.learn_cameras is not None else []
         for name in (ADAPTER_FILE, "history.jsonl", *learned):
             with provenance.atomic_path(options.out / name) as path:
                 shutil.copyfile(options.work / name, path)
         provenance.write_json(options.out / "config.json", record)
         print(
-            f"{settings['model']}: {record['steps_done']} steps, adapter of step {record['saved_step']}, "
+            f"{job.model}: {record['steps_done']} steps, adapter of step {record['saved_step']}, "
             f"{record['seconds']:.0f} s in this run"
         )
         if claim is not None:

@@ -51,14 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
     from report.pictures import Look
     from texgen.mesh import load_mesh
     from workflow.config import load_config
+    from workflow.config_methods import used_of
     from workflow.devices import pick_device
-    from workflow.plan import preset_changes
     from workflow.steps.loading import build_method, load_backbone
 
     config = load_config(options.config)
     block = config.methods[options.method]
-    backbone = load_backbone(config.backbone.model_dump(), pick_device())
-    method = build_method(block.kind, backbone, preset_changes(config, block.kind, block.preset.changes()))
+    changes = config.changes(block.kind, block.preset)
+    backbone = load_backbone(used_of(config.backbone, block.kind, changes), pick_device())
+    method = build_method(block.kind, backbone, changes)
     meshes = [load_mesh(options.meshes / name / "mesh.npz") for name in options.names]
     views = [tuple(float(angle) for angle in view.split(",")) for view in options.views]
     looks = [[Look(mesh, *view, options.size) for view in views] for mesh in meshes]

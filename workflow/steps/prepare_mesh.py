@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow import provenance
+from workflow.jobs import MeshJob
 from workflow.step_errors import run_step
 
 CACHE = Path("resources")
@@ -38,7 +39,7 @@ def preview(mesh, size: int = PREVIEW_SIZE):
     return torch.cat(rows, dim=-2)
 
 
-def prepare(settings: dict[str, Any], out: Path, cache: Path = CACHE) -> dict[str, Any]:
+def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
     """Prepare the mesh of a settings file into a folder; returns what mesh.json holds."""
     from texgen.export import save_image
     from texgen.geometry.prepared import prepare_geometry
@@ -48,22 +49,22 @@ def prepare(settings: dict[str, Any], out: Path, cache: Path = CACHE) -> dict[st
     from texgen.presets import PRESETS
 
     started = time.perf_counter()
-    path = fetch_source(settings["source"], settings.get("sha256"), cache)
+    path = fetch_source(job.source, job.sha256, cache)
     prepared = prepare_working_mesh(
         path,
-        settings["mesh"],
-        uv_policy=settings.get("uv", "keep"),
-        longest_side=settings.get("longest_side", 1.6),
-        rotate=settings.get("rotate", ""),
+        job.mesh,
+        uv_policy=job.uv,
+        longest_side=job.longest_side,
+        rotate=job.rotate,
     )
     mesh = prepared.mesh
-    size = settings.get("texture_size") or PRESETS["texgen"].texture_size
+    size = job.texture_size or PRESETS["texgen"].texture_size
     geometry = prepare_geometry(mesh, size)
     record = {
         "mesh": mesh.name,
-        "source": settings["source"],
+        "source": job.source,
         "file_sha256": provenance.file_hash(path),
-        "licence": settings.get("licence", ""),
+        "licence": job.licence,
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "uvs": len(mesh.uvs),
@@ -80,7 +81,7 @@ def prepare(settings: dict[str, Any], out: Path, cache: Path = CACHE) -> dict[st
     save_mesh(mesh, out / "mesh.npz")
     geometry.save(out / "geometry.npz")
     save_image(out / "preview.png", preview(mesh))
-    record["settings_hash"] = provenance.content_hash(settings)
+    record["settings_hash"] = provenance.content_hash(job.identity())
     record["seconds"] = round(time.perf_counter() - started, 3)
     provenance.write_json(out / "mesh.json", record)
     return record
@@ -103,18 +104,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     options = parser.parse_args(arguments)
     if options.settings is not None:
-        settings = provenance.read_json(options.settings)
+        job = MeshJob.read(options.settings)
     elif options.mesh and options.source:
         names = ("mesh", "source", "sha256", "uv", "rotate", "texture_size", "longest_side", "licence")
-        settings = {name: getattr(options, name) for name in names}
+        job = MeshJob(**{name: getattr(options, name) for name in names})
     else:
         parser.error("give --settings, or --mesh and --source")
     from texgen.mesh import MeshError
 
     try:
-        record = prepare(settings, options.out, options.cache)
+        record = prepare(job, options.out, options.cache)
     except MeshError as error:
-        print(f"Mesh {settings['mesh']!r}: {error}", file=sys.stderr)
+        print(f"Mesh {job.mesh!r}: {error}", file=sys.stderr)
         return 1
     for warning in record["warnings"]:
         print(f"{record['mesh']}: warning: {warning}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from torch import Tensor
 
 from rewards.base import Textured
 from texgen.cameras import rig_cameras
 from texgen.render import GeometryBuffer, geometry_buffer
+from workflow.jobs import Protocol
 
 
 class Renders:
@@ -25,24 +25,26 @@ class Renders:
         self._bytes = 0
         self._buffer: tuple[str, GeometryBuffer] | None = None
 
-    def of(self, textured: Textured, asset: str, protocol: dict[str, Any]) -> dict[str, Tensor]:
+    def of(self, textured: Textured, asset: str, protocol: Protocol) -> dict[str, Tensor]:
         """Background -> images ``[N, 3, size, size]`` uint8 from the N cameras of the protocol's rig.
 
-        asset: name of the textured mesh; one name always means one texture. protocol: rig, size, supersample
-        and backgrounds (name -> colour).
+        asset: name of the textured mesh; one name always means one texture.
         """
-        key = json.dumps([asset, protocol], sort_keys=True)
+        key = json.dumps([asset, protocol.model_dump()], sort_keys=True)
         if key in self._kept:
             return self._kept[key]
-        cameras = rig_cameras(protocol["rig"]).to(textured.texture.device, textured.texture.dtype)
-        size, supersample = protocol["size"], protocol["supersample"]
-        place = json.dumps([textured.mesh.name, protocol["rig"], size * supersample])
+        cameras = rig_cameras(protocol.rig).to(textured.texture.device, textured.texture.dtype)
+        size, supersample = protocol.size, protocol.supersample
+        place = json.dumps([textured.mesh.name, protocol.rig, size * supersample])
         if self._buffer is None or self._buffer[0] != place:
             self._buffer = None  # two at a time may not fit
-            self._buffer = place, geometry_buffer(textured.mesh, cameras, size * supersample)
+            self._buffer = (
+                place,
+                geometry_buffer(textured.mesh, cameras, size * supersample, protocol.rasterizer),
+            )
         images = {
             name: in_bytes(textured.render(cameras, size, tuple(colour), supersample, self._buffer[1]))
-            for name, colour in protocol["backgrounds"].items()
+            for name, colour in protocol.backgrounds.items()
         }
         needed = sum(each.numel() for each in images.values())
         if self._bytes + needed <= self.limit:

@@ -20,8 +20,8 @@ from report.columns import SCORE_COLUMNS
 from texgen.errors import DamagedFileError
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
+from workflow.jobs import Protocol, ScoreJob
 from workflow.journal import Journal
-from workflow.kinds import METRICS
 from workflow.locking import work_alone
 from workflow.progress import Pace
 from workflow.step_errors import run_step
@@ -30,11 +30,11 @@ from workflow.step_errors import run_step
 MESHES_KEPT = 8
 
 
-def score_views(metric, textured, name: str, protocol: dict[str, Any], renders) -> Iterator[dict[str, Any]]:
+def score_views(metric, textured, name: str, protocol: Protocol, renders) -> Iterator[dict[str, Any]]:
     """Scores of the protocol's renders of one textured mesh, which the `Renders` know as `name`."""
     from texgen.cameras import rig_cameras
 
-    cameras = rig_cameras(protocol["rig"])
+    cameras = rig_cameras(protocol.rig)
     for background, images in renders.of(textured, name, protocol).items():
         images = images.to(textured.texture.device) / 255
         scores = metric(images, [textured.prompt] * len(images))
@@ -48,11 +48,9 @@ def score_views(metric, textured, name: str, protocol: dict[str, Any], renders) 
             }
 
 
-def score_asset(
-    metric, kind: str, textured, name: str, protocol: dict[str, Any], renders
-) -> Iterator[dict[str, Any]]:
+def score_asset(metric, textured, name: str, protocol: Protocol | None, renders) -> Iterator[dict[str, Any]]:
     """Rows of one asset without its identity. A metric of the texture itself gives one row."""
-    if METRICS[kind].judges_texture:
+    if protocol is None:
         yield {
             "view": "texture",
             "azimuth": "",
@@ -65,7 +63,7 @@ def score_asset(
 
 
 def score_method(
-    settings: dict[str, Any],
+    job: ScoreJob,
     prepared: Callable[[str], tuple[Any, Any]],
     textures: Path,
     threads: int,
@@ -80,15 +78,15 @@ def score_method(
 
     from rewards.base import NotApplicable, Textured
     from texgen.export import load_texture_png
-    from workflow.steps.loading import load_metric
+    from workflow.steps.scorers import load_metric
 
     torch.set_num_threads(threads)
     device = pick_device()
-    metric = load_metric(settings, device)
-    pace = Pace(len(settings["assets"]))
+    metric = load_metric(job.block, device, backend=job.backend, precision=job.precision)
+    pace = Pace(len(job.assets))
     # Assets of one mesh one after the other, so that it is rasterised once.
-    for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
-        label = f"{settings['metric']}: {asset['asset']}"
+    for asset in sorted(job.assets, key=lambda each: each["mesh"]):
+        label = f"{job.metric}: {asset['asset']}"
         if asset["asset"] in journal.found:
             pace.keep()
             print(f"{label}: kept", flush=True)
@@ -111,16 +109,14 @@ def score_method(
         rows: list[dict[str, Any]] = []
         try:
             with torch.no_grad():
-                rows += score_asset(
-                    metric, settings["kind"], textured, asset["asset"], settings["protocol"], renders
-                )
+                rows += score_asset(metric, textured, asset["asset"], job.protocol, renders)
             said = f"{len(rows)} scores"
         except NotApplicable as error:
             rows, said = [], f"no score, {error}"
         journal.add(asset["asset"], rows)
         print(f"{label}: {said} ({pace.finish()})", flush=True)
     found = journal.found
-    return [{**asset, **row} for asset in settings["assets"] for row in found.get(asset["asset"], ())]
+    return [{**asset, **row} for asset in job.assets for row in found.get(asset["asset"], ())]
 
 
 def run_record(textures: Path, asset: str) -> dict[str, Any]:
@@ -135,26 +131,17 @@ def run_record(textures: Path, asset: str) -> dict[str, Any]:
     return run
 
 
-def scores_hash(settings: dict[str, Any], textures: Path, code: str) -> str:
+def scores_hash(job: ScoreJob, textures: Path, code: str) -> str:
     """Hash of all that the scores of one method by one metric depend on."""
-    runs = [run_record(textures, asset["asset"]) for asset in settings["assets"]]
+    runs = [run_record(textures, asset["asset"]) for asset in job.assets]
     return provenance.content_hash(
         {
-            "settings": settings,
-            "weights": {path: provenance.folder_hash(path) for path in sorted(folders_in(settings))},
+            "job": job.identity(),
+            "weights": provenance.place_hashes(job.places()),
             "textures": [(run["asset"], run["status"], run["hash"]) for run in runs],
             "code": code,
         }
     )
-
-
-def folders_in(value: Any) -> set[str]:
-    """Existing folders that a settings value names, at any depth: those of weights."""
-    if isinstance(value, dict):
-        named = [value[key] for key in ("folder", "path") if isinstance(value.get(key), str)]
-        found = {path for path in named if Path(path).is_dir()}
-        return found.union(*(folders_in(each) for each in value.values()))
-    return set()
 
 
 def is_current(out: Path, digest: str) -> bool:
@@ -177,23 +164,23 @@ def write_scores(out: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_metric(
-    settings: dict[str, Any],
+    job: ScoreJob,
     options: argparse.Namespace,
     code: str,
     prepared: Callable[[str], tuple[Any, Any]],
     renders,
 ) -> None:
     """Score one method by one metric and write the file and its record, unless they are current."""
-    metric, method = settings["metric"], options.textures.name
+    metric, method = job.metric, options.textures.name
     out = options.out / metric / f"{method}.tsv"
-    digest = scores_hash(settings, options.textures, code)
+    digest = scores_hash(job, options.textures, code)
     if is_current(out, digest):
         print(f"{out}: kept", flush=True)
         return
     started = time.perf_counter()
     journal = Journal(out, digest)
     try:
-        rows = score_method(settings, prepared, options.textures, options.threads, journal, renders)
+        rows = score_method(job, prepared, options.textures, options.threads, journal, renders)
     except BaseException:
         journal.close(done=False)
         raise
@@ -205,10 +192,10 @@ def write_metric(
         "seconds": time.perf_counter() - started,
         "device": device_name(pick_device()),
         "versions": provenance.package_versions(),
-        "settings_hash": provenance.content_hash(settings),
+        "settings_hash": provenance.content_hash(job.identity()),
         "code": code,
         "textures_hash": provenance.textures_hash(
-            run_record(options.textures, asset["asset"]) for asset in settings["assets"]
+            run_record(options.textures, asset["asset"]) for asset in job.assets
         ),
         "hash": digest,
     }
@@ -236,8 +223,8 @@ def main(arguments: list[str] | None = None) -> int:
     with work_alone(options.out / method):
         claim = claim_gpu()
         for path in options.settings:
-            settings = provenance.read_json(path)
-            write_metric(settings, options, codes[settings["metric"]], prepared, renders)
+            job = ScoreJob.read(path)
+            write_metric(job, options, codes[job.metric], prepared, renders)
         if claim is not None:
             claim.close()
     return 0

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workflow import provenance
+from workflow import custom, provenance
 from workflow.devices import claim_gpu, device_name, pick_device
+from workflow.jobs import TextureJob
 from workflow.locking import work_alone
 from workflow.progress import Pace
 from workflow.step_errors import concerns_machine, run_step
@@ -25,13 +26,9 @@ from workflow.step_errors import concerns_machine, run_step
 WARM_UP = {"rounds": 0, "adam_steps": 1}
 
 
-def asset_hash(settings: dict[str, Any], asset: dict[str, Any], code: str, files: dict[str, str]) -> str:
+def asset_hash(job: TextureJob, asset: dict[str, Any], code: str, files: dict[str, str]) -> str:
     """Hash of all that one asset depends on: method, preset, weights, mesh, prompt, seed, code."""
-    fields = ("method", "kind", "model", "lora_scale", "preset", "backbone", "score", "folder")
-    fields += ("official",) if settings.get("official") else ()
-    return provenance.content_hash(
-        {"settings": {key: settings.get(key) for key in fields}, "asset": asset, "code": code, "files": files}
-    )
+    return provenance.content_hash({"job": job.identity(), "asset": asset, "code": code, "files": files})
 
 
 def finished_run(folder: Path, digest: str) -> dict[str, Any] | None:
@@ -62,25 +59,25 @@ def texture_asset(method: Callable, mesh, asset: dict[str, Any], folder: Path) -
 
 
 def run_shard(
-    settings: dict[str, Any], meshes: Path, models: Path, out: Path, code: str, threads: int
+    job: TextureJob, meshes: Path, models: Path, out: Path, code: str, threads: int
 ) -> list[dict[str, Any]]:
     """Texture every asset that is not finished; returns one record per asset, in order."""
     import torch
 
     from texgen.mesh import load_mesh
-    from workflow.steps.loading import method_files, weight_hashes
+    from workflow.steps.loading import adapter_hashes, asset_files
 
-    adapter = None if settings["model"] is None else models / settings["model"]
-    weights = {} if settings["backbone"] is None else weight_hashes(settings["backbone"], adapter)
+    adapter = None if job.model is None else models / job.model
+    weights = provenance.place_hashes(job.places()) | ({} if adapter is None else adapter_hashes(adapter))
     device, method, mesh = None, None, None
     records = []
-    pace = Pace(len(settings["assets"]))
-    for index, asset in enumerate(settings["assets"]):
-        label = f"[{index + 1}/{len(settings['assets'])}] {asset['asset']}"
+    pace = Pace(len(job.assets))
+    for index, asset in enumerate(job.assets):
+        label = f"[{index + 1}/{len(job.assets)}] {asset['asset']}"
         folder = out / asset["asset"]
         mesh_path = meshes / asset["mesh"] / "mesh.npz"
-        files = {**weights, **method_files(settings, asset), "mesh": provenance.file_hash(mesh_path)}
-        digest = asset_hash(settings, asset, code, files)
+        files = {**weights, **asset_files(job, asset), "mesh": provenance.file_hash(mesh_path)}
+        digest = asset_hash(job, asset, code, files)
         run = finished_run(folder, digest)
         if run is not None:
             pace.keep()
@@ -95,21 +92,21 @@ def run_shard(
             torch.set_num_threads(threads)
             device = pick_device()
             # Beside the textures, so that what an authors' program left outlives a new texturing.
-            work = out.parent.parent / "official" / settings["method"]
-            method = ready_method(settings, adapter, device, work, mesh, asset)
+            work = out.parent.parent / "official" / job.method
+            method = ready_method(job, adapter, device, work, mesh, asset)
         run = {
-            "method": settings["method"],
-            "kind": settings["kind"],
-            "model": settings["model"],
-            "lora_scale": settings["lora_scale"],
+            "method": job.method,
+            "kind": job.kind,
+            "model": job.model,
+            "lora_scale": job.lora_scale,
             **asset,
             "status": "ok",
             "device": device_name(device),
-            "preset": settings["preset"],
+            "preset": job.preset,
             "versions": provenance.package_versions(),
             "git": provenance.git_revision(),
             # For those who ask what is stale; `hash` covers these and all weights.
-            "settings_hash": provenance.texture_inputs(settings),
+            "settings_hash": provenance.content_hash(job.identity()),
             "code": code,
             "mesh_hash": files["mesh"],
             "hash": digest,
@@ -132,22 +129,29 @@ def run_shard(
 
 
 def ready_method(
-    settings: dict[str, Any], adapter: Path | None, device: str, work: Path, mesh, asset: dict[str, Any]
+    job: TextureJob, adapter: Path | None, device: str, work: Path, mesh, asset: dict[str, Any]
 ) -> Callable:
     """The method of a job, warmed up; work: folder for the files of an authors' program."""
     from workflow.steps.loading import build_method, load_backbone, method_parts, put_on_adapter
 
-    changes = settings["preset"] | method_parts(settings, device, work)
-    if settings["backbone"] is None:  # its own models, in its own process: nothing to load or to warm up
-        return build_method(settings["kind"], None, changes)
-    backbone = load_backbone(settings["backbone"], device)
+    changes = job.preset | method_parts(job, device, work)
+    if job.backbone is None:  # its own models, in its own process: nothing to load or to warm up
+        return build_method(job.kind, None, changes)
+    backbone = load_backbone(job.backbone, device)
     if adapter is not None:
-        put_on_adapter(backbone, adapter, settings["lora_scale"])
+        put_on_adapter(backbone, adapter, job.lora_scale)
     # One denoising step, so that compilation and caches are not part of any time.
     once = {"steps": 1} | {name: WARM_UP[name] for name in WARM_UP.keys() & changes.keys()}
-    short = build_method(settings["kind"], backbone, changes | once, adapter)
-    warm_up(short, mesh, asset)
-    return build_method(settings["kind"], backbone, changes, adapter)
+    if job.file is None or takes_steps(job.file):
+        short = build_method(job.kind, backbone, changes | once, adapter, job.file)
+        warm_up(short, mesh, asset)
+    return build_method(job.kind, backbone, changes, adapter, job.file)
+
+
+def takes_steps(file: str) -> bool:
+    """Whether a custom method can be run for one step only."""
+    signature = custom.signature_of(file)
+    return signature.open or any(each.name == "steps" for each in signature.parameters)
 
 
 def warm_up(method: Callable, mesh, asset: dict[str, Any]) -> None:
@@ -170,18 +174,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--code", required=True, help="hash of the code of this stage")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args(arguments)
-    settings = provenance.read_json(options.settings)
+    job = TextureJob.read(options.settings)
     with work_alone(options.manifest):
         claim = claim_gpu()
         started = time.perf_counter()
-        records = run_shard(
-            settings, options.meshes, options.models, options.out, options.code, options.threads
-        )
+        records = run_shard(job, options.meshes, options.models, options.out, options.code, options.threads)
         manifest = [{key: run[key] for key in ("asset", "status", "hash")} for run in records]
-        provenance.write_json(options.manifest, {"method": settings["method"], "runs": manifest})
+        provenance.write_json(options.manifest, {"method": job.method, "runs": manifest})
         done = sum(run["status"] == "ok" for run in records)
         seconds = time.perf_counter() - started
-        print(f"{settings['method']}: {done} of {len(records)} assets textured, {seconds:.0f} s")
+        print(f"{job.method}: {done} of {len(records)} assets textured, {seconds:.0f} s")
         if claim is not None:
             claim.close()
     return 0

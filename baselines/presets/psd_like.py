@@ -1,0 +1,111 @@
+"""Settings of psd-like and DreamDPO (arXiv 2502.04370). Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from texgen.method_facts import MethodFacts
+from texgen.presets import Preset
+from texgen.setting_types import Count, NotNegative, Positive, Unit, check_fields
+
+Steps = Annotated[int, Field(ge=0)]
+
+PRESET = Preset(
+    name="psd-like",
+    rig="default",
+    steps=300,
+    eta=0.0,
+    guidance_scale=7.5,
+    control_role="depth",
+    show_known="never",
+    prompt_template="{prompt}, {view} view",
+    negative_prompt="",
+    fill="surface",
+)
+"""`steps` are steps of the optimiser here."""
+
+
+@dataclass(frozen=True)
+class PSDSettings:
+    """What the preset does not hold."""
+
+    objective: Annotated[
+        Literal["psd-like", "dreamdpo"], Field(description="Which direction moves the texture.")
+    ] = "psd-like"
+    learning_rate: Annotated[Positive, Field(description="Adam's, on the texture's levels.")] = 0.02
+    levels: Annotated[
+        Count,
+        Field(
+            description=(
+                "Resolutions that the texture is a sum of, each half of the next, so that large areas "
+                "move together."
+            )
+        ),
+    ] = 5
+    t_max: Annotated[Unit, Field(description="Largest noise level at the beginning, as a share.")] = 0.98
+    t_min: Annotated[Unit, Field(description="Smallest noise level, as a share.")] = 0.02
+    t_until: Annotated[Unit, Field(description="Largest noise level at the end, as a share.")] = 0.5
+    threshold: Annotated[
+        NotNegative, Field(description="DreamDPO's least gap of scores for using the loser.")
+    ] = 0.0
+    pair_weight: Annotated[
+        NotNegative,
+        Field(
+            description=(
+                "Weight of psd-like's pair term, omega = pair_weight (1 - sigmoid(gap / temperature))."
+            )
+        ),
+    ] = 1.0
+    temperature: Annotated[Positive, Field(description="Temperature of the gap of scores.")] = 0.1
+    negative_every: Annotated[
+        Steps, Field(description="Steps between tunings of the negative embedding; 0 = never.")
+    ] = 10
+    negative_rate: Annotated[Positive, Field(description="Step length of a tuning.")] = 0.01
+    negative_bound: Annotated[
+        Positive, Field(description="Largest root mean square change of the embedding.")
+    ] = 0.1
+    negative_score: Annotated[
+        NotNegative, Field(description="Weight of the scores themselves in a tuning.")
+    ] = 0.1
+
+    def __post_init__(self) -> None:
+        check_fields(self, "Preset 'psd-like'")
+
+
+FACTS = MethodFacts(
+    PRESET,
+    PSDSettings,
+    ignores=(
+        "start",
+        "strength",
+        "same_noise",
+        "blending",
+        "blend_noise",
+        "refine_strength",
+        "refine",
+        "window",
+        "window_role",
+        "scheduler",
+        "also_controls",
+        "show_known",
+        "pin_background",
+        "known_threshold",
+        "hard_pins",
+        "fill_before_encoding",
+        "unpainted",
+        "sample_posterior",
+        "projection",
+        "adam_steps",
+        "adam_rate",
+        "accumulate",
+        "cosine_power",
+        "min_cosine",
+        "rim",
+        "soft_sharpness",
+        "eta",
+    ),
+    needs_control=True,
+)
