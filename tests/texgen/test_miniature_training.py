@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from texgen.miniature.training import save_half
 from texgen.miniature.world_arrays import open_world
 from texgen.miniature.world_makers import make_world
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU = ["--device", "cpu", "--scale", "test"]
 
 
@@ -158,14 +160,28 @@ def test_an_architecture_that_cannot_be_built_says_why(wrong, said):
         Architecture(**wrong)
 
 
-def test_the_default_architecture_is_that_of_the_weights_it_trains():
-    """Options that say nothing and the dataclass agree."""
-    parser = train.parse(["judge", "--data", "d", "--out", "o"])[0]
-    assert train.architecture.given(parser) == {}
+def test_the_default_architecture_is_that_of_the_shipped_weights():
+    """So that `--begin-with` and a training from nothing make the same nets."""
+    shipped = ROOT / "models" / "miniature" / "backbone"
+    unet = Architecture().unet()
+    controlnet = Architecture().controlnet(unet, 6)
+    for net, folder in ((unet, "unet"), (controlnet, "controlnet_depth_inpaint")):
+        stored = load_file(shipped / folder / "diffusion_pytorch_model.safetensors")
+        assert {name: value.shape for name, value in net.state_dict().items()} == {
+            name: value.shape for name, value in stored.items()
+        }
+    text = Architecture().text_encoder(100, 1).config
+    assert (
+        text.hidden_size == json.loads((shipped / "text_encoder" / "config.json").read_text())["hidden_size"]
+    )
+
+
+def test_new_nets_read_the_tokenizers_ids_and_six_channels():
     tokenizer = make_tokenizer(["a red chair"] * 3)
     model = new_denoiser(Architecture(channels=(16, 16), attention=(1,)), tokenizer)
     assert model.controlnet.config.conditioning_channels == 6
     assert model.text_encoder.config.vocab_size == len(tokenizer)
+    assert train.architecture.given(train.parse(["judge", "--data", "d", "--out", "o"])[0]) == {}
 
 
 def test_parts_know_their_stages_and_what_they_build_on():
