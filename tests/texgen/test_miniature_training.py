@@ -101,8 +101,14 @@ def test_steps_and_finished_weights_can_be_given_on_the_command_line(trained, tm
     rows = (tmp_path / "backbone.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["step"] == 1
     # One warm-up step moves a weight by a hundredth of the peak rate; random weights would be far away.
-    new, old = (Backbone.load(folder / "backbone").unet.state_dict() for folder in (tmp_path, trained))
-    assert max(float((new[name] - old[name]).abs().max()) for name in new) < 1e-3
+    new, old = (Backbone.load(folder / "backbone") for folder in (tmp_path, trained))
+    pairs = [(new.unet, old.unet)]
+    pairs += [(new.controlnets[role], old.controlnets[role]) for role in ("depth_inpaint", "uv_position")]
+    for ours, theirs in pairs:
+        for (name, value), before in zip(
+            ours.state_dict().items(), theirs.state_dict().values(), strict=True
+        ):
+            assert float((value - before).abs().max()) < 1e-3, name
 
 
 def test_a_finished_autoencoder_trains_its_decoder_alone(trained, tmp_path):
