@@ -9,12 +9,18 @@ from texgen.miniature import pretrain_controlnet
 from texgen.miniature.architecture import Architecture
 from texgen.miniature.atlases import shape_atlas
 from texgen.miniature.denoiser import new_denoiser, save_backbone
-from texgen.miniature.diffusion_batches import Noising, position_control, position_maps
+from texgen.miniature.diffusion_batches import (
+    Noising,
+    encode_images,
+    encoded,
+    position_control,
+    position_maps,
+)
 from texgen.miniature.pretrain_vae import make_vae, save_vae
-from texgen.miniature.scale import SCALES
+from texgen.miniature.scale import SCALES, Stage
 from texgen.miniature.shapes import make_shape
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import save_half
+from texgen.miniature.training import Run, save_half
 from texgen.miniature.world_arrays import open_atlases
 from texgen.miniature.world_makers import make_world
 
@@ -98,11 +104,11 @@ def test_the_loss_counts_texels_in_charts_only():
 
 def test_a_position_net_goes_on_where_the_backbone_left_it(folder, tmp_path):
     base = tmp_path / "backbone"
-    first = pretrain_controlnet._beginning(folder / "backbone", "uv_position", None)
+    first = pretrain_controlnet.beginning(folder / "backbone", "uv_position", None)
     with torch.no_grad():
         first.controlnet_mid_block.weight.fill_(0.5)
     save_half(first, base / "controlnet_uv_position")
-    again = pretrain_controlnet._beginning(base, "uv_position", None)
+    again = pretrain_controlnet.beginning(base, "uv_position", None)
     assert float(again.controlnet_mid_block.weight.detach().min()) == 0.5
 
 
@@ -120,3 +126,24 @@ def test_losses_reach_the_net_alone_and_dropped_captions_are_empty(folder):
     assert torch.allclose(clean, noising.latents.float(), atol=1e-4)
     _, last, velocity = noising.noised(index, torch.full((6,), 999))
     assert torch.allclose(velocity, -noising.latents.float(), atol=1e-4) and int(last[0]) == 999
+
+
+def test_each_process_encodes_its_part_and_all_see_the_whole(tmp_path):
+    torch.manual_seed(0)
+    vae = make_vae().eval()
+    images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
+    stage = Stage(1, 1, 1.0)
+    first, second = (
+        Run("backbone", tmp_path, torch.device("cpu"), stage, 1, None, 0.5, rank, 2) for rank in (0, 1)
+    )
+    with pytest.raises(FileNotFoundError):  # here no other process encodes its part at the same time
+        encoded(first, "samples", vae, images)
+    whole = encoded(second, "samples", vae, images)
+    assert torch.allclose(whole.float(), encode_images(vae, images).float(), atol=1e-2)
+    kept = {file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    assert torch.equal(encoded(first, "samples", vae, images), whole)
+    assert {file.stat().st_mtime_ns for file in tmp_path.iterdir()} == kept
+    with torch.no_grad():
+        vae.encoder.layers[0].weight.add_(1)  # other latents: the kept ones are not those
+    with pytest.raises(FileNotFoundError):
+        encoded(first, "samples", vae, images)

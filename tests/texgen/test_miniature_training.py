@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from texgen.miniature.training import save_half
 from texgen.miniature.world_arrays import open_world
 from texgen.miniature.world_makers import make_world
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU = ["--device", "cpu", "--scale", "test"]
 
 
@@ -99,8 +101,14 @@ def test_steps_and_finished_weights_can_be_given_on_the_command_line(trained, tm
     rows = (tmp_path / "backbone.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["step"] == 1
     # One warm-up step moves a weight by a hundredth of the peak rate; random weights would be far away.
-    new, old = (Backbone.load(folder / "backbone").unet.state_dict() for folder in (tmp_path, trained))
-    assert max(float((new[name] - old[name]).abs().max()) for name in new) < 1e-3
+    new, old = (Backbone.load(folder / "backbone") for folder in (tmp_path, trained))
+    pairs = [(new.unet, old.unet)]
+    pairs += [(new.controlnets[role], old.controlnets[role]) for role in ("depth_inpaint", "uv_position")]
+    for ours, theirs in pairs:
+        for (name, value), before in zip(
+            ours.state_dict().items(), theirs.state_dict().values(), strict=True
+        ):
+            assert float((value - before).abs().max()) < 1e-3, name
 
 
 def test_a_finished_autoencoder_trains_its_decoder_alone(trained, tmp_path):
@@ -158,14 +166,28 @@ def test_an_architecture_that_cannot_be_built_says_why(wrong, said):
         Architecture(**wrong)
 
 
-def test_the_default_architecture_is_that_of_the_weights_it_trains():
-    """Options that say nothing and the dataclass agree."""
-    parser = train.parse(["judge", "--data", "d", "--out", "o"])[0]
-    assert train.architecture.given(parser) == {}
+def test_the_default_architecture_is_that_of_the_shipped_weights():
+    """So that `--begin-with` and a training from nothing make the same nets."""
+    shipped = ROOT / "models" / "miniature" / "backbone"
+    unet = Architecture().unet()
+    controlnet = Architecture().controlnet(unet, 6)
+    for net, folder in ((unet, "unet"), (controlnet, "controlnet_depth_inpaint")):
+        stored = load_file(shipped / folder / "diffusion_pytorch_model.safetensors")
+        assert {name: value.shape for name, value in net.state_dict().items()} == {
+            name: value.shape for name, value in stored.items()
+        }
+    text = Architecture().text_encoder(100, 1).config
+    assert (
+        text.hidden_size == json.loads((shipped / "text_encoder" / "config.json").read_text())["hidden_size"]
+    )
+
+
+def test_new_nets_read_the_tokenizers_ids_and_six_channels():
     tokenizer = make_tokenizer(["a red chair"] * 3)
     model = new_denoiser(Architecture(channels=(16, 16), attention=(1,)), tokenizer)
     assert model.controlnet.config.conditioning_channels == 6
     assert model.text_encoder.config.vocab_size == len(tokenizer)
+    assert train.architecture.given(train.parse(["judge", "--data", "d", "--out", "o"])[0]) == {}
 
 
 def test_parts_know_their_stages_and_what_they_build_on():

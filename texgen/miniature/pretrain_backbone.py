@@ -25,7 +25,7 @@ from texgen.miniature.diffusion_batches import (
     open_vae,
     position_control,
 )
-from texgen.miniature.pretrain_controlnet import controlled_loss, new_controlnet
+from texgen.miniature.pretrain_controlnet import beginning, controlled_loss, new_controlnet
 from texgen.miniature.steps import Average, Step, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
 from texgen.miniature.training import save_half, start_run, train, training_parser
@@ -68,7 +68,9 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.manual_seed(0)
     model = make(tokenizer)
-    nets = nn.ModuleDict({"model": model, "position": new_controlnet(model.controlnet)})
+    finished = args.begin_with
+    position = beginning(finished, "uv_position") if finished else new_controlnet(model.controlnet)
+    nets = nn.ModuleDict({"model": model, "position": position})
     nets = nets.to(run.device, memory_format=torch.channels_last).train()
     averages = copy.deepcopy(nets).requires_grad_(False)
     parameters = list(nets.parameters())

@@ -81,9 +81,13 @@ def weighted_error(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (error * weight).sum() / weight.sum().clamp_min(1)
 
 
-def _beginning(base: Path, role: str, begin_with: Path | None) -> ControlNetModel:
-    """The net before its first step: one that is given, else an earlier one of its role, else the inpainting
-    one with nothing known."""
+def beginning(base: Path, role: str, begin_with: Path | None = None) -> ControlNetModel:
+    """The net before its first step: one that is given, else for position maps an earlier one, else the
+    inpainting one with nothing known.
+
+    Args:
+        base: folder of a backbone; role: of ``ROLES``; begin_with: folder of a ControlNet.
+    """
     earlier = base / f"controlnet_{role}"
     goes_on = role == "uv_position" and (earlier / "config.json").exists()
     source = begin_with or (earlier if goes_on else base / "controlnet_depth_inpaint")
@@ -110,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     noising = Noising(encoded(run, name, vae, data.images), data.captions, tokenizer)
 
     torch.manual_seed(31)
-    controlnet = _beginning(base, role, args.begin_with)
+    controlnet = beginning(base, role, args.begin_with)
     controlnet.to(run.device, memory_format=torch.channels_last).train().requires_grad_(True)
     optimizer = make_optimizer(controlnet.parameters(), run.device, (0.9, 0.99), 0.01)
 

@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
             weights = [PARTS[each].weight for each in args.parts[number:]]
             left = args.budget - (time.monotonic() - begin)
             options += ["--budget", str(max(1.0, left * weights[0] / sum(weights)))]
-        print(f"{name}: {' '.join(options)}", flush=True)
+        print(" ".join([f"training {name}", *options]), flush=True)
         try:
             train_part(name, args, options, device)
         except (Exception, SystemExit):
