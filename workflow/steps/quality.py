@@ -10,7 +10,7 @@ from typing import Any
 
 from report.columns import SCORE_COLUMNS
 from workflow import provenance
-from workflow.kinds import FOREIGN
+from workflow.kinds import METHODS
 from workflow.step_errors import run_step
 
 
@@ -18,7 +18,8 @@ def background_of(run: dict[str, Any]) -> tuple[float, ...] | None:
     """The colour behind the views of a run, by its record; None where it is not one, or not known."""
     from texgen.presets import Preset
 
-    if run["kind"] in FOREIGN or (run["kind"] == "syncmvd" and run["preset"].get("random_background", True)):
+    unknown = not METHODS[run["kind"]].paints
+    if unknown or (run["kind"] == "syncmvd" and run["preset"].get("random_background", True)):
         return None
     return tuple(run["preset"].get("background", Preset.background))
 
