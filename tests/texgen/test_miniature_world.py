@@ -77,10 +77,11 @@ def test_a_world_can_be_stopped_and_painted_without_warp(made, tmp_path, monkeyp
         make_world(tmp_path / "new", SIZES, seed=3)
 
 
-def test_a_world_of_other_sizes_is_begun_anew(made, tmp_path):
+def test_a_world_of_other_sizes_is_begun_anew(made, tmp_path, capsys):
     make_world(tmp_path, Sizes(views=2, samples=2), until="atlases")
     make_world(tmp_path, SIZES, seed=3)
     assert same(made, tmp_path)
+    assert "of other sizes or another seed; it is made anew" in capsys.readouterr().out
 
 
 def test_the_command_line_sets_sizes(tmp_path):

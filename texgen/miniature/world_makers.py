@@ -145,7 +145,10 @@ def make_world(
     folder.mkdir(parents=True, exist_ok=True)
     plan = json.dumps({"sizes": asdict(sizes), "seed": seed}) + "\n"
     begun = folder / PLAN
-    if not begun.exists() or begun.read_text() != plan:
+    if begun.exists() and begun.read_text() != plan:
+        print(f"{folder} holds an unfinished world of other sizes or another seed; it is made anew", flush=True)
+        begun.unlink()
+    if not begun.exists():
         World(sizes, folder, "w+")
         write_text(begun, plan)
     _open.cache_clear()
