@@ -146,7 +146,7 @@ def make_world(
     plan = json.dumps({"sizes": asdict(sizes), "seed": seed}) + "\n"
     begun = folder / PLAN
     if begun.exists() and begun.read_text() != plan:
-        print(f"{folder} holds an unfinished world of other sizes or another seed; it is made anew", flush=True)
+        print(f"{folder}: an unfinished world of other sizes or another seed; it is made anew", flush=True)
         begun.unlink()
     if not begun.exists():
         World(sizes, folder, "w+")
