@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ from workflow.config import Config, load_config
 from workflow.config_methods import used_of
 from workflow.jobs import TextureJob
 from workflow.kinds import ADAPTER_FILE, METHODS
-from workflow.provenance import ROOT
+from workflow.provenance import ROOT, git_revision
 from workflow.step_errors import plain_sentence
 
 
@@ -211,8 +212,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def installed_version() -> str:
+    """Version of the installed package, with the commit of a checkout."""
+    try:
+        number = version("texreward")
+    except PackageNotFoundError:
+        number = "(not installed)"
+    revision = git_revision()
+    return number if revision is None else f"{number}, commit {revision}"
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="texreward", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"texreward {installed_version()}")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("texture", help="texture one mesh by a prompt and write a GLB")
     one.add_argument(

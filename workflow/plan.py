@@ -21,6 +21,7 @@ from workflow.jobs import Job, MeshJob, Protocol, ScoreJob, TextureJob, TrainJob
 from workflow.kinds import METHODS
 from workflow.provenance import content_hash, write_json
 from workflow.tables import ConfigError, MeshRow
+from workflow.weight_files import of_the_miniature
 
 
 class Plan:
@@ -229,7 +230,7 @@ class Plan:
                 if method.model is not None
             },
             "backbone": config.backbone.source,
-            "miniature": "miniature" in config.backbone.source,
+            "miniature": any(of_the_miniature(self.score_job(name).places()) for name in config.metrics),
             "evaluation": config.evaluation.model_dump(exclude={"shards"}),
             "published": config.published,
             "meshes": {

@@ -37,6 +37,12 @@ def metric_places(block: Strict, name: str) -> dict[str, str]:
     return found
 
 
+def of_the_miniature(places: dict[str, str]) -> bool:
+    """Whether weights are the small ones that this repository ships or trains: models/miniature/...,
+    results/miniature/... ."""
+    return any("miniature" in Path(place).resolve().parts for place in places.values())
+
+
 def read_in(role: str, place: str) -> list[str]:
     """Files of weights in a place; of a tokenizer all files count.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -77,3 +79,9 @@ def test_the_miniature_says_where_its_models_should_be(tmp_path, capsys):
     assert main(arguments) == 2
     said = capsys.readouterr().err
     assert "nowhere/backbone is missing" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["workflow", "workflow.cli"])
+def test_the_command_runs_as_a_module_and_tells_its_version(module):
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("texreward ")

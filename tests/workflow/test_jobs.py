@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
 
 from texgen.errors import DamagedFileError
+from workflow.backends import require
 from workflow.code_identity import reached
 from workflow.config import parse_config
 from workflow.jobs import MeshJob, ScoreJob, TextureJob, TrainJob
@@ -169,6 +171,16 @@ def test_psd_likes_job_runs_the_code_of_its_score(data):
     assert {"rewards.preference.clip_score", "rewards.preference.clip_model"} <= set(reached(*modules))
 
 
+def test_the_scorers_say_whether_they_are_the_miniature_ones(data):
+    real = {"clipscore": {"kind": "clipscore"}, "alignment": {"kind": "alignment"}}
+    own = {"clipscore": data["metrics"]["clipscore"]}
+    data["models"], data["methods"] = {}, {"pretrained": {"kind": "texgen"}}
+    assert plan_of({**data, "metrics": own}).table_settings()["miniature"]
+    assert not plan_of({**data, "metrics": real}).table_settings()["miniature"], "whatever the backbone is"
+    backbone = {**data["backbone"], "folder": None, "hub": "someone/large"}
+    assert plan_of({**data, "metrics": own, "backbone": backbone}).table_settings()["miniature"]
+
+
 REFUSED = [
     ("presets.texgen.window", [2, 3], "presets.texgen.window is ignored by the method texgen"),
     ("presets.texgen.also_controls", {"depth": 0.5}, "presets.texgen.also_controls is ignored"),
@@ -219,3 +231,8 @@ def test_nvdiffrast_can_be_chosen(data):
     plan = plan_of(data)
     assert plan.texture_job("pretrained").preset["rasterizer"] == "nvdiffrast"
     assert plan.score_job("aesthetic").protocol.rasterizer == "nvdiffrast"
+    if find_spec("nvdiffrast") is None:
+        with pytest.raises(ConfigError, match="evaluation.rasterizer is nvdiffrast, which is not installed"):
+            require(plan.config)
+    data["presets"]["texgen"]["rasterizer"] = data["evaluation"]["rasterizer"] = "warp"
+    require(plan_of(data).config)

@@ -20,13 +20,13 @@ def sources(tmp_path, monkeypatch) -> Path:
     """A little tree of first-party modules in the place of the project."""
     for name, text in {
         "texgen/__init__.py": "",
-        "texgen/mesh.py": "import numpy\n",
-        "texgen/render.py": "from texgen.mesh import Mesh\n",
+        "texgen/alpha.py": "import numpy\n",
+        "texgen/beta.py": "from texgen.alpha import Mesh\n",
         "texgen/other.py": "",
         "texgen/deep/__init__.py": "from . import field\n",
-        "texgen/deep/field.py": "from ..mesh import Mesh\n",
+        "texgen/deep/field.py": "from ..alpha import Mesh\n",
         "rewards/__init__.py": "",
-        "rewards/score.py": "def f():\n    from texgen import render\n",
+        "rewards/score.py": "def f():\n    from texgen import beta\n",
         "workflow/__init__.py": "",
         "workflow/plan.py": "from texgen import other\n",
         "workflow/steps/__init__.py": "",
@@ -45,7 +45,7 @@ def edited(sources: Path, name: str) -> set[str]:
     """Which stages' hashes change when one module is edited."""
     stages = {
         "score": ("workflow.steps.score",),
-        "render": ("texgen.render",),
+        "render": ("texgen.beta",),
         "deep": ("texgen.deep",),
     }
     before = {stage: code_version(*modules) for stage, modules in stages.items()}
@@ -56,8 +56,8 @@ def edited(sources: Path, name: str) -> set[str]:
 
 
 def test_an_edit_changes_the_version_of_all_that_import_it_however_they_do(sources):
-    assert edited(sources, "texgen/mesh.py") == {"score", "render", "deep"}
-    assert edited(sources, "texgen/render.py") == {"score", "render"}
+    assert edited(sources, "texgen/alpha.py") == {"score", "render", "deep"}
+    assert edited(sources, "texgen/beta.py") == {"score", "render"}
     assert edited(sources, "texgen/deep/field.py") == {"deep"}
     assert edited(sources, "rewards/score.py") == {"score"}
     assert edited(sources, "texgen/__init__.py") == {"score", "render", "deep"}
@@ -76,12 +76,12 @@ def test_comments_docstrings_and_layout_change_nothing(sources):
     text = (
         '"""What it is."""\n\n# why\nimport numpy\n\n\ndef g( ):\n    """What it does."""\n    return (1)\n'
     )
-    path = sources / "texgen/mesh.py"
+    path = sources / "texgen/alpha.py"
     path.write_text("import numpy\ndef g():\n    return 1\n")
     code_identity.read_source.cache_clear()
-    before, after = version_after(sources, "texgen/mesh.py", lambda _: text)
+    before, after = version_after(sources, "texgen/alpha.py", lambda _: text)
     assert before == after
-    before, after = version_after(sources, "texgen/mesh.py", lambda old: old.replace("(1)", "2"))
+    before, after = version_after(sources, "texgen/alpha.py", lambda old: old.replace("(1)", "2"))
     assert before != after
 
 
@@ -131,7 +131,7 @@ def test_an_edit_of_what_only_the_workflow_uses_changes_nothing(sources):
 
 
 def test_the_version_does_not_depend_on_the_order_of_modules(sources):
-    assert code_version("texgen.mesh", "rewards.score") == code_version("rewards.score", "texgen.mesh")
+    assert code_version("texgen.alpha", "rewards.score") == code_version("rewards.score", "texgen.alpha")
     with pytest.raises(FileNotFoundError, match="texgen.nothing"):
         code_version("texgen.nothing")
 

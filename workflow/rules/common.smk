@@ -37,7 +37,6 @@ def code_of(job):
     return code_version(*job.modules(), files=tuple(job.sources()))
 
 
-
 def lock_results():
     """One run at a time works in a results folder; the lock ends with this process, even when it is killed."""
     try:

@@ -1,12 +1,15 @@
-# Published weights are looked for, and downloaded, before any job of a run.
+# Rasterisers and published weights are looked for, and weights downloaded, before any job of a run.
 from rewards.checkpoints.store import WeightsMissing
+from workflow.backends import require as require_rasterizers
+from workflow.tables import ConfigError
 from workflow.weights import require
 
 
 def require_weights():
     """End the run with the list of what is missing and cannot be downloaded."""
     try:
+        require_rasterizers(PLAN.config)
         require(PLAN.config, print)
-    except WeightsMissing as error:
+    except (ConfigError, WeightsMissing) as error:
         # Not WorkflowError: snakemake fails to locate one that is raised in onstart.
         sys.exit(str(error))

@@ -16,12 +16,11 @@ from workflow.step_errors import run_step
 
 def background_of(run: dict[str, Any]) -> tuple[float, ...] | None:
     """The colour behind the views of a run, by its record; None where it is not one, or not known."""
-    from texgen.presets import Preset
-
-    unknown = not METHODS[run["kind"]].paints
-    if unknown or (run["kind"] == "syncmvd" and run["preset"].get("random_background", True)):
+    facts = METHODS[run["kind"]].load_facts()
+    if facts is None:
         return None
-    return tuple(run["preset"].get("background", Preset.background))
+    preset, own = facts.resolved(run["preset"])
+    return None if getattr(own, "random_background", False) else preset.background
 
 
 def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def run_shard(
             "preset": job.preset,
             "versions": provenance.package_versions(),
             "git": provenance.git_revision(),
-            # For those who ask what is stale; `hash` covers these and all weights.
+            # For those who ask what differs; `hash` covers these and all weights.
             "settings_hash": provenance.content_hash(job.identity()),
             "code": code,
             "mesh_hash": files["mesh"],

@@ -1,0 +1,7 @@
+"""`python -m workflow`: the command `texreward`, where its script is not installed."""
+
+import sys
+
+from workflow.cli import main
+
+sys.exit(main())
