@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env table smoke test official parity lint format
+.PHONY: help env table smoke test soak official parity lint format
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -49,6 +49,9 @@ official: env  ## the official scoring packages in an environment of their own
 parity: official  ## our scores against the official packages, tiny random weights (PARITY_SIZE=full: full size, too)
 	TEXREWARD_PARITY=1 OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m pytest -q -rs tests/parity
 	@if [ "$(PARITY_SIZE)" = full ]; then PYTHONPATH=. $(BIN)/python tests/parity/our_side.py --size full; fi
+
+soak: env  ## the long form of the reliability tests, some hours: soak/figures.json
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/soak/soak.py --folder soak $(SOAK)
 
 lint: env  ## formatting, linters, and a dry run of every configuration
 	$(BIN)/python -m pip check --disable-pip-version-check

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from report.escaping import latex, markdown
+from report.pages import template
+from texgen.plain_text import plain
 
 NOTE_BOLD = re.compile(r"\*\*(.+?)\*\*")
-MINUS = re.compile(r"(?<![\w.)-])-(?=\d)")
-"""The hyphen before a negative number, in no word and no range."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     """Markdown as GitHub shows it; the first block's title is the document's."""
     parts = []
     for i, block in enumerate(blocks):
-        parts.append(f"{'#' if i == 0 else '##'} {block.title}")
+        parts.append(f"{'#' if i == 0 else '##'} {markdown(block.title)}")
         if block.header:
             parts.append(_markdown_grid(block))
         if block.notes:
-            parts.append("\n".join(f"- {note}" for note in block.notes))
+            parts.append("\n".join(f"- {_markdown_note(note)}" for note in block.notes))
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_grid(block: Block) -> str:
     """Columns are padded, so that the source can be read as well."""
-    lines = [[_escape_markdown(name) for name in block.header]]
+    lines = [[markdown(name) for name in block.header]]
     lines += [[_markdown_cell(cell) for cell in row] for row in block.rows]
     widths = [max(2, *map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -60,7 +60,7 @@ def _markdown_grid(block: Block) -> str:
 
 
 def _markdown_cell(cell: Text) -> str:
-    text = _escape_markdown(cell.value)
+    text = markdown(cell.value)
     if cell.best:
         text = f"**{text}**"
     elif cell.second:
@@ -68,8 +68,10 @@ def _markdown_cell(cell: Text) -> str:
     return f"{text} {cell.mark}" if cell.mark else text
 
 
-def _escape_markdown(text: str) -> str:
-    return text.replace("|", "\\|")
+def _markdown_note(note: str) -> str:
+    """A note with its **bold** parts; all else in it is text."""
+    parts = [markdown(part) if part.strip() else part for part in NOTE_BOLD.split(note)]
+    return "".join(f"**{part}**" if k % 2 else part for k, part in enumerate(parts))
 
 
 def to_text(blocks: Sequence[Block], width: int = 118) -> str:
@@ -79,21 +81,23 @@ def to_text(blocks: Sequence[Block], width: int = 118) -> str:
     """
     parts = []
     for i, block in enumerate(blocks):
-        parts.append(f"{block.title}\n{('=' if i == 0 else '-') * len(block.title)}")
+        title = plain(block.title)
+        parts.append(f"{title}\n{('=' if i == 0 else '-') * len(title)}")
         if block.header:
             parts.append(_text_grid(block, width))
         if block.notes:
-            plain = [NOTE_BOLD.sub(r"\1", note) for note in block.notes]
+            notes = [NOTE_BOLD.sub(r"\1", plain(note)) for note in block.notes]
             wrapped = [
-                textwrap.fill(note, width, initial_indent="- ", subsequent_indent="  ") for note in plain
+                textwrap.fill(note, width, initial_indent="- ", subsequent_indent="  ") for note in notes
             ]
             parts.append("\n".join(wrapped))
     return "\n\n".join(parts) + "\n"
 
 
 def _text_grid(block: Block, width: int) -> str:
-    body = [[row[0].value, *map(_text_cell, row[1:])] for row in block.rows]
-    widths = [max(map(len, column)) for column in zip(block.header, *body, strict=True)]
+    header = [plain(name) for name in block.header]
+    body = [[plain(row[0].value), *map(_text_cell, row[1:])] for row in block.rows]
+    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     rest = sum(widths[1:]) + 2 * len(widths[1:])
     first = max(12, min(widths[0], width - rest))
 
@@ -102,37 +106,13 @@ def _text_grid(block: Block, width: int) -> str:
         numbers = "".join(f"  {cell:>{size}}" for cell, size in zip(cells[1:], widths[1:], strict=True))
         return [f"{name:<{first}}{numbers}".rstrip(), *(f"  {part}" for part in more)]
 
-    lines = [*line(block.header), "-" * (first + rest), *(part for row in body for part in line(row))]
+    lines = [*line(header), "-" * (first + rest), *(part for row in body for part in line(row))]
     return "\n".join(lines)
 
 
 def _text_cell(cell: Text) -> str:
     marks = ("¹" if cell.best else "²" if cell.second else "") + cell.mark
-    return cell.value.replace(" ± ", "±") + marks
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: "\\" + sign for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "†": r"$^\dagger$",
-    "▲": r"$^\blacktriangle$",
-    "▼": r"$^\blacktriangledown$",
-    "≈": r"$^\approx$",
-    "≤": r"$\leq$",
-    "<": r"$<$",
-    ">": r"$>$",
-    "×": r"$\times$",
-    "°": r"$^\circ$",
-    "–": "--",
-    "¹": r"$^1$",
-    "²": r"$^2$",
-    "…": r"\ldots{}",
-}
+    return plain(cell.value).replace(" ± ", "±") + marks
 
 
 def to_latex(blocks: Sequence[Block]) -> str:
@@ -165,11 +145,6 @@ def to_latex(blocks: Sequence[Block]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def latex(text: str) -> str:
-    """Plain text with LaTeX's special signs escaped and our marks as mathematics."""
-    return MINUS.sub("$-$", "".join(_LATEX.get(sign, sign) for sign in text))
-
-
 def _latex_cell(cell: Text) -> str:
     text = latex(cell.value)
     if cell.best:
@@ -181,9 +156,6 @@ def _latex_cell(cell: Text) -> str:
 
 def to_html(blocks: Sequence[Block], title: str) -> str:
     """One self-contained HTML page."""
-    environment = Environment(
-        loader=PackageLoader("report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("table.html.j2")
+    page = template("table.html.j2")
     split = [[NOTE_BOLD.split(note) for note in block.notes] for block in blocks]
     return page.render(title=title, blocks=list(zip(blocks, split, strict=True)))

@@ -7,7 +7,7 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from report.results import Results
 from report.statistics import summarize, wilson, win_rate
@@ -259,6 +259,9 @@ def time_quality(results: Results) -> Figure:
             )  # fmt: skip
         if max(map(np.mean, seconds.values())) > 8 * min(map(np.mean, seconds.values())):
             axis.set_xscale("log")
+            # Plain numbers: texts are drawn without mathematics, see report.escaping.
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
         else:
             axis.set_xlim(0, 1.12 * max(map(np.mean, seconds.values())))
         axis.margins(y=0.12)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from texgen.files import atomic_path
+from texgen.plain_text import plain
 
 BACKGROUND, INK, EMPTY = (255, 255, 255), (30, 30, 30), (236, 236, 236)
 
@@ -116,7 +117,7 @@ def _label_width(draw: ImageDraw.ImageDraw, labels: Sequence[str], font, limit: 
 
 def _wrap(draw: ImageDraw.ImageDraw, text: str, font, width: float) -> str:
     lines: list[str] = []
-    for word in text.split():
+    for word in plain(text).split():
         if lines and draw.textlength(f"{lines[-1]} {word}", font=font) <= width:
             lines[-1] += f" {word}"
         else:

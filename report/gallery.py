@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from report.escaping import script_json
 from report.gallery_assets import FRAME_SIZE, FRAMES, Turntable, gltf_geometry, texture_image
+from report.pages import template
 from report.results import Results
 
 VIEWER = Path(__file__).with_name("vendor") / "model-viewer.min.js"
@@ -17,11 +16,7 @@ VIEWER = Path(__file__).with_name("vendor") / "model-viewer.min.js"
 
 def gallery_page(results: Results) -> str:
     """The whole page: turntables, scores, filters, and two linked 3D viewers of a maintained library."""
-    environment = Environment(
-        loader=PackageLoader("report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    template = environment.get_template("gallery.html.j2")
-    return template.render(
+    return template("gallery.html.j2").render(
         title=results.settings["title"],
         note=results.settings["note"],
         data=script_json(gallery_data(results)),
@@ -29,11 +24,6 @@ def gallery_page(results: Results) -> str:
         frames=FRAMES,
         size=FRAME_SIZE,
     )
-
-
-def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
 
 
 def gallery_data(results: Results) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
 from report.columns import SCORE_COLUMNS
+from texgen.errors import DamagedFileError
+from texgen.files import read_bytes
+from texgen.finetune.history import read_history
+from texgen.records import AGAIN
+from texgen.result_records import checked_model, checked_scores, read_run
 
 RUN_KEYS = ("method", "asset", "mesh", "prompt", "seed", "status")
 
@@ -24,7 +29,7 @@ def read_scores(
 
     folder: usually results/scores. assets: keep only these assets (None = all). optional: (metric, method)
     pairs whose file may be absent. A metric that scores a texture rather than views has one row per asset
-    with view = "texture". Raises FileNotFoundError for a missing file and ValueError for a missing column.
+    with view = "texture". Raises FileNotFoundError for a missing file, DamagedFileError for a missing column.
     """
     methods = list(methods)
     tables = []
@@ -53,54 +58,71 @@ def read_quality(
     table = read_score_file(path)
     missing = [column for column in ("metric", "method") if column not in table.columns]
     if missing:
-        raise ValueError(f"{path} has no column {', '.join(missing)}; delete it and measure again.")
+        raise DamagedFileError(f"{path} has no column {', '.join(missing)}; delete it and measure again.")
     chosen = table["method"].isin(methods)
     return table[chosen if assets is None else chosen & table["asset"].isin(assets)]
 
 
 def read_score_file(path: str | Path) -> pd.DataFrame:
-    """One score file: tab-separated, one row per asset, view and background. Raises ValueError for a bad
-    file.
+    """One score file: tab-separated, one row per asset, view and background.
+
+    Raises DamagedFileError for a file that its record, beside it, does not stand for.
     """
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    checked_scores(Path(path))
+    table = pd.read_csv(BytesIO(read_bytes(path)), sep="\t", dtype=str, keep_default_na=False, quoting=3)
     missing = [column for column in SCORE_COLUMNS if column not in table.columns]
     if missing:
-        raise ValueError(f"{path} has no column {', '.join(missing)}; delete it and score again.")
+        raise DamagedFileError(f"{path} has no column {', '.join(missing)}; delete it and score again.")
     for column in ("seed", "azimuth", "elevation", "score"):
         numbers = pd.to_numeric(table[column].replace("", "nan"), errors="coerce")
         unreadable = numbers.isna() & ~table[column].str.lower().isin(["", "nan"])
         if unreadable.any():
             line = int(unreadable.to_numpy().argmax()) + 2
             text = table[column].iloc[line - 2]
-            raise ValueError(f"{path}, line {line}: {column} is {text!r}, not a number; score again.")
+            raise DamagedFileError(f"{path}, line {line}: {column} is {text!r}, not a number; score again.")
         table[column] = numbers
     if table["seed"].isna().any():
-        raise ValueError(f"{path} has a row without a seed; delete it and run the scoring step again.")
+        raise DamagedFileError(f"{path} has a row without a seed; delete it and run the scoring step again.")
     table["seed"] = table["seed"].astype("int64")
     return table
 
 
 def read_runs(
-    folder: str | Path, methods: Iterable[str], assets: Collection[str] | None = None
+    folder: str | Path,
+    methods: Iterable[str],
+    assets: Collection[str] | None = None,
+    complete: bool = False,
 ) -> list[dict]:
     """The run records `<folder>/<method>/<asset>/run.json`, ordered by method as given, then by asset.
 
-    folder: usually results/textures. assets: keep only these (None = all that exist). Raises ValueError for
-    a file that is not JSON or lacks a key.
+    folder: usually results/textures. assets: keep only these (None = all that exist). complete: every method
+    must have one of every asset. Raises DamagedFileError for a record that is missing then, was changed, is
+    another asset's or lacks a key.
     """
     runs = []
     for method in methods:
-        for path in sorted((Path(folder) / method).glob("*/run.json")):
-            if assets is not None and path.parent.name not in assets:
-                continue
-            try:
-                run = json.loads(path.read_text(encoding="utf-8"))
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path} is not JSON ({error}); delete it and run the asset again."
-                ) from None
+        found = {path.parent.name for path in (Path(folder) / method).glob("*/run.json")}
+        names = found if assets is None else set(assets) if complete else found & set(assets)
+        for name in sorted(names):
+            path = Path(folder) / method / name / "run.json"
+            run = read_run(Path(folder) / method, name)
             missing = [key for key in RUN_KEYS if key not in run]
             if missing:
-                raise ValueError(f"{path} lacks {', '.join(missing)}; delete it and run the asset again.")
+                raise DamagedFileError(f"{path} lacks {', '.join(missing)}; delete it and {AGAIN}.")
+            if run["method"] != method:
+                raise DamagedFileError(
+                    f"{path} is a record of the method {run['method']!r}; delete it and {AGAIN}."
+                )
             runs.append(run)
     return runs
+
+
+def read_training(model: str | Path) -> list[dict]:
+    """The training history of a tuned model's folder, checked against the model's record; empty where there
+    is no model. Raises DamagedFileError.
+    """
+    model = Path(model)
+    if not model.is_dir():
+        return []
+    checked_model(model)
+    return read_history(model / "history.jsonl")

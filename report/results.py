@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from report.read import read_quality, read_runs, read_scores
+from report.read import read_quality, read_runs, read_scores, read_training
 from report.statistics import sample_means
 from report.style import method_styles
+from texgen.result_records import check_run, checked_mesh
 
 
 class Results:
@@ -86,10 +86,7 @@ class Results:
 
     def history(self, method: str) -> list[dict]:
         """The training history behind a tuned method; empty where there is none."""
-        path = self.folder / "models" / self.settings["models"][method]["model"] / "history.jsonl"
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return read_training(self.folder / "models" / self.settings["models"][method]["model"])
 
     # ---- textures and meshes -----------------------------------------------------------------------------
     def done(self, method: str, asset: str) -> bool:
@@ -100,13 +97,20 @@ class Results:
     def mesh(self, name: str):
         from texgen.mesh import load_mesh
 
-        return self._keep(("mesh", name), lambda: load_mesh(self.folder / "meshes" / name / "mesh.npz"))
+        def load():
+            checked_mesh(self.folder / "meshes", name)
+            return load_mesh(self.folder / "meshes" / name / "mesh.npz")
+
+        return self._keep(("mesh", name), load)
 
     def geometry(self, name: str):
         from texgen.geometry.prepared import PreparedGeometry
 
-        path = self.folder / "meshes" / name / "geometry.npz"
-        return self._keep(("geometry", name), lambda: PreparedGeometry.load(path))
+        def load():
+            checked_mesh(self.folder / "meshes", name)
+            return PreparedGeometry.load(self.folder / "meshes" / name / "geometry.npz")
+
+        return self._keep(("geometry", name), load)
 
     def texture(self, method: str, asset: str):
         """[3, T, T] in [0, 1], row 0 at v = 0."""
@@ -122,8 +126,11 @@ class Results:
     def _picture(self, method: str, asset: str, name: str):
         from texgen.export import load_texture_png
 
-        path = self.texture_path(method, asset).with_name(name)
-        return self._keep((name, method, asset), lambda: load_texture_png(path))
+        def load():
+            check_run(self.folder / "textures" / method, self.runs[method, asset], [name])
+            return load_texture_png(self.texture_path(method, asset).with_name(name))
+
+        return self._keep((name, method, asset), load)
 
     def _keep(self, key: tuple, load):
         if key not in self._kept:

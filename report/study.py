@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from report.blocks import Block, Text
 from report.bradley_terry import Choice, strengths
-from report.gallery import script_json
+from report.escaping import script_json
+from report.pages import template
 from report.results import Results
+from texgen.errors import PlainError
+from texgen.files import read_bytes
+from texgen.plain_text import plain
+from texgen.records import SEAL, is_sealed
 
 QUESTION = "Which object looks better and fits its description better?"
 ANSWERS = {"left": 1.0, "none": 0.5, "right": 0.0}
@@ -112,10 +115,7 @@ def booklet_page(
             pictures.append(strips[method, trial.asset])
         text = prompts[trial.asset]["prompt"]
         shown.append({"id": trial.id, "text": text, "left": pictures[0], "right": pictures[1]})
-    environment = Environment(
-        loader=PackageLoader("report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("study.html.j2").render(
+    return template("study.html.j2").render(
         question=QUESTION, number=number, frames=FRAMES, size=240, data=script_json(shown)
     )
 
@@ -140,37 +140,86 @@ def key_record(results: Results, booklets: Sequence[Sequence[Trial]]) -> dict[st
     }
 
 
+MOST_BYTES = 32 << 20
+LONGEST_PARTICIPANT = 200
+
+
 def read_key(path: str | Path) -> dict[str, Any]:
     """The record that `key_record` made. Raises ValueError where it is none."""
-    try:
-        key = json.loads(Path(path).read_text(encoding="utf-8"))
-        for facts in key["trials"].values():
-            facts["left"], facts["right"], facts["repeat_of"]
-        key["methods"], key["reference"], key["question"]
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; it is the key.json that `study make` wrote.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{path} is no key of a study; give the key.json that `study make` wrote.") from None
+    wrong = f"{path} is no key of a study; give the key.json that `study make` wrote."
+    key = _object(path, "it is the key.json that `study make` wrote", wrong)
+    methods, trials = key.get("methods"), key.get("trials")
+    named = _texts({name: key.get(name) for name in ("reference", "question")})
+    if not (_texts(methods) and named and isinstance(trials, dict)) or key["reference"] not in methods:
+        raise ValueError(wrong)
+    for facts in trials.values():
+        if not isinstance(facts, dict) or not _texts({side: facts.get(side) for side in _SIDES}):
+            raise ValueError(wrong)
+        known = facts["left"] in methods and facts["right"] in methods and facts["left"] != facts["right"]
+        if not known or (facts["repeat_of"] and facts["repeat_of"] not in trials):
+            raise ValueError(wrong)
     return key
 
 
 def read_answers(path: str | Path, key: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """(participant, trial id -> answer) of one saved file. Raises ValueError that names what is wrong."""
-    try:
-        saved = json.loads(Path(path).read_text(encoding="utf-8"))
-        participant, answers = str(saved["participant"]).strip(), dict(saved["answers"])
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; give the files that participants saved.") from None
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path} is no answers file of a booklet; save it again.") from None
+    wrong = f"{path} is no answers file of a booklet; save it again."
+    saved = _object(path, "give the files that participants saved", wrong)
+    participant, answers = saved.get("participant"), saved.get("answers")
+    if not isinstance(participant, str) or not isinstance(answers, dict):
+        raise ValueError(wrong)
+    participant = plain(participant).strip()
     if not participant:
         raise ValueError(f"{path} names no participant; write a name or a number into it.")
+    if len(participant) > LONGEST_PARTICIPANT:
+        raise ValueError(f"{path}: the participant's name has {len(participant)} letters; shorten it.")
     for trial, answer in answers.items():
         if trial not in key["trials"]:
-            raise ValueError(f"{path}: trial {trial!r} is not in the key; it belongs to another study.")
-        if answer not in list(ANSWERS):
-            raise ValueError(f"{path}: trial {trial!r} has {answer!r}; allowed are {', '.join(ANSWERS)}.")
+            raise ValueError(
+                f"{path}: trial {plain(trial)[:40]!r} is not in the key; it belongs to another study."
+            )
+        if not isinstance(answer, str) or answer not in ANSWERS:
+            shown = plain(repr(answer))[:40]
+            raise ValueError(f"{path}: trial {trial!r} has {shown}; allowed are {', '.join(ANSWERS)}.")
     return participant, answers
+
+
+_SIDES = ("left", "right", "repeat_of")
+
+
+def _texts(value: Any) -> bool:
+    """Whether a value is an object of texts that is not empty."""
+    return isinstance(value, dict) and bool(value) and all(isinstance(each, str) for each in value.values())
+
+
+def _object(path: str | Path, missing: str, wrong: str) -> dict[str, Any]:
+    """The JSON object in a file; one with the hash of its content must not have been changed since."""
+    try:
+        data = read_bytes(path, MOST_BYTES)
+        found = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number, object_pairs_hook=_once)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; {missing}.") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); {missing}.") from None
+    except PlainError:
+        raise
+    except (ValueError, RecursionError):
+        raise ValueError(wrong) from None
+    if not isinstance(found, dict) or (SEAL in found and not is_sealed(data)):
+        raise ValueError(wrong)
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are given once; of two, neither can be believed."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
 
 
 def read_everyone(paths: Sequence[str | Path], key: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from texgen.files import atomic_path  # noqa: E402
+from texgen.plain_text import plain  # noqa: E402
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 WIDTH = 7.0
@@ -48,7 +49,8 @@ def method_styles(methods: Iterable[str], reference: str, tuned: Iterable[str]) 
 
 
 def wrap(text: str, width: int) -> str:
-    """A label on several lines."""
+    """A label on several lines, of signs that can be drawn."""
+    text = plain(text)
     return "\n".join(textwrap.wrap(text, width, break_long_words=False)) or text
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from report.statistics import holm, paired_difference, sample_means, summarize
 from report.table_data import BaselineComparison, Cell, Metric, OwnReward, Row, Table, TableSpec
+from texgen.errors import DamagedFileError
 
 
 def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) -> Table:
@@ -90,7 +91,7 @@ def _check_scored_assets_ran(scores: pd.DataFrame, runs: Sequence[Mapping], labe
     succeeded = {(run["method"], str(run["asset"])) for run in runs if run["status"] == "ok"}
     for method, asset in scores[["method", "asset"]].drop_duplicates().itertuples(index=False):
         if method in labels and (method, str(asset)) not in succeeded:
-            raise ValueError(
+            raise DamagedFileError(
                 f"There are scores of method '{method}', asset '{asset}', but no successful run of it; "
                 "run the scoring step again."
             )

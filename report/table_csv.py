@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 
+from report.escaping import csv_cell
 from report.table import wins
 from report.table_data import Row, Table
 
@@ -18,13 +19,13 @@ def to_csv(tables: Sequence[Table]) -> str:
     """
     records = []
     for i, row in enumerate(tables[0].rows):
-        record = {"method": row.key, "label": row.label, "n": row.n, "failed": row.failed}
+        record = {"method": row.key, "label": csv_cell(row.label), "n": row.n, "failed": row.failed}
         for table in tables:
             record |= _metrics(table, table.rows[i])
         for name in ("device_seconds", "seconds", "peak_memory_bytes", "unet_calls", "controlnet_calls"):
             record[name] = _plain(getattr(row, name))
         record["clock"] = "; ".join(row.clocks)
-        record["device"] = "; ".join(row.devices)
+        record["device"] = csv_cell("; ".join(row.devices))
         records.append(record | _own_reward(tables[0], row))
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(records[0]), lineterminator="\n")

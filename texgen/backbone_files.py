@@ -50,9 +50,10 @@ def open_components(
     second = None if inpainting is None else elsewhere(UNet2DConditionModel, inpainting, "unet")
     unet = _open(UNet2DConditionModel, where, "unet", torch_dtype=dtype, **options)
     vae = _open(vae_class, where, "vae", torch_dtype=dtype, **options)
-    text_encoder = _open(CLIPTextModel, where, "text_encoder", dtype=dtype, **options)
+    theirs = {**options, "trust_remote_code": False}
+    text_encoder = _open(CLIPTextModel, where, "text_encoder", dtype=dtype, **theirs)
     with damage_named(f"{where}/tokenizer"):
-        tokenizer = CLIPTokenizer.from_pretrained(where, subfolder="tokenizer", **options)
+        tokenizer = CLIPTokenizer.from_pretrained(where, subfolder="tokenizer", **theirs)
     with damage_named(f"{where}/scheduler"):
         scheduler = DDIMScheduler.load_config(where, subfolder="scheduler", **options)
     return {

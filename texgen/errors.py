@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_MEMORY_WORDS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "out of memory",
+    "can't start new thread",
+    "failed to map segment",
+)
 
 
 class PlainError(ValueError):
@@ -16,7 +27,13 @@ class DamagedFileError(PlainError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was used up, that of the machine or, by torch's own error, that of a GPU."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    # torch, Warp and the loader of shared libraries have no kind of their own for it.
+    text = str(error).lower()
+    return isinstance(error, RuntimeError | ImportError) and any(each in text for each in _MEMORY_WORDS)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from texgen.errors import DamagedFileError
-from texgen.files import atomic_path
+from texgen.files import atomic_path, read_bytes
 from texgen.mesh import Mesh
 
 
@@ -44,11 +44,11 @@ def load_texture_png(path: Path | str) -> Tensor:
     Raises DamagedFileError when the file is no whole picture.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(read_bytes(path))) as image:
             pixels = np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise
     except (OSError, SyntaxError) as error:
-        if not Path(path).exists():
-            raise
         raise DamagedFileError(
             f"{path} is no whole picture ({error}); delete {Path(path).parent} and texture this asset again "
             "(snakemake --forcerun texture keeps all others)."

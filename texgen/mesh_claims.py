@@ -16,6 +16,11 @@ from texgen.mesh import MeshError
 # far below these.
 TIMES_ITS_SIZE = 32
 ALWAYS_ALLOWED = 64 << 20
+# Each part costs a reader some 0.4 ms and 8 kB: these are 8 s and 160 MB.
+MOST_PARTS = 20_000
+# Corners of polygons that are not convex, of which large ones cost more: some 15 s.
+MOST_CUTS = 600_000
+_LARGE = 2000
 _HEADER_BYTES = 1 << 16
 _COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
 _COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -35,6 +40,20 @@ def refuse_impossible_claims(path: Path) -> None:
         _check_gltf(path, _glb_json(path))
     elif kind == ".gltf":
         _check_gltf(path, path.read_bytes())
+
+
+def refuse_costly_cuts(path: Path, work: float, corners: int, count: int) -> float:
+    """Add `count` polygons of so many corners, not convex, to the work of a mesh so far; the new sum.
+
+    Raises MeshError before they are cut when that would take longer than anybody waits.
+    """
+    work += count * corners * (1 + corners / _LARGE)
+    if work > MOST_CUTS:
+        raise MeshError(
+            f"{path} has so many large polygons that are not convex that cutting them would take minutes; "
+            "triangulate the mesh and export it again."
+        )
+    return work
 
 
 def _check_ply(path: Path) -> None:
@@ -86,7 +105,10 @@ def _check_gltf(path: Path, text: bytes) -> None:
     except (ValueError, RecursionError) as error:
         raise MeshError(f"{path} holds damaged JSON ({error}); export the mesh again.") from None
     try:
-        lists = {name: _records(document, name) for name in ("accessors", "bufferViews", "buffers")}
+        lists = {
+            name: _records(document, name)
+            for name in ("accessors", "bufferViews", "buffers", "meshes", "nodes")
+        }
         claims = [
             max(0, int(each["count"])) * _COMPONENT_BYTES[each["componentType"]] * _COMPONENTS[each["type"]]
             for each in lists["accessors"]
@@ -94,6 +116,12 @@ def _check_gltf(path: Path, text: bytes) -> None:
         claims += [max(0, int(each["byteLength"])) for each in lists["bufferViews"]]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return  # the reader says what is wrong with it
+    parts = sum(len(each.get("primitives") or ()) for each in lists["meshes"]) + len(lists["nodes"])
+    if parts > MOST_PARTS:
+        raise MeshError(
+            f"{path} has {parts} primitives and nodes; at most {MOST_PARTS} can be read; join its parts and "
+            "export it again."
+        )
     size = path.stat().st_size + sum(_external_bytes(path, each.get("uri")) for each in lists["buffers"])
     if sum(claims) > ALWAYS_ALLOWED + TIMES_ITS_SIZE * size:
         raise MeshError(

@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 
 from texgen.mesh import MeshError
-from texgen.mesh_claims import refuse_impossible_claims
+from texgen.mesh_claims import refuse_costly_cuts, refuse_impossible_claims
 
 FORMATS = {".obj": "OBJ", ".ply": "PLY", ".off": "OFF", ".stl": "STL", ".glb": "GLB", ".gltf": "glTF"}
 # A scene may show one part many times, so that a small file becomes a huge mesh.
@@ -102,7 +102,7 @@ def _read_obj(path: Path) -> RawMesh:
                 raise MeshError(
                     f"{path}, line {number}: the face names a vertex that does not exist; export it again."
                 )
-    table = _cut(vertices, [polygon for _, polygon in polygons])
+    table = _cut(vertices, [polygon for _, polygon in polygons], path)
     if not texcoords:
         return RawMesh(vertices, table[..., 0], None, None)
     return RawMesh(vertices, table[..., 0], np.array(texcoords, dtype=np.float64), table[..., 1])
@@ -124,15 +124,21 @@ def _corner(word: str, counts: tuple[int, int]) -> tuple[int, int]:
     return position, texcoord - 1 if texcoord > 0 else counts[1] + texcoord
 
 
-def _cut(vertices: np.ndarray, polygons: list[list[tuple[int, int]]]) -> np.ndarray:
+def _cut(vertices: np.ndarray, polygons: list[list[tuple[int, int]]], path: Path) -> np.ndarray:
     """Polygons of (position, texcoord) corners -> triangles [F, 3, 2]. Fewer than three corners make none."""
     pieces = [np.zeros((0, 3, 2), dtype=np.int64)]
-    for n in sorted({len(polygon) for polygon in polygons if len(polygon) >= 3}):
-        table = np.array([polygon for polygon in polygons if len(polygon) == n], dtype=np.int64)
+    by_size: dict[int, list] = {}
+    for polygon in polygons:
+        by_size.setdefault(len(polygon), []).append(polygon)
+    work = 0.0
+    for n in sorted(size for size in by_size if size >= 3):
+        table = np.array(by_size[n], dtype=np.int64)
         with np.errstate(all="ignore"):  # coordinates that are no numbers, or too large, are refused later
             convex = is_convex(vertices[table[..., 0]])
-            for i in range(1, n - 1):
-                pieces.append(table[convex][:, [0, i, i + 1]])
+            fan = np.arange(1, n - 1)[:, None] + [0, 1]
+            fan = np.concatenate((np.zeros((n - 2, 1), dtype=np.int64), fan), axis=1)
+            pieces.append(table[convex][:, fan].swapaxes(0, 1).reshape(-1, 3, 2))
+            work = refuse_costly_cuts(path, work, n, int((~convex).sum()))
             for corners in table[~convex]:
                 pieces.append(corners[np.array(cut_ears(vertices[corners[:, 0]]))])
     return np.concatenate(pieces)

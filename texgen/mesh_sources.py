@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import importlib.metadata
-import urllib.error
-import urllib.request
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from texgen.downloads import DownloadError, download, file_name, public_address
 from texgen.files import atomic_path
 from texgen.mesh import MeshError
 from texgen.mesh_readers import FORMATS
+from texgen.plain_text import shortened
 from texgen.procedural_meshes import write_shape
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60  # without news from a server
 
 
 def fetch_source(source: str, sha256: str | None, cache_dir: Path | str) -> Path:
@@ -35,18 +33,21 @@ def fetch_source(source: str, sha256: str | None, cache_dir: Path | str) -> Path
             present = path.is_file()
         except OSError as error:  # e.g. a name that is too long
             raise MeshError(
-                f"{source[:200]} cannot be opened ({error.strerror}); check the path in the mesh table."
+                f"{shortened(source)} cannot be opened ({error.strerror}); check the path in the mesh table."
             ) from error
         if not present:
-            raise MeshError(f"{source}: there is no such file; check the path in the mesh table.")
+            special = " regular" if path.exists() else ""
+            raise MeshError(
+                f"{shortened(source)}: there is no such{special} file; check the path in the mesh table."
+            )
     elif scheme == "pymeshlab":
         path = _pymeshlab_sample(rest)
     elif scheme == "procedural":
         path = write_shape(rest, Path(cache_dir) / f"procedural-{rest}.obj")
     else:
         raise MeshError(
-            f"'{source}' is not a mesh source; write file:<path>, https://<address>, pymeshlab:<sample> "
-            "or procedural:<shape>."
+            f"'{shortened(source)}' is not a mesh source; write file:<path>, https://<address>, "
+            "pymeshlab:<sample> or procedural:<shape>."
         )
     if sha256:
         _verify(path, source, sha256)
@@ -87,32 +88,22 @@ def _verify(path: Path, source: str, sha256: str) -> None:
 
 
 def _download(address: str, sha256: str | None, cache: Path) -> Path:
+    shown = public_address(address)
     if not sha256:
-        raise MeshError(f"{address} has no SHA-256; give one, so that what is downloaded can be checked.")
+        raise MeshError(f"{shown} has no SHA-256; give one, so that what is downloaded can be checked.")
     try:
-        name = Path(unquote(urlsplit(address).path)).name or "download"
-        address.encode("ascii")
-    except ValueError as error:
-        raise MeshError(f"{address} is no address ({error}); check it in the mesh table.") from error
-    target = cache / f"{sha256[:16].lower()}-{name}"
+        target = cache / f"{sha256[:16].lower()}-{file_name(address)}"
+    except DownloadError as error:
+        raise MeshError(str(error)) from error
     if target.is_file() and _digest(target) == sha256.lower():
         return target
-    request = urllib.request.Request(address, headers={"User-Agent": "texreward"})
     with atomic_path(target) as temporary:
         try:
-            with (
-                urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer,
-                open(temporary, "wb") as file,
-            ):
-                while block := answer.read(1 << 20):
-                    file.write(block)
-        except urllib.error.HTTPError as error:
-            raise MeshError(f"{address} answers {error.code} {error.reason}; check the address.") from error
-        except (OSError, http.client.HTTPException) as error:  # no route, no name, a connection that broke
-            reason = getattr(error, "reason", None) or error
-            raise MeshError(
-                f"{address} cannot be downloaded ({reason}); connect to the network, or put the file at "
-                f"{target}."
-            ) from error
-        _verify(temporary, address, sha256)
+            download(address, temporary, idle_seconds=TIMEOUT_SECONDS)
+        except DownloadError as error:
+            text = str(error)
+            if not text.endswith("."):
+                text += f"; connect to the network, or put the file at {target}."
+            raise MeshError(text) from error
+        _verify(temporary, shown, sha256)
     return target

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel
 
+from texgen.plain_text import terminal
 from workflow import cli_miniature, cli_score, cli_study, cli_weights
 from workflow.config import Config, load_config
 from workflow.config_methods import used_of
@@ -203,7 +204,7 @@ def status(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(stage) for stage in found], indent=2))
     else:
-        print(report(found))
+        print(terminal(report(found)))
     return 0
 
 
@@ -269,14 +270,17 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; ours is not tqdm
     try:
         return options.run(options)
+    except KeyboardInterrupt:
+        say("stopped.")
+        return 130
     except UsageError as error:
-        say(str(error))
+        say(terminal(error))
         return 2
     except Exception as error:
         sentence = plain_sentence(error)
         if sentence is None:
             raise
-        say(sentence)
+        say(terminal(sentence))
         return 2
 
 

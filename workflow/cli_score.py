@@ -6,10 +6,12 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from texgen.files import read_bytes
 from workflow.config import load_config
 from workflow.config_metrics import metric_kind
 from workflow.kinds import OFFICIAL_BACKEND
@@ -144,7 +146,7 @@ def opened(path: str) -> Iterator[Any]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(read_bytes(path))) as image:
             if image.mode.startswith(("I", "F")):  # PIL would clip their values at 255
                 raise ValueError(f"its pixels are of kind {image.mode}; save it with 8 bits per channel")
             yield image

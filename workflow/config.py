@@ -18,8 +18,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from texgen.errors import PlainError
+from texgen.files import read_bytes
 from texgen.setting_types import Rasterizer, Rig
-from workflow.config_base import Colour, Name, PlainPath, Strict
+from workflow.config_base import Colour, InputPath, Name, PlainPath, Strict
 from workflow.config_errors import nested_models, sentence
 from workflow.config_inputs import Backbone, MeshPreparation
 from workflow.config_methods import (
@@ -37,6 +39,7 @@ from workflow.config_training import TunedModel
 from workflow.kinds import METHODS, OFFICIAL_BACKEND
 from workflow.tables import ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
 
+MOST_BYTES = 16 << 20
 SCHEMA_PATH = Path(__file__).parent / "schemas" / "config.schema.json"
 
 
@@ -68,8 +71,10 @@ class Config(Strict):
     note: str = Field("", description="What a reader of the table must know, shown in its caption.")
     results: PlainPath = Field("results", description="Folder that everything is computed into.")
     meshes: MeshPreparation = Field(default_factory=MeshPreparation, description="Meshes, their preparation.")
-    prompts: str = Field("config/prompts.tsv", description="Sheet of prompts; columns in config/README.md.")
-    published: str | None = Field(
+    prompts: InputPath = Field(
+        "config/prompts.tsv", description="Sheet of prompts; columns in config/README.md."
+    )
+    published: InputPath | None = Field(
         None, description="Sheet of published numbers that is printed beside ours; null = none."
     )
     backbone: Backbone = Field(description="The diffusion model.")
@@ -178,9 +183,11 @@ def parse_config(data: Any, where: str = "configuration") -> Config:
 def load_config(path: str | Path) -> Config:
     """Read and check one YAML file. Raises `ConfigError`."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_bytes(path, MOST_BYTES).decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
+    except PlainError as error:
+        raise ConfigError(str(error)) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text; save it as such.") from error
     except yaml.YAMLError as error:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow.config_base import Name, Strict, Weights
+from workflow.config_base import InputPath, Name, Strict, Weights
 
 
 class Backbone(Weights):
@@ -24,7 +24,7 @@ class Backbone(Weights):
 class MeshPreparation(Strict):
     """How meshes are read, before any method sees them."""
 
-    table: str = Field("config/meshes.tsv", description="Sheet of meshes; columns in config/README.md.")
+    table: InputPath = Field("config/meshes.tsv", description="Sheet of meshes; columns in config/README.md.")
     uv: Literal["keep", "unwrap"] = Field(
         "keep", description="keep = use complete UVs of the file, else unwrap; unwrap = always unwrap."
     )

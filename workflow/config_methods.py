@@ -9,7 +9,7 @@ from pydantic import Field
 
 from texgen.method_facts import MethodFacts
 from workflow import custom
-from workflow.config_base import Name, Strict
+from workflow.config_base import InputPath, Name, Strict
 from workflow.config_inputs import Backbone
 from workflow.config_official import OfficialProgram
 from workflow.config_presets import PresetOverrides
@@ -37,7 +37,7 @@ class Method(Strict):
     metric: Name | None = Field(
         None, description="psd_like: the image score of this file that ranks its pairs; else null."
     )
-    folder: str | None = Field(
+    folder: InputPath | None = Field(
         None, description="precomputed: folder with MESH--PROMPT_ID--SEED.glb for every asset; else null."
     )
     official: OfficialProgram | None = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args
 from pydantic import Field, TypeAdapter, create_model, model_validator
 
 from rewards.checkpoints.sources import CLIP_MODELS, PUBLISHED
-from workflow.config_base import Strict, Weights
+from workflow.config_base import InputPath, Strict, Weights
 from workflow.config_geometry import AlignmentMetric, ColourisationMetric, EmphasisMetric, SymmetryMetric
 from workflow.custom import PLACE, Place, check_arguments
 from workflow.custom import signature_of as signature_of_custom
@@ -51,7 +51,7 @@ class Scoring(Strict):
 class Head(Strict):
     """Weights of an aesthetic head: a path, or an address with its SHA-256."""
 
-    path: str | None = Field(None, description="Folder with head.safetensors, or a file of weights.")
+    path: InputPath | None = Field(None, description="Folder with head.safetensors, or a file of weights.")
     url: str | None = Field(
         None, pattern="^https://", description="Address it is downloaded from on first use; needs sha256."
     )
@@ -159,7 +159,7 @@ class PickScoreMetric(HubScore):
 class LocalFolder(Strict):
     """Published files that are put in place by hand: no revision or hash of them is pinned here."""
 
-    folder: str = Field(description="Folder, from the root.")
+    folder: InputPath = Field(description="Folder, from the root.")
 
 
 class FileScore(Strict):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow.config_base import Strict
+from workflow.config_base import InputPath, Strict
 
 
 class OfficialProgram(Strict):
@@ -15,9 +15,8 @@ class OfficialProgram(Strict):
     program: Literal["texture", "text2tex", "intex", "paint3d", "syncmvd", "mv_adapter"] = Field(
         description="Which program."
     )
-    checkout: str = Field(min_length=1, description="Folder of your clone of its repository; from the root.")
-    python: str = Field(
-        min_length=1,
+    checkout: InputPath = Field(description="Folder of your clone of its repository; from the root.")
+    python: InputPath = Field(
         description="Interpreter of its environment (baselines/official/environments); from the root.",
     )
     timeout: float = Field(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import IO
+
+from texgen.errors import DamagedFileError
+from texgen.files import open_lock
 
 
 def visible_gpus() -> list[str]:
@@ -44,13 +49,13 @@ def claim_gpu(
     gpus = visible_gpus() if gpus is None else gpus
     if len(gpus) <= 1:
         return None
-    folder = Path(folder or tempfile.gettempdir())
+    folder = Path(folder) if folder else own_folder()
     # Two SLURM jobs on one node may both call the first of the GPUs that they were given 0.
     given = "CUDA_VISIBLE_DEVICES" in os.environ
     scope = os.environ.get("SLURM_JOB_ID", "local") if given else "local"
     while True:
         for name in gpus:
-            slot = open(folder / f"texreward-gpu-{os.getuid()}-{scope}-{name.replace('/', '_')}.lock", "w")
+            slot = os.fdopen(open_lock(folder / f"gpu-{scope}-{name.replace('/', '_')}.lock"), "r+")
             try:
                 fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -59,6 +64,24 @@ def claim_gpu(
             os.environ["CUDA_VISIBLE_DEVICES"] = name
             return slot
         time.sleep(wait)
+
+
+def own_folder() -> Path:
+    """A folder for the locks of this user on this machine, which nobody else can write to.
+
+    Raises DamagedFileError where another user has taken its name.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    base = Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
+    folder = base / f"texreward-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise DamagedFileError(
+            f"{folder} is not a folder of your own that only you can write to; remove it, or set TMPDIR."
+        )
+    return folder
 
 
 def pick_device() -> str:

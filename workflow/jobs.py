@@ -6,7 +6,6 @@ that it uses, so that nothing else in a configuration concerns it. Imports no to
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -21,6 +20,7 @@ from workflow.config_official import OfficialProgram
 from workflow.config_training import TunedModel
 from workflow.custom import path_of
 from workflow.kinds import METHODS, METRICS, glb_places, program_module
+from workflow.provenance import read_settings
 from workflow.weight_files import backbone_places, metric_places, read_in
 
 AssetRecord = dict[str, Any]
@@ -52,7 +52,7 @@ class Job(Strict):
     def read(cls, path: str | Path) -> Self:
         """The job of a settings file. Raises DamagedFileError when it is cut off or of another version."""
         try:
-            return cls.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.model_validate(read_settings(path))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the file"
@@ -60,8 +60,6 @@ class Job(Strict):
                 f"{path} is no settings file of this version ({field}: {first['msg']}); delete it and run "
                 "again."
             ) from error
-        except ValueError as error:
-            raise DamagedFileError(f"{path} is damaged ({error}); delete it and run again.") from error
 
     def identity(self) -> dict[str, Any]:
         """What of the job decides its result: when this differs, the result is made again."""

@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from texgen.files import read_bytes
+from workflow.provenance import content_hash
+
 
 class Journal:
     """Finished units of one job, in a hidden file beside what the job makes: a JSON line per unit.
 
     target: the file that the job makes. digest: hash of all that it depends on; journals of another hash are
-    removed. found: name of each unit that is there -> its value. A last line that was cut off does not count.
+    removed. found: name of each unit that is there -> its value. Every line ends with a hash of itself; from
+    the first line on that was cut off or changed, nothing counts.
     """
 
     def __init__(self, target: str | Path, digest: str) -> None:
@@ -30,14 +34,16 @@ class Journal:
     def _read(self) -> int:
         """Fill `found`; the number of bytes of whole lines."""
         kept = 0
-        if not self.path.is_file():
+        try:
+            data = read_bytes(self.path)
+        except FileNotFoundError:
             return kept
-        for line in self.path.read_bytes().splitlines(keepends=True):
+        for line in data.splitlines(keepends=True):
             try:
-                name, value = json.loads(line)
-            except (ValueError, TypeError):
+                name, value, check = json.loads(line)
+            except (ValueError, TypeError, RecursionError):
                 break
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or check != content_hash([name, value])[:16]:
                 break
             self.found[name] = value
             kept += len(line)
@@ -46,7 +52,7 @@ class Journal:
     def add(self, name: str, value: Any) -> None:
         """Note a finished unit; it outlives the process, though not a power cut."""
         self.found[name] = value
-        self._file.write(json.dumps([name, value], ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps([name, value, content_hash([name, value])[:16]]).encode() + b"\n")
         self._file.flush()
 
     def close(self, done: bool) -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from texgen.files import open_lock, remove_leftovers
 
 # What a file system answers that knows no locks; some clusters mount theirs so.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -32,9 +35,9 @@ def lock_folder(folder: str | Path) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    file = open(folder / ".lock", "w")
+    file = os.fdopen(open_lock(folder / ".lock"), "r+")
     try:
-        _lock(file, wait=False)
+        _lock(file, folder / ".lock", wait=False)
     except BlockingIOError:
         file.close()
         raise BusyError(f"Another run is working in {folder}/; wait for it, or end it first.") from None
@@ -50,16 +53,18 @@ def work_alone(target: str | Path) -> Iterator[None]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target.with_name(f".{target.name}.lock"), "w") as file:
+    path = target.with_name(f".{target.name}.lock")
+    with os.fdopen(open_lock(path), "r+") as file:
         try:
-            _lock(file, wait=False)
+            _lock(file, path, wait=False)
         except BlockingIOError:
             print(f"{target}: a job of an earlier run is still making it; waiting for its end.", flush=True)
-            _lock(file, wait=True)
+            _lock(file, path, wait=True)
+        remove_leftovers(target)
         yield
 
 
-def _lock(file: IO, wait: bool) -> None:
+def _lock(file: IO, path: Path, wait: bool) -> None:
     """Lock an open file. Raises BlockingIOError when it is locked and `wait` is false."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -67,7 +72,7 @@ def _lock(file: IO, wait: bool) -> None:
         if error.errno not in _NO_LOCKS:
             raise
         print(
-            f"warning: {file.name}: this file system has no locks; start no second run in this folder.",
+            f"warning: {path}: this file system has no locks; start no second run in this folder.",
             file=sys.stderr,
             flush=True,
         )

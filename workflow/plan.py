@@ -13,13 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from texgen.downloads import shown_source
+from texgen.records import is_whole
 from workflow.assets import Asset, held_out, pair
 from workflow.config import Config, load_sheets
 from workflow.config_methods import used_of
 from workflow.config_metrics import metric_kind
 from workflow.jobs import Job, MeshJob, Protocol, ScoreJob, TextureJob, TrainJob
 from workflow.kinds import METHODS
-from workflow.provenance import content_hash, write_json
+from workflow.provenance import LONG_LISTS, content_hash, settings_digest, write_json
 from workflow.tables import ConfigError, MeshRow
 from workflow.weight_files import of_the_miniature
 
@@ -234,7 +236,10 @@ class Plan:
             "evaluation": config.evaluation.model_dump(exclude={"shards"}),
             "published": config.published,
             "meshes": {
-                mesh: {"source": self.mesh_row(mesh).source, "licence": self.mesh_row(mesh).licence}
+                mesh: {
+                    "source": shown_source(self.mesh_row(mesh).source),
+                    "licence": self.mesh_row(mesh).licence,
+                }
                 for mesh in self.meshes_of(self.assets)
             },
             "assets": self._asset_records,
@@ -243,20 +248,14 @@ class Plan:
 
     def settings_path(self, stem: str, record: dict[str, Any]) -> Path:
         """Where a job's settings file lies: its name changes exactly when its content does."""
-        hashes = {
-            name: self._assets_hash(record[name])
-            for name in ("assets", "validation_assets")
-            if name in record
-        }
-        return (
-            Path(self.config.results) / "settings" / f"{stem}.{content_hash({**record, **hashes})[:10]}.json"
-        )
+        hashes = {name: self._assets_hash(record[name]) for name in LONG_LISTS if name in record}
+        return Path(self.config.results) / "settings" / f"{stem}.{settings_digest(record, hashes)}.json"
 
     def write_settings(self, stem: str, job: Job | dict[str, Any]) -> str:
-        """Write a job's settings file where it is not there yet; returns its path."""
+        """Write a job's settings file where it is not there yet, or damaged; returns its path."""
         record = job.record() if isinstance(job, Job) else job
         path = self.settings_path(stem, record)
-        if not path.is_file():
+        if not is_whole(path):
             write_json(path, record)
         return str(path)
 

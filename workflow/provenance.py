@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterable
 from functools import cache
@@ -12,11 +13,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from texgen import records
 from texgen.errors import DamagedFileError
 from texgen.files import atomic_path as atomic_path
-from texgen.files import write_text
+from texgen.files import read_bytes
+from texgen.files import write_text as write_text
+from texgen.records import hash_file as file_hash
 
 ROOT = Path(__file__).resolve().parent.parent
+# <job>.<digits of its content>.json
+SETTINGS_NAME = re.compile(r"\.([0-9a-f]{10})\.json$")
 PACKAGES = ("texreward", "torch", "diffusers", "transformers", "peft", "warp-lang", "numpy", "snakemake")
 
 
@@ -29,12 +35,6 @@ def content_hash(value: Any) -> str:
 def textures_hash(runs: Iterable[dict[str, Any]]) -> str:
     """Hash of the textures of a method, by their records."""
     return content_hash([(run["asset"], run["status"], run["hash"]) for run in runs])
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def place_hash(place: str | Path) -> str:
@@ -59,26 +59,59 @@ def folder_hash(folder: str | Path) -> str:
     return content_hash([(path.relative_to(folder).as_posix(), file_hash(path)) for path in files])
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write a JSON file atomically, indented, keys in the order given."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+LONG_LISTS = ("assets", "validation_assets")
+"""Fields of settings that a plan hashes once for many jobs."""
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file. Raises DamagedFileError when it is cut off or no JSON."""
+def settings_digest(settings: dict[str, Any], hashes: dict[str, str] | None = None) -> str:
+    """The digits in the name of a settings file. hashes: those of its long lists, where they are known."""
+    if hashes is None:
+        hashes = {name: content_hash(settings[name]) for name in LONG_LISTS if name in settings}
+    return content_hash({**settings, **hashes})[:10]
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings of a job.
+
+    A file that the workflow wrote proves by its name that it holds what it was written with. One that was
+    made by hand, under a name without such digits, is plain JSON. Raises DamagedFileError.
+    """
+    named = SETTINGS_NAME.search(Path(path).name)
+    if named is None:
+        return _plain_object(path)
+    settings = records.read_record(path)
+    if settings_digest(settings) != named[1]:
+        raise DamagedFileError(
+            f"{path} holds the settings of another job; delete it and run snakemake again, which writes it."
+        )
+    return settings
+
+
+def _plain_object(path: str | Path) -> dict[str, Any]:
+    data = read_bytes(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error}); delete it and run again.") from error
+        raise DamagedFileError(f"{path} is damaged ({error}); write it again.") from error
+    if not isinstance(found, dict) or not found:
+        raise DamagedFileError(f"{path} holds no settings; give a JSON object with the fields of the job.")
+    found.pop(records.SEAL, None)
+    return found
+
+
+def write_json(path: str | Path, value: dict[str, Any]) -> None:
+    """Write a record atomically; see `texgen.records`."""
+    records.write_record(path, value)
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a record that `write_json` wrote. Raises DamagedFileError when it was changed since."""
+    return records.read_record(path)
 
 
 def read_record(path: str | Path) -> dict[str, Any] | None:
-    """A record that may be missing, or cut off, or be written at this moment: None then."""
-    try:
-        found = read_json(path)
-    except (OSError, DamagedFileError):
-        return None
-    return found if isinstance(found, dict) else None
+    """A record that may be missing, or damaged, or be written at this moment: None then."""
+    return records.find_record(path)
 
 
 @cache

@@ -62,9 +62,9 @@ def model_stage(plan: Plan, results: Path, model: str) -> Stage:
         # The last line may be half written; only whole ones end in a line feed.
         last = json.loads(text.rpartition("\n")[0].splitlines()[-1])
         stage.done = min(int(last["step"]), total)
-    except (OSError, ValueError, IndexError, KeyError, TypeError):
-        return stage
-    stage.note = "" if last.get("reward") is None else f"reward {last['reward']:.4g}"
+        stage.note = "" if last.get("reward") is None else f"reward {float(last['reward']):.4g}"
+    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError):
+        pass  # it is being written, or damaged: nothing is known of the training
     return stage
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+from texgen.errors import PlainError
+from texgen.files import read_bytes
+
 SPLITS = ("evaluation", "training")
 SOURCES = ("file", "https", "pymeshlab", "procedural")
 NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
@@ -56,7 +59,9 @@ def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
     columns = [field.name for field in fields(kind)]
     try:
         # With or without the mark that Windows puts first; read_text would take a lone return for a line end.
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
+    except PlainError as error:
+        raise ConfigError(str(error)) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from rewards.base import Textured
 from rewards.checkpoints.blip import read_blip
@@ -27,6 +26,7 @@ from rewards.checkpoints.tensors import same_tensors, without
 from rewards.preference.blip_model import FrozenBlip
 from rewards.preference.clip_model import file_digest
 from rewards.preference.preprocess import Preprocessing
+from rewards.preference.tokenizers import open_tokenizer
 from texgen.cameras import Cameras
 
 FILES = {"scorer": "Reward3D_Scorer.pt", "fusion": "Reward3D_CrossViewFusion.pt"}
@@ -82,7 +82,7 @@ class Reward3D:
         blip = FrozenBlip(
             towers.vision,
             towers.text,
-            AutoTokenizer.from_pretrained(tokenizer),
+            open_tokenizer(tokenizer),
             Preprocessing(size=towers.vision.config.image_size, resample="tensor"),
             f"{path.stem}@{file_digest(path)}",
             max_length,

@@ -64,8 +64,14 @@ def pickscore(folders: dict[str, str], device: str) -> Score:
     from PIL import Image
     from transformers import AutoModel, AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(folders.get("tokenizer") or folders["weights"])
-    model = AutoModel.from_pretrained(folders["weights"], torch_dtype=torch.float32).eval().to(device)
+    processor = AutoProcessor.from_pretrained(
+        folders.get("tokenizer") or folders["weights"], trust_remote_code=False
+    )
+    model = (
+        AutoModel.from_pretrained(folders["weights"], trust_remote_code=False, torch_dtype=torch.float32)
+        .eval()
+        .to(device)
+    )
 
     def score(paths: list[str], prompt: str) -> list[float]:
         values = []
@@ -144,7 +150,7 @@ def lend_openai(folder: str, architecture: str | None = None) -> None:
 
     from rewards.checkpoints.open_clip import restore
 
-    theirs = CLIPModel.from_pretrained(folder, torch_dtype=torch.float32)
+    theirs = CLIPModel.from_pretrained(folder, trust_remote_code=False, torch_dtype=torch.float32)
     name = architecture or OPENAI_MODELS[theirs.config.vision_config.hidden_size]
     model, _, transform = open_clip.create_model_and_transforms(name, pretrained=None)
     model.load_state_dict(restore(theirs.state_dict(), model.state_dict()), strict=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPModel
+from transformers import CLIPModel
 
 from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
 from rewards.preference.text import require_prompts
+from rewards.preference.tokenizers import open_tokenizer
 
 
 class FrozenClip:
@@ -69,14 +70,16 @@ class FrozenClip:
         folder = Path(source)
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"{folder}: there is no config.json, so no CLIP in transformers layout.")
-        model, report = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        model, report = CLIPModel.from_pretrained(
+            folder, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+        )
         for problem in ("missing", "unexpected"):
             keys = [key for key in report[f"{problem}_keys"] if not key.endswith("position_ids")]
             if keys:
                 raise ValueError(f"{folder}: weights of the model are {problem}, e.g. {min(keys)}.")
         return cls(
             model,
-            AutoTokenizer.from_pretrained(tokenizer or folder),
+            open_tokenizer(tokenizer or folder),
             replace(preprocessing or read_preprocessing(folder), fit=fit),
             f"{folder.name}@{folder_digest(folder)}",
             **options,

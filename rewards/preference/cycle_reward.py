@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from rewards.checkpoints.blip import read_blip
 from rewards.preference.blip_model import BlipScore
 from rewards.preference.clip_model import file_digest
 from rewards.preference.preprocess import Preprocessing
+from rewards.preference.tokenizers import open_tokenizer
 
 MODELS = ("Combo", "T2I", "I2T")
 # Tokens that its scoring call truncates and pads to.
@@ -77,7 +77,7 @@ class CycleReward(BlipScore):
             blip.vision,
             blip.text,
             blip.parts["mlp."],
-            AutoTokenizer.from_pretrained(tokenizer),
+            open_tokenizer(tokenizer),
             Preprocessing(size=blip.vision.config.image_size, fit="crop-even"),
             f"{path.stem}@{file_digest(path)}",
             **options,

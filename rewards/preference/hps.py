@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from rewards.checkpoints.open_clip import VIT_H_14, Architecture, clip_from_open_clip
 from rewards.checkpoints.sources import HPS_FILES
@@ -14,6 +13,7 @@ from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.clip_model import FrozenClip, file_digest
 from rewards.preference.preprocess import Preprocessing
 from rewards.preference.text import clean_text
+from rewards.preference.tokenizers import open_tokenizer
 
 
 class HPSv2:
@@ -59,7 +59,7 @@ class HPSv2:
         size = model.config.vision_config.image_size
         clip = FrozenClip(
             model,
-            AutoTokenizer.from_pretrained(tokenizer),
+            open_tokenizer(tokenizer),
             Preprocessing(size=size),
             f"HPS{version}@{file_digest(path)}",
             **options,

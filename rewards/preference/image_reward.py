@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from rewards.checkpoints.blip import empty_towers, read_blip
 from rewards.checkpoints.linear_head import fold_head
@@ -32,6 +31,7 @@ from rewards.checkpoints.tensors import build_model, read_tensors
 from rewards.preference.blip_model import BlipScore
 from rewards.preference.clip_model import file_digest, folder_digest
 from rewards.preference.preprocess import Preprocessing, read_preprocessing
+from rewards.preference.tokenizers import open_tokenizer
 
 OFFICIAL_FILE = "ImageReward.pt"
 # Mean and deviation of the raw head over the images it was trained on.
@@ -97,7 +97,7 @@ class ImageReward(BlipScore):
             build_model(vision_class, vision_config, parts["vision"], str(folder)),
             build_model(text_class, text_config, parts["text"], str(folder)),
             parts["head"],
-            AutoTokenizer.from_pretrained(tokenizer or folder),
+            open_tokenizer(tokenizer or folder),
             read_preprocessing(folder),
             f"{folder.name}@{folder_digest(folder)}",
             mean=settings.get("mean", MEAN),
@@ -116,7 +116,7 @@ class ImageReward(BlipScore):
             blip.vision,
             blip.text,
             blip.parts["mlp."],
-            AutoTokenizer.from_pretrained(tokenizer),
+            open_tokenizer(tokenizer),
             Preprocessing(size=blip.vision.config.image_size, fit="crop-even"),
             f"ImageReward@{file_digest(folder / OFFICIAL_FILE)}",
             **options,

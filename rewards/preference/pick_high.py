@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPModel
 
 from rewards.checkpoints.linear_head import fold_head
 from rewards.checkpoints.tensors import build_model, read_tensors, without
@@ -24,6 +24,7 @@ from rewards.preference.clip_model import FrozenClip, file_digest
 from rewards.preference.memory import in_parts
 from rewards.preference.preprocess import preprocess, read_preprocessing
 from rewards.preference.text import clean_text, require_prompts
+from rewards.preference.tokenizers import open_tokenizer
 
 ICT_FILE = "pytorch_model.bin"
 HP_FILES = ("hp_backbone/pytorch_model.bin", "hp_scorer/mlp_pytorch_model.bin")
@@ -38,8 +39,8 @@ def open_clip_file(path: Path, base: str | Path, name: str, **options) -> Frozen
     """
     state = without(read_tensors(path), DROPPED)
     return FrozenClip(
-        build_model(CLIPModel, CLIPConfig.from_pretrained(base), state, str(path)),
-        AutoTokenizer.from_pretrained(base),
+        build_model(CLIPModel, CLIPConfig.from_pretrained(base, trust_remote_code=False), state, str(path)),
+        open_tokenizer(base),
         read_preprocessing(base),
         f"{name}@{file_digest(path)}",
         **{"clean": clean_text, **options},

@@ -10,9 +10,10 @@ import pytest
 from reference.outcomes import check_sentence, outcome
 from reference.tiny_models import write_tokenizer
 
-from report.gallery import script_json
+from report.escaping import script_json
 from report.read import read_score_file
 from texgen.presets import get_preset
+from texgen.result_records import write_score_record
 from workflow.config import parse_config
 from workflow.plan import Plan
 from workflow.provenance import read_json
@@ -83,11 +84,12 @@ def test_a_prompt_survives_the_whole_way(name, tmp_path, monkeypatch, tokenizer)
     # Into a score file and back, as the table reads it.
     cells = asset | {"view": 0, "azimuth": "0", "elevation": "0", "background": "white", "score": "0.5"}
     write_scores(Path("results/scores/x.tsv"), [cells, cells])
+    write_score_record(Path("results/scores/x.tsv"), {})
     table = read_score_file("results/scores/x.tsv")
     assert table["prompt"].tolist() == [row.prompt] * 2 and table["score"].tolist() == [0.5] * 2
     # Into a page.
     page = script_json({"prompt": row.prompt})
-    assert "</" not in page and json.loads(page.replace("<\\/", "</"))["prompt"] == row.prompt
+    assert not set("<>&") & set(page) and json.loads(page)["prompt"] == row.prompt
     assert not Path("executed").exists()
 
 

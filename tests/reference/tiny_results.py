@@ -13,6 +13,8 @@ from report.columns import SCORE_COLUMNS
 from texgen.export import save_texture_png
 from texgen.geometry.prepared import prepare_geometry
 from texgen.mesh import save_mesh
+from texgen.records import FILES, stamps, write_record
+from texgen.result_records import MESH_FILES, RUN_FILES, write_score_record
 
 SIZE = 32
 METHODS = {"pretrained": "Untuned", "tuned": "Tuned <ours>", "other": "Other"}
@@ -72,13 +74,15 @@ def make_results(folder: Path) -> dict:
         (folder / "meshes" / name).mkdir(parents=True)
         save_mesh(mesh, folder / "meshes" / name / "mesh.npz")
         prepare_geometry(mesh, SIZE).save(folder / "meshes" / name / "geometry.npz")
+        record = {"mesh": name, FILES: stamps(folder / "meshes" / name, MESH_FILES)}
+        write_record(folder / "meshes" / name / "mesh.json", record)
     generator = torch.Generator().manual_seed(0)
     rows: dict[tuple[str, str], list] = {}
     for method in METHODS:
         for asset in settings["assets"]:
             path = folder / "textures" / method / asset["asset"]
             path.mkdir(parents=True)
-            run = {"method": method, **asset, "kind": "texgen", "device": "none", "preset": {}}
+            run = {"method": method, **asset, "hash": "h", "kind": "texgen", "device": "none", "preset": {}}
             if (method, asset["asset"]) == FAILED:
                 run |= {"status": "failed", "reason": "no view shows the mesh"}
             else:
@@ -98,7 +102,10 @@ def make_results(folder: Path) -> dict:
                     score = float(torch.rand((), generator=generator)) + 0.1 * (method == "tuned")
                     whole = {"view": "texture", "azimuth": "", "elevation": "", "background": ""}
                     rows.setdefault((name, method), []).append({**asset, **whole, "score": score})
-            (path / "run.json").write_text(json.dumps(run))
+            if run["status"] == "ok":
+                (path / "mesh.glb").write_bytes(b"the mesh")
+                run[FILES] = stamps(path, RUN_FILES)
+            write_record(path / "run.json", run)
     for (name, method), records in rows.items():
         path = folder / "scores" / name / f"{method}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +113,7 @@ def make_results(folder: Path) -> dict:
             writer = csv.DictWriter(stream, SCORE_COLUMNS, delimiter="\t", lineterminator="\n")
             writer.writeheader()
             writer.writerows(records)
+        write_score_record(path, {"metric": name, "method": method})
     history = [
         {"step": step, "reward": None if step == 0 else 0.1 * step, "kl": 0.01 * step, "seconds": 1.0}
         | {"heldout_reward": 0.2 if step in (0, 10) else None}
@@ -114,4 +122,5 @@ def make_results(folder: Path) -> dict:
     path = folder / "models" / "tuned" / "history.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in history))
+    write_record(path.with_name("config.json"), {"model": "tuned", FILES: stamps(path.parent, [path.name])})
     return settings

@@ -1,6 +1,5 @@
 import csv
 import io
-import json
 import math
 import re
 
@@ -18,6 +17,8 @@ from report.table_csv import to_csv
 from report.table_data import Metric, TableSpec
 from report.table_format import show_p
 from report.table_notes import BETTER, TIED, TRAINED, WORSE
+from texgen.records import write_record
+from texgen.result_records import write_score_record
 from workflow.steps.table import published_block
 
 MESHES, PROMPTS, SEEDS, VIEWS = ("bunny", "cow"), ("p0", "p1", "p2", "p3"), (0, 1), 2
@@ -209,10 +210,11 @@ def write_results(folder, scores, runs):
         path = folder / "scores" / metric / f"{method}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         rows[list(SCORE_COLUMNS)].to_csv(path, sep="\t", index=False)
+        write_score_record(path, {"metric": metric, "method": method})
     for run in runs:
         path = folder / "textures" / run["method"] / run["asset"] / "run.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(run))
+        write_record(path, {"hash": "h", **run})
 
 
 def test_round_trip_through_the_results_folder(tmp_path):
@@ -244,11 +246,14 @@ def test_bad_files_are_named(tmp_path):
     assert read_scores(tmp_path / "scores", ["seam"], ["other"], optional=[("seam", "other")]).empty
     path = tmp_path / "scores" / "seam" / "intex.tsv"
     path.write_text(path.read_text().replace("\twhite\t", "\twhite\tx", 1))
+    with pytest.raises(ValueError, match="intex.tsv has .* bytes and had .*; run snakemake"):
+        read_scores(tmp_path / "scores", ["seam"], ["intex"])
+    write_score_record(path, {"metric": "seam", "method": "intex"})
     with pytest.raises(ValueError, match="intex.tsv, line 2: score is 'x"):
         read_scores(tmp_path / "scores", ["seam"], ["intex"])
     path = tmp_path / "textures" / "intex" / "cow--p0--0" / "run.json"
     path.write_text("{")
-    with pytest.raises(ValueError, match="run.json is not JSON"):
+    with pytest.raises(ValueError, match="run.json is damaged: it is no record"):
         read_runs(tmp_path / "textures", ["intex"])
 
 

@@ -3,11 +3,11 @@
 import hashlib
 import io
 import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
 
+from texgen import downloads
 from texgen.mesh import MeshError
 from texgen.mesh_io import prepare_mesh, read_mesh
 from texgen.mesh_sources import fetch_source, pymeshlab_samples
@@ -71,13 +71,13 @@ def test_procedural_source_is_written_once_read_again(tmp_path):
 def serve(monkeypatch, content):
     asked = []
 
-    def answer(request, timeout):
+    def answer(request, watch):
         asked.append(request.full_url)
         if isinstance(content, Exception):
             raise content
         return io.BytesIO(content)
 
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr(downloads, "open_address", answer)
     return asked
 
 

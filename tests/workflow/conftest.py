@@ -42,6 +42,31 @@ WRITE_OUTPUTS = """
 if __name__ == "__main__":
     import pathlib, sys
 
+    from texgen.records import FILES, stamps, write_record
+    from texgen.result_records import MESH_FILES, write_score_record
+
+    def write_records(step, out, options, given):
+        if step == "prepare_mesh":
+            write_record(
+                out / "mesh.json", {"mesh": out.name, "given": given, FILES: stamps(out, MESH_FILES)}
+            )
+        elif step == "finetune":
+            names = ("pytorch_lora_weights.safetensors", "history.jsonl")
+            write_record(
+                out / "config.json", {"model": out.name, "given": given, FILES: stamps(out, names)}
+            )
+        elif step == "texture":
+            manifest = pathlib.Path(options["--manifest"])
+            write_record(manifest, {"method": manifest.parent.name, "given": given, "runs": []})
+        elif step == "score":
+            method = pathlib.Path(options["--textures"]).name
+            for metric in ("clipscore", "alignment"):
+                write_score_record(
+                    out / metric / (method + ".tsv"), {"metric": metric, "method": method}
+                )
+        elif step == "quality":
+            write_score_record(out, {})
+
     words = list(enumerate(sys.argv))
     options = {word: sys.argv[at + 1] for at, word in words if word.startswith("--")}
     given = pathlib.Path(options["--settings"]).read_text() + options.get("--code", "")
@@ -73,6 +98,7 @@ if __name__ == "__main__":
     for path in files[pathlib.Path(__file__).stem]():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(given)
+    write_records(pathlib.Path(__file__).stem, out, options, given)
     sys.exit()
 
 """

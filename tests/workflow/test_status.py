@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from texgen.records import sealed
 from workflow.cli import main
 from workflow.kinds import ADAPTER_FILE
 
@@ -20,6 +21,11 @@ def put(path: Path, text: str = "") -> None:
 def there(small: Path, monkeypatch) -> Path:
     monkeypatch.chdir(small)
     return small / "results"
+
+
+def record(value: dict) -> str:
+    """A record as the steps write it."""
+    return sealed(value).decode()
 
 
 def lines(capsys) -> dict[str, str]:
@@ -40,11 +46,11 @@ def test_progress_failures_and_time_left_are_told(there, capsys):
     put(there / "training" / "tuned" / "history.jsonl", '{"step": 0}\n{"step": 1, "reward": 0.25}\n{"st')
     put(
         there / "textures" / "pretrained" / "unseen--a--0" / "run.json",
-        json.dumps({"status": "ok", "seconds": 12.5}),
+        record({"status": "ok", "seconds": 12.5}),
     )
     put(
         there / "textures" / "intex" / "unseen--a--0" / "run.json",
-        json.dumps({"status": "failed", "reason": "ValueError: no view sees it"}),
+        record({"status": "failed", "reason": "ValueError: no view sees it"}),
     )
     put(there / "scores" / "clipscore" / "pretrained.tsv")
     assert main(["status"]) == 0

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from texgen.files import atomic_path
+from texgen.errors import PlainError
+from texgen.files import atomic_path, read_bytes
 
-FORMAT = 2
+FORMAT = 3
+# First line of the file; the SHA-256 is that of all bytes behind it, which torch wrote.
+_HEAD = re.compile(rb"texreward checkpoint, sha256 ([0-9a-f]{64})\n")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(PlainError):
     """A checkpoint that cannot be read, or that belongs to another run."""
 
 
@@ -66,8 +70,12 @@ def save_checkpoint(
         "history": json.dumps(rows),
         "best": None if best is None else (best.step, best.reward, [each.cpu() for each in best.parameters]),
     }
+    content = BytesIO()
+    torch.save(state, content)
+    digest = sha256(content.getbuffer()).hexdigest()
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        torch.save(state, stream)
+        stream.write(f"texreward checkpoint, sha256 {digest}\n".encode())
+        stream.write(content.getbuffer())
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -80,16 +88,11 @@ def load_checkpoint(
 
     Raises CheckpointError when the file is damaged or was written by a run with another identity.
     """
-    path = Path(path)
-    if not path.is_file():
-        return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({error}); delete it to start again."
-        ) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        state = _state(Path(path))
+    except FileNotFoundError:
+        return None
+    if state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version; delete it to start again.")
     if state["identity"] != identity:
         changed = _difference(state["identity"], identity)
@@ -108,6 +111,17 @@ def load_checkpoint(
         torch.cuda.set_rng_state_all(state["cuda_rng"])
     best = None if state["best"] is None else Best(*state["best"])
     return Resumed(state["step"], json.loads(state["history"]), best)
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The stored state of a file whose content is what was written."""
+    data = read_bytes(path)
+    head = _HEAD.match(data)
+    content = memoryview(data)[head.end() if head else 0 :]
+    if head is None or sha256(content).hexdigest().encode() != head[1]:
+        reason = "it is empty" if not data else "it was cut off or changed after it was written"
+        raise CheckpointError(f"{path}: not a whole checkpoint, {reason}; delete it to start again.")
+    return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _difference(stored: str, current: str) -> str:

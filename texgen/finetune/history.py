@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from texgen.files import write_text
+from texgen.errors import DamagedFileError
+from texgen.files import read_bytes, write_text
 
 FIELDS = (
     "step",  # 1 .. steps; 0 = before training
@@ -55,13 +56,21 @@ class History:
 
 
 def read_history(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a history file; ValueError names a line that is not JSON."""
+    """The rows of a history file. Raises DamagedFileError where there are none, or a line is none."""
     rows = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+    lines = read_bytes(path).decode("utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not a JSON object ({error.msg}).") from None
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise DamagedFileError(
+                f"{path}, line {number}, is no row of a training history; train the model again."
+            )
+        rows.append(row)
+    if not rows:
+        raise DamagedFileError(f"{path} has no rows; train the model again.")
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from texgen.cameras import Cameras
-from texgen.files import write_text
+from texgen.errors import DamagedFileError, PlainError
+from texgen.files import read_bytes, write_text
 
 FILE_NAME = "cameras.json"
 HIGHEST = 89.0  # degrees of elevation; at the pole azimuth means nothing
@@ -92,13 +94,21 @@ def save_cameras(folder: str | Path, cameras: Cameras) -> Path:
 
 
 def load_cameras(folder: str | Path) -> Cameras | None:
-    """The cameras stored in a folder, or None where there are none. Raises ValueError for a damaged file."""
+    """The cameras stored in a folder, or None where there are none. Raises DamagedFileError."""
     path = Path(folder) / FILE_NAME
-    if not path.is_file():
-        return None
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_bytes(path))
         parts = [content[name] for name in ("azimuth", "elevation", "distance", "fov_y")]
+        if not all(isinstance(part, list) and part and all(map(_finite, part)) for part in parts):
+            raise ValueError("its entries must be lists of numbers")
         return Cameras.orbit(*parts)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a file of cameras ({error}); train the model again.") from None
+    except FileNotFoundError:
+        return None
+    except PlainError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
+        raise DamagedFileError(f"{path}: not a file of cameras ({error}); train the model again.") from None
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

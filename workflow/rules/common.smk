@@ -6,7 +6,9 @@ from functools import cache
 
 from snakemake.exceptions import WorkflowError
 
+from texgen.errors import PlainError
 from texgen.miniature.parts import PARTS as MINIATURE_PARTS
+from texgen.plain_text import terminal
 from workflow.code_identity import code_version as current_code_version
 from workflow.config import parse_config
 from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
@@ -14,6 +16,7 @@ from workflow.kinds import METHODS
 from workflow.locking import BusyError, lock_folder
 from workflow.plan import Plan
 from workflow.progress import cost_of_run
+from workflow.recheck import Damages, damaged_jobs
 from workflow.step_errors import plain_sentence
 from workflow.tables import ConfigError
 
@@ -50,15 +53,12 @@ def lock_results():
 # The MALLOC settings keep freed memory in the process. Without them glibc gives every large tensor back to the
 # system and gets it anew, page by page: 40 % of a CPU-bound training was spent in the kernel.
 #
-# A step that is killed cannot say so itself; 137 = 128 + signal 9.
-KILLED = (
-    "The job was killed, most often because the memory was used up: raise mem_mb of its rule, "
-    "or let fewer jobs run at a time; then run the same command again."
-)
+# A step that is killed cannot say so itself; 137 = 128 + signal 9. The words are not here, because Snakemake prints
+# this text with every command that fails.
 shell.prefix(
     f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH"
     " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296; "
-    f"trap 'if [ $? = 137 ]; then echo \"{KILLED}\" >&2; fi' EXIT; "
+    "trap 'if [ $? = 137 ]; then python -m workflow.killed >&2; fi' EXIT; "
 )
 
 
@@ -125,14 +125,31 @@ def table_settings(wildcards):
     return table_settings_path()
 
 
+DAMAGES = Damages(PLAN.config.results)
+
+
 def write_all_settings():
     """Write every settings file that is not there yet; a dry run does not come here."""
     try:
         for stem, job in PLAN.all_jobs():
             PLAN.write_settings(stem, job)
-    except OSError as error:
+        DAMAGES.save()
+    except (OSError, PlainError) as error:
         # Not WorkflowError: snakemake fails to locate one that is raised in onstart.
         sys.exit(plain_sentence(error) or str(error))
+
+
+def find_damage():
+    """Let jobs run again whose finished work is damaged. Once per run; the jobs of a cluster parse this, too."""
+    try:
+        for line in DAMAGES.note(damaged_jobs(PLAN)):
+            print(f"damaged: {terminal(line)}", file=sys.stderr)
+    except (OSError, PlainError) as error:
+        raise WorkflowError(plain_sentence(error) or str(error)) from None
+
+
+if workflow.is_main_process:
+    find_damage()
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------
@@ -231,6 +248,29 @@ def figure_reports(names):
 def miniature_parts_before(wildcards):
     before = MINIATURE_PARTS[wildcards.part].after
     return [result("miniature", wildcards.scale, f"{part}.done") for part in before]
+
+
+# ---- damage that lets a job run again, see workflow/recheck.py -------------------------------------------------
+
+
+def mesh_again(wildcards):
+    return DAMAGES.again("mesh", wildcards.mesh)
+
+
+def model_again(wildcards):
+    return DAMAGES.again("model", wildcards.model)
+
+
+def texture_again(wildcards):
+    return DAMAGES.again("texture", wildcards.method, wildcards.shard)
+
+
+def score_again(wildcards):
+    return DAMAGES.again("score", wildcards.method)
+
+
+def quality_again(wildcards):
+    return DAMAGES.again("quality")
 
 
 # ---- code that a job depends on -------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ rule finetune:
     params:
         settings=model_settings,
         code=model_code,
+        again=model_again,
         results=subpath(output.adapter, ancestor=3),
     # Checkpoints lie outside the declared outputs, which are deleted when a job is killed.
     shell:

@@ -25,6 +25,7 @@ rule prepare_mesh:
     params:
         settings=mesh_settings,
         code=mesh_code,
+        again=mesh_again,
         folder=subpath(output.mesh, parent=True),
     shell:
         "python -m workflow.steps.prepare_mesh --settings {params.settings:q}"

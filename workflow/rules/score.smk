@@ -18,6 +18,7 @@ rule score:
     params:
         settings=score_settings,
         code=score_code,
+        again=score_again,
         results=results_folder,
     shell:
         "python -m workflow.steps.score --settings {params.settings:q}"

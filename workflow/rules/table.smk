@@ -5,6 +5,7 @@ rule quality:
         meshes=mesh_files(PLAN.meshes_of(PLAN.assets)),
     output:
         quality="<results>/quality.tsv",
+        record="<results>/quality.json",
     log:
         "<logs>/quality.log",
     benchmark:
@@ -17,6 +18,7 @@ rule quality:
     params:
         settings=table_settings,
         code=quality_code,
+        again=quality_again,
         results=subpath(output.quality, parent=True),
     shell:
         "python -m workflow.steps.quality --settings {params.settings:q} --results {params.results:q}"

@@ -19,6 +19,7 @@ rule texture:
     params:
         settings=texture_settings,
         code=texture_code,
+        again=texture_again,
         results=subpath(output.manifest, ancestor=3),
     shell:
         "python -m workflow.steps.texture --settings {params.settings:q}"

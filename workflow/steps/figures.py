@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     from report import style
     from report.results import Results
 
-    results = Results(provenance.read_json(options.settings), options.results)
+    results = Results(provenance.read_settings(options.settings), options.results)
     style.apply()
     for name in options.figures:
         try:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from texgen.records import FILES, stamps
+from texgen.result_records import checked_mesh
 from workflow import provenance
 from workflow.config_metrics import metric_kind
 from workflow.config_training import RewardTerm, TunedModel
@@ -130,6 +132,8 @@ def judged(reward, items: list) -> list:
 def training_identity(job: TrainJob, meshes: Path, code: str) -> str:
     """Hash of all that decides the numbers of a training step; a checkpoint is continued only under it."""
     names = sorted({asset["mesh"] for asset in job.assets + job.validation_assets})
+    for name in names:
+        checked_mesh(meshes, name)
     return provenance.content_hash(
         {
             "job": job.identity(),
@@ -218,9 +222,11 @@ def main(arguments: list[str] | None = None) -> int:
         record = train(job, options.meshes, options.work, options.code, options.threads)
         record["code"] = options.code
         learned = [CAMERAS_FILE] if job.training.learn_cameras is not None else []
-        for name in (ADAPTER_FILE, "history.jsonl", *learned):
+        names = (ADAPTER_FILE, "history.jsonl", *learned)
+        for name in names:
             with provenance.atomic_path(options.out / name) as path:
                 shutil.copyfile(options.work / name, path)
+        record[FILES] = stamps(options.out, names)
         provenance.write_json(options.out / "config.json", record)
         print(
             f"{job.model}: {record['steps_done']} steps, adapter of step {record['saved_step']}, "

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     from report.gallery import gallery_page
     from report.results import Results
 
-    results = Results(provenance.read_json(options.settings), options.results)
+    results = Results(provenance.read_settings(options.settings), options.results)
     page = gallery_page(results)
     provenance.write_text(options.out, page)
     print(f"{options.out}: {len(results.runs)} textures, {len(page.encode()) / 1e6:.1f} MB")

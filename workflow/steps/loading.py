@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texgen.errors import DamagedFileError
+from texgen.result_records import check_adapter, checked_mesh
 from workflow import custom
 from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METHODS, glb_places
 from workflow.provenance import content_hash, file_hash
@@ -52,6 +53,7 @@ def put_on_adapter(backbone: Backbone, folder: Path, scale: float) -> None:
     """Makes a backbone the tuned model of a folder, for painting only; scale: the adapter's strength."""
     from texgen import lora
 
+    check_adapter(folder)
     backbone.load_lora(folder)
     backbone.set_lora_scale(scale)
     lora.merge(backbone.unet)
@@ -150,4 +152,5 @@ def load_prepared(meshes: str | Path, name: str, device: str):
     from texgen.mesh import load_mesh
 
     folder = Path(meshes) / name
+    checked_mesh(Path(meshes), name)
     return load_mesh(folder / "mesh.npz").to(device), PreparedGeometry.load(folder / "geometry.npz")

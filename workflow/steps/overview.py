@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from texgen.result_records import check_run, checked_mesh, read_run
 from workflow import provenance
 from workflow.step_errors import run_step
 
@@ -25,15 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
     from texgen.export import load_texture_png
     from texgen.mesh import load_mesh
 
-    settings = provenance.read_json(options.settings)
+    settings = provenance.read_settings(options.settings)
     rows, labels = [], []
     for asset in settings["assets"]:
+        checked_mesh(options.results / "meshes", asset["mesh"])
         mesh = load_mesh(options.results / "meshes" / asset["mesh"] / "mesh.npz")
         look = Look(mesh, options.azimuth, options.elevation, options.size)
         row = []
         for method in settings["methods"]:
             path = options.results / "textures" / method / asset["asset"] / "texture.png"
-            run = provenance.read_json(path.with_name("run.json"))
+            run = read_run(path.parent.parent, asset["asset"])
+            check_run(path.parent.parent, run, ["texture.png"])
             row.append(look(load_texture_png(path))[0] if run["status"] == "ok" else None)
         rows.append(row)
         labels.append(asset["prompt"])

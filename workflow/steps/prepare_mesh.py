@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from texgen.records import FILES, stamps
+from texgen.result_records import MESH_FILES
 from workflow import provenance
 from workflow.jobs import MeshJob
+from workflow.locking import work_alone
 from workflow.step_errors import run_step
 
 CACHE = Path("resources")
@@ -41,6 +44,7 @@ def preview(mesh, size: int = PREVIEW_SIZE):
 
 def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
     """Prepare the mesh of a settings file into a folder; returns what mesh.json holds."""
+    from texgen.downloads import shown_source
     from texgen.export import save_image
     from texgen.geometry.prepared import prepare_geometry
     from texgen.mesh import save_mesh
@@ -62,7 +66,7 @@ def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
     geometry = prepare_geometry(mesh, size)
     record = {
         "mesh": mesh.name,
-        "source": job.source,
+        "source": shown_source(job.source),
         "file_sha256": provenance.file_hash(path),
         "licence": job.licence,
         "vertices": len(mesh.vertices),
@@ -81,6 +85,7 @@ def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
     save_mesh(mesh, out / "mesh.npz")
     geometry.save(out / "geometry.npz")
     save_image(out / "preview.png", preview(mesh))
+    record[FILES] = stamps(out, MESH_FILES)
     record["settings_hash"] = provenance.content_hash(job.identity())
     record["seconds"] = round(time.perf_counter() - started, 3)
     provenance.write_json(out / "mesh.json", record)
@@ -113,7 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
     from texgen.mesh import MeshError
 
     try:
-        record = prepare(job, options.out, options.cache)
+        with work_alone(options.out):
+            record = prepare(job, options.out, options.cache)
     except MeshError as error:
         print(f"Mesh {job.mesh!r}: {error}", file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from report.columns import SCORE_COLUMNS
+from texgen.result_records import check_run, checked_mesh, read_run, write_score_record
 from workflow import provenance
 from workflow.kinds import METHODS
 from workflow.step_errors import run_step
@@ -33,12 +34,14 @@ def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
     rows = []
     surfaces: dict[tuple[str, int], quality.Surface] = {}
     for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
+        checked_mesh(results / "meshes", asset["mesh"])
         mesh = load_mesh(results / "meshes" / asset["mesh"] / "mesh.npz")
         for method in settings["methods"]:
             folder = results / "textures" / method / asset["asset"]
-            run = provenance.read_json(folder / "run.json")
+            run = read_run(folder.parent, asset["asset"])
             if run["status"] != "ok":
                 continue
+            check_run(folder.parent, run)
             texture = load_texture_png(folder / "texture.png")
             key = (asset["mesh"], texture.shape[-1])
             if key not in surfaces:
@@ -69,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, required=True, help="folder with meshes/ and textures/")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     options = parser.parse_args(arguments)
-    rows = measure(provenance.read_json(options.settings), options.results)
+    rows = measure(provenance.read_settings(options.settings), options.results)
     with provenance.atomic_path(options.out) as path, open(path, "w", newline="", encoding="utf-8") as stream:
         columns = ("metric", "method", *SCORE_COLUMNS)
         writer = csv.DictWriter(
@@ -77,6 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         writer.writeheader()
         writer.writerows(rows)
+    write_score_record(options.out, {"rows": len(rows)})
     print(f"{options.out}: {len(rows)} measurements")
     return 0
 

@@ -18,13 +18,14 @@ from typing import Any
 
 from report.columns import SCORE_COLUMNS
 from texgen.errors import DamagedFileError
+from texgen.result_records import check_run, checked_scores, read_run, write_score_record
 from workflow import provenance
 from workflow.devices import claim_gpu, device_name, pick_device
 from workflow.jobs import Protocol, ScoreJob
 from workflow.journal import Journal
 from workflow.locking import work_alone
 from workflow.progress import Pace
-from workflow.step_errors import run_step
+from workflow.step_errors import plain_sentence, run_step
 
 # Meshes with their geometry that stay in memory from one metric to the next.
 MESHES_KEPT = 8
@@ -92,11 +93,12 @@ def score_method(
             print(f"{label}: kept", flush=True)
             continue
         folder = textures / asset["asset"]
-        run = run_record(textures, asset["asset"])
+        run = read_run(textures, asset["asset"])
         if run["status"] != "ok":
             pace.keep()
             print(f"{label}: no texture, {run.get('reason')}", flush=True)
             continue
+        check_run(textures, run)
         pace.begin()
         mesh, geometry = prepared(asset["mesh"])
         textured = Textured(
@@ -119,21 +121,9 @@ def score_method(
     return [{**asset, **row} for asset in job.assets for row in found.get(asset["asset"], ())]
 
 
-def run_record(textures: Path, asset: str) -> dict[str, Any]:
-    """The record of a textured asset. Raises DamagedFileError when it is missing, cut off or incomplete."""
-    path = textures / asset / "run.json"
-    run = provenance.read_record(path)
-    if run is None or not {"asset", "status", "hash"} <= run.keys():
-        raise DamagedFileError(
-            f"{path} is missing or damaged; run snakemake again with --forcerun texture, which keeps all "
-            "finished assets."
-        )
-    return run
-
-
 def scores_hash(job: ScoreJob, textures: Path, code: str) -> str:
     """Hash of all that the scores of one method by one metric depend on."""
-    runs = [run_record(textures, asset["asset"]) for asset in job.assets]
+    runs = [read_run(textures, asset["asset"]) for asset in job.assets]
     return provenance.content_hash(
         {
             "job": job.identity(),
@@ -145,11 +135,13 @@ def scores_hash(job: ScoreJob, textures: Path, code: str) -> str:
 
 
 def is_current(out: Path, digest: str) -> bool:
-    """Whether a score file and its record are there and belong to this hash."""
+    """Whether a score file and its record are there, whole and of this hash; says what is damaged."""
+    if not out.with_suffix(".json").exists():
+        return False
     try:
-        record = provenance.read_record(out.with_suffix(".json"))
-        return out.is_file() and record is not None and record.get("hash") == digest
-    except OSError:
+        return checked_scores(out).get("hash") == digest
+    except (OSError, DamagedFileError) as error:
+        print(f"{plain_sentence(error)} It is scored again now.", flush=True)
         return False
 
 
@@ -195,11 +187,11 @@ def write_metric(
         "settings_hash": provenance.content_hash(job.identity()),
         "code": code,
         "textures_hash": provenance.textures_hash(
-            run_record(options.textures, asset["asset"]) for asset in job.assets
+            read_run(options.textures, asset["asset"]) for asset in job.assets
         ),
         "hash": digest,
     }
-    provenance.write_json(out.with_suffix(".json"), record)
+    write_score_record(out, record)
     journal.close(done=True)
     print(f"{out}: {len(rows)} scores of {len({row['asset'] for row in rows})} assets", flush=True)
 

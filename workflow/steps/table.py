@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from report.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
-from report.read import read_quality, read_runs, read_scores
+from report.read import read_quality, read_runs, read_scores, read_training
 from report.table import (
     baselines_block,
     cost_block,
@@ -25,8 +24,11 @@ from report.table import (
 from report.table_build import build_table
 from report.table_csv import to_csv
 from report.table_data import Table, TableSpec
+from texgen.errors import DamagedFileError
+from texgen.files import read_bytes
 from workflow import provenance
 from workflow.step_errors import run_step
+from workflow.tables import ConfigError
 
 QUALITY = (
     ("coverage", "Coverage", True, 3),
@@ -89,10 +91,29 @@ def build_tables(
     return first, build_table(scores, runs, replace(spec, metrics=second, miniature=False))
 
 
+def published_rows(path: str) -> list[dict[str, str]]:
+    """The rows of the sheet of published numbers. Raises ConfigError."""
+    columns = ("label", "metric", "mean", "plus_minus")
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text.") from None
+    rows = list(csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    for number, row in enumerate(rows, start=2):
+        missing = [column for column in columns if row.get(column) is None]
+        if missing:
+            raise ConfigError(
+                f"{path}, row {number}: has no {missing[0]}; the columns are {', '.join(columns)}, "
+                "separated by tabs."
+            )
+    if not rows:
+        raise ConfigError(f"{path}: has no rows; its columns are {', '.join(columns)}.")
+    return rows
+
+
 def published_block(path: str, metrics: dict[str, dict[str, Any]]) -> Block:
     """The published numbers, as they were printed, under the labels of our own metrics (by their keys)."""
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    rows = published_rows(path)
     ours = {name: f"{m['label']} {'↑' if m['higher_is_better'] else '↓'}" for name, m in metrics.items()}
     columns = list(dict.fromkeys(row["metric"] for row in rows))
     labels = list(dict.fromkeys(row["label"] for row in rows))
@@ -120,20 +141,35 @@ def wall_seconds(results: Path, methods: list[str]) -> dict[str, float]:
     for method in methods:
         seconds = 0.0
         for path in (results / "benchmarks" / "texture").glob(f"{method}.*.tsv"):
-            with open(path, newline="", encoding="utf-8") as stream:
-                seconds += sum(float(row["s"]) for row in csv.DictReader(stream, delimiter="\t"))
+            seconds += benchmark_seconds(path)
         if seconds:
             found[method] = seconds
     return found
+
+
+def benchmark_seconds(path: Path) -> float:
+    """Wall time in a file that snakemake measured a job into, which tells it twice: 12.3 and 0:00:12."""
+    try:
+        (row,) = csv.DictReader(read_bytes(path).decode().splitlines(), delimiter="\t")
+        seconds = float(row["s"])
+        *days, clock = row["h:m:s"].split(", ")
+        hours, minutes, rest = map(int, clock.split(":"))
+        total = sum(int(day.split()[0]) for day in days) * 86400 + hours * 3600 + minutes * 60 + rest
+        if abs(seconds - total) > 1:
+            raise ValueError("its two times differ")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFileError(
+            f"{path} is no whole measurement of snakemake ({error}); delete it to leave the wall time out."
+        ) from None
+    return seconds
 
 
 def training_cost(results: Path, settings: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Steps and seconds of the training behind each tuned method, from its history where it is."""
     found = {}
     for method, model in settings["models"].items():
-        path = results / "models" / model["model"] / "history.jsonl"
-        if path.is_file():
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = read_training(results / "models" / model["model"])
+        if rows:
             seconds = sum(row.get("seconds") or 0.0 for row in rows)
             found[method] = {"steps": max(row["step"] for row in rows), "seconds": seconds}
     return found
@@ -150,12 +186,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--latex", type=Path, help="tables to write, for booktabs")
     parser.add_argument("--html", type=Path, help="tables to write as a page")
     options = parser.parse_args(arguments)
-    settings = provenance.read_json(options.settings)
+    settings = provenance.read_settings(options.settings)
     assets = {asset["asset"] for asset in settings["assets"]}
     methods = list(settings["methods"])
     scores = read_scores(options.results / "scores", settings["metrics"], methods, assets)
     quality = None if options.quality is None else read_quality(options.quality, methods, assets)
-    runs = read_runs(options.results / "textures", methods, assets)
+    runs = read_runs(options.results / "textures", methods, assets, complete=True)
     first, second = build_tables(settings, scores, quality, runs)
 
     blocks = [scores_block(first)]

@@ -15,12 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from texgen import records
+from texgen.errors import DamagedFileError
+from texgen.result_records import RUN_FILES, check_run, checked_mesh, checked_model, read_run, write_manifest
 from workflow import custom, provenance
 from workflow.devices import claim_gpu, device_name, pick_device
 from workflow.jobs import TextureJob
 from workflow.locking import work_alone
 from workflow.progress import Pace
-from workflow.step_errors import concerns_machine, run_step
+from workflow.step_errors import concerns_machine, plain_sentence, run_step
 
 # How little of what a method repeats is enough to warm it up, where the method has such a setting.
 WARM_UP = {"rounds": 0, "adam_steps": 1}
@@ -32,10 +35,18 @@ def asset_hash(job: TextureJob, asset: dict[str, Any], code: str, files: dict[st
 
 
 def finished_run(folder: Path, digest: str) -> dict[str, Any] | None:
-    """The record of an asset that is done and current, else None."""
-    run = provenance.read_record(folder / "run.json")
-    current = run is not None and run.get("hash") == digest and run.get("status") == "ok"
-    return run if current else None
+    """The record of an asset that is done, current and whole, else None; says what is damaged."""
+    try:
+        run = read_run(folder.parent, folder.name)
+        if run["hash"] != digest or run["status"] != "ok":
+            return None
+        check_run(folder.parent, run)
+    except FileNotFoundError:
+        return None
+    except (DamagedFileError, OSError) as error:
+        print(f"{plain_sentence(error)} It is made again now.", flush=True)
+        return None
+    return run
 
 
 def texture_asset(method: Callable, mesh, asset: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -49,6 +60,7 @@ def texture_asset(method: Callable, mesh, asset: dict[str, Any], folder: Path) -
     save_texture_png(folder / "painted.png", result.painted.cpu().expand(3, -1, -1))
     write_glb(folder / "mesh.glb", mesh.to("cpu"), texture)
     return {
+        records.FILES: records.stamps(folder, RUN_FILES),
         "seconds": result.spent.wall,
         "device_seconds": result.spent.device,
         "clock": result.spent.clock,
@@ -68,21 +80,27 @@ def run_shard(
     from workflow.steps.loading import adapter_hashes, asset_files
 
     adapter = None if job.model is None else models / job.model
+    if adapter is not None:
+        checked_model(adapter)
     weights = provenance.place_hashes(job.places()) | ({} if adapter is None else adapter_hashes(adapter))
     device, method, mesh = None, None, None
-    records = []
+    mesh_hashes: dict[str, str] = {}
+    runs = []
     pace = Pace(len(job.assets))
     for index, asset in enumerate(job.assets):
         label = f"[{index + 1}/{len(job.assets)}] {asset['asset']}"
         folder = out / asset["asset"]
         mesh_path = meshes / asset["mesh"] / "mesh.npz"
-        files = {**weights, **asset_files(job, asset), "mesh": provenance.file_hash(mesh_path)}
+        if asset["mesh"] not in mesh_hashes:
+            checked_mesh(meshes, asset["mesh"])
+            mesh_hashes[asset["mesh"]] = provenance.file_hash(mesh_path)
+        files = {**weights, **asset_files(job, asset), "mesh": mesh_hashes[asset["mesh"]]}
         digest = asset_hash(job, asset, code, files)
         run = finished_run(folder, digest)
         if run is not None:
             pace.keep()
             print(f"{label}: kept", flush=True)
-            records.append(run)
+            runs.append(run)
             continue
         (folder / "run.json").unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,8 +142,8 @@ def run_shard(
             said = f"failed, {run['reason']}"
         provenance.write_json(folder / "run.json", run)
         print(f"{label}: {said} ({pace.finish()})", flush=True)
-        records.append(run)
-    return records
+        runs.append(run)
+    return runs
 
 
 def ready_method(
@@ -178,12 +196,11 @@ def main(arguments: list[str] | None = None) -> int:
     with work_alone(options.manifest):
         claim = claim_gpu()
         started = time.perf_counter()
-        records = run_shard(job, options.meshes, options.models, options.out, options.code, options.threads)
-        manifest = [{key: run[key] for key in ("asset", "status", "hash")} for run in records]
-        provenance.write_json(options.manifest, {"method": job.method, "runs": manifest})
-        done = sum(run["status"] == "ok" for run in records)
+        runs = run_shard(job, options.meshes, options.models, options.out, options.code, options.threads)
+        write_manifest(options.manifest, job.method, options.out, runs)
+        done = sum(run["status"] == "ok" for run in runs)
         seconds = time.perf_counter() - started
-        print(f"{job.method}: {done} of {len(records)} assets textured, {seconds:.0f} s")
+        print(f"{job.method}: {done} of {len(runs)} assets textured, {seconds:.0f} s")
         if claim is not None:
             claim.close()
     return 0

@@ -1,0 +1,133 @@
+"""How steps end: by a signal in one line, by the machine in one sentence; locks and code of others."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from reference.outcomes import check_sentence
+
+from texgen.errors import DamagedFileError
+from workflow.devices import own_folder
+from workflow.locking import lock_folder, work_alone
+from workflow.step_errors import plain_sentence
+
+ROOT = Path(__file__).resolve().parents[2]
+STEP = """
+import sys, time
+from workflow.step_errors import run_step
+
+def main():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except Exception:  # as a method's failure is taken
+        print("taken for a failure", flush=True)
+    finally:
+        print("closed", flush=True)
+    return 0
+
+sys.exit(run_step(main))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_step_with_one_line(number):
+    step = subprocess.Popen(
+        [sys.executable, "-c", STEP],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert step.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    step.send_signal(number)
+    out, err = step.communicate(timeout=120)
+    assert step.returncode == 128 + number and out == "closed\n"
+    assert err == f"stopped by {number.name}; run the same command again to continue.\n"
+
+
+def test_errors_of_the_machine_are_one_sentence(tmp_path):
+    numbers = [getattr(errno, name) for name in dir(errno) if name.startswith("E")]
+    for number in set(numbers) - {errno.ENOMEM}:
+        check_sentence(plain_sentence(OSError(number, os.strerror(number), "results/x")), "results/x")
+    moved = OSError(errno.EISDIR, "is a directory", "results/.temporary", None, "results/table.md")
+    check_sentence(plain_sentence(moved), "results/table.md", "a folder is in the place of a file")
+    for text in ("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried", "std::bad_alloc"):
+        assert "memory is used up" in plain_sentence(RuntimeError(text))
+    assert "memory is used up" in plain_sentence(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert plain_sentence(RuntimeError("a mistake of the code")) is None
+
+
+def test_locks_follow_no_link_and_empty_no_file(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / ".lock").symlink_to(precious)
+    (tmp_path / ".job.lock").symlink_to(precious)
+    with pytest.raises(DamagedFileError, match="must be a plain file"):
+        lock_folder(tmp_path)
+    with pytest.raises(DamagedFileError, match="must be a plain file"), work_alone(tmp_path / "job"):
+        pass
+    assert precious.read_text() == "precious"
+
+
+def test_locks_of_gpus_lie_in_a_folder_of_the_users_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    folder = own_folder()
+    assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
+    assert own_folder() == folder
+    folder.chmod(0o777)
+    with pytest.raises(DamagedFileError, match="not a folder of your own"):
+        own_folder()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(DamagedFileError, match="not a folder of your own"):
+        own_folder()
+
+
+def opened(path: Path) -> list[tuple[str, bool]]:
+    """(what opens it, whether it refuses code) of every `X.from_pretrained(...)` in a source file."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    found = []
+    for call in calls:
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "from_pretrained":
+            refused = any(
+                each.arg == "trust_remote_code" and getattr(each.value, "value", None) is False
+                for each in call.keywords
+            )
+            found.append((ast.unparse(call.func.value), refused))
+    return found
+
+
+def test_nothing_that_could_run_code_of_a_weights_folder_is_opened_without_refusing_it():
+    packages = ("texgen", "rewards", "baselines", "workflow")
+    places = [path for name in packages for path in (ROOT / name).rglob("*.py")]
+    calls = [(path, *each) for path in places for each in opened(path)]
+    choosing = [each for each in calls if each[1].startswith("Auto") and "Autoencoder" not in each[1]]
+    assert len(choosing) >= 3
+    assert all(refused for _, _, refused in choosing), choosing
+    assert not [each for each in calls if "Pipeline" in each[1]]
+
+
+def test_a_tokenizer_with_code_of_its_own_is_refused_without_a_question(tmp_path, monkeypatch):
+    from rewards.preference.tokenizers import open_tokenizer
+
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "evil", "auto_map": {"AutoTokenizer": ["evil.X", null]}}'
+    )
+    (tmp_path / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["evil.X", null]}}')
+    (tmp_path / "evil.py").write_text("import pathlib\npathlib.Path('executed').touch()\nclass X: pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("builtins.input", lambda *asked: pytest.fail("asked"))
+    with pytest.raises(DamagedFileError) as caught:
+        open_tokenizer(tmp_path)
+    check_sentence(str(caught.value), str(tmp_path))
+    assert not Path("executed").exists()
