@@ -33,8 +33,8 @@ def test_prompts():
 
 
 def test_preparing_a_mesh_loads_no_diffusion_library():
-    modules = "texgen.presets, texgen.mesh_io, texgen.geometry.prepared, texgen.render"
-    code = f"import sys, {modules}; sys.exit('diffusers' in sys.modules)"
+    modules = ("texgen.presets", "texgen.mesh_io", "texgen.geometry.prepared", "texgen.render")
+    code = f"import sys, {', '.join(modules)}; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
