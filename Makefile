@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env table smoke test soak official parity lint format
+.PHONY: help env table smoke test soak official parity fidelity lint format
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -53,6 +53,11 @@ parity: official  ## our scores against the official packages, tiny random weigh
 soak: env  ## the long form of the reliability tests, some hours: soak/figures.json
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/soak/soak.py --folder soak $(SOAK)
 
+# The released forms beside the functions of the paper's release, which you clone yourself (it has no licence).
+fidelity: env  ## our released rewards against the published code: make fidelity CHECKOUT=../Differentiable-Texture-Learning
+	@test -d "$(CHECKOUT)" || { echo "Give the checkout of the release: make fidelity CHECKOUT=../Differentiable-Texture-Learning"; exit 2; }
+	TEXREWARD_PUBLISHED="$(abspath $(CHECKOUT))" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/fidelity
+
 lint: env  ## formatting, linters, and a dry run of every configuration
 	$(BIN)/python -m pip check --disable-pip-version-check
 	$(BIN)/ruff check .
@@ -60,7 +65,7 @@ lint: env  ## formatting, linters, and a dry run of every configuration
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m workflow.config check config/*.yaml
-	@for config in config smoke paper algorithms; do \
+	@for config in config smoke paper as_published algorithms; do \
 	  plan=$$($(BIN)/snakemake --dry-run --cores $(CORES) --configfile config/$$config.yaml 2>&1) \
 	    || { echo "$$plan"; exit 1; }; \
 	  echo "dry run of config/$$config.yaml: ok"; \

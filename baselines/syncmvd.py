@@ -144,7 +144,9 @@ class SyncMVD:
         preset, settings, backbone, scene = self.preset, self.settings, self.backbone, views.scene
         watch = Stopwatch(backbone.device)
         text = self._texts(prompt, [view.word for view in scene.views])
-        scheduler = make_scheduler(backbone.scheduler_config, "ddim", preset.steps)
+        scheduler = make_scheduler(
+            backbone.scheduler_config, "ddim", preset.steps, preset.spacing, preset.last_signal
+        )
         identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         like, side = scene.mesh.vertices, settings.latent_texture_size
         channels, latent_side = backbone.latent_channels, views.mask.shape[-1]
@@ -164,10 +166,11 @@ class SyncMVD:
         neighbours = ring_neighbours(azimuths, elevations)
         front = nearest_view(azimuths, range(len(azimuths)), 0.0)
         train = scheduler.config.num_train_timesteps
+        times = scheduler.timesteps.tolist()
         processor = ViewAttention(neighbours, [front] * len(neighbours))
         with backbone.uncaptured(), across_views(backbone.unet, processor) as attention:
             for i in range(preset.steps):
-                t = int(scheduler.timesteps[i])
+                t = int(times[i])
                 attention.with_reference = t > settings.reference_until
                 prediction = backbone.predict(
                     latents,
@@ -176,7 +179,7 @@ class SyncMVD:
                     views.control,
                     preset.control_role,
                     preset.guidance_scale,
-                    control_scale(settings, i, t, train) * preset.control_scale,
+                    control_scale(settings, i, times, train) * preset.control_scale,
                 )
                 original, direction = split_prediction(scheduler, prediction, i, latents)
                 if t > train - settings.texture_step_until * train:
@@ -238,13 +241,19 @@ class SyncMVD:
         return chosen
 
 
-def control_scale(settings: SyncMVDSettings, i: int, t: int, train: int) -> float:
-    """Strength of the ControlNet: falls from control_start to control_end, and is off in the last 1 %."""
+def control_scale(settings: SyncMVDSettings, i: int, times: Sequence[float], train: int) -> float:
+    """Strength of the ControlNet at step i of the time steps: off once control_until of the steps are over.
+
+    It falls with time from control_start to control_end, a step late, because the released program sets it at
+    the end of each step for the next one; its first step has the end's.
+    """
+    if (i + 1) / len(times) > settings.control_until:
+        return 0.0
     if i == 0:
         return settings.control_end
-    progress = (1 - t / train) / 0.99
+    progress = (1 - times[i - 1] / train) / settings.control_until
     if progress > 1:
-        return 0.0
+        return settings.control_start
     return progress * settings.control_end + (1 - progress) * settings.control_start
 
 

@@ -114,8 +114,8 @@ def typical_assets(
 ) -> list[tuple[str, dict, tuple[str, str]]]:
     """(rank, asset, (score before, score after)) of the most, the median and the least improved asset.
 
-    Of fewer than three assets all are given, without a rank (""). fit: which assets to consider; those that
-    either method failed on are left out. Raises NotDrawn when none is left.
+    Of fewer than three assets all are given, by falling gain, without a rank (""). fit: which assets to
+    consider; those that either method failed on are left out. Raises NotDrawn when none is left.
     """
     metric = results.own_metrics(method)[0]
     digits, found = results.metrics[metric]["decimals"], []
@@ -132,7 +132,7 @@ def typical_assets(
         raise NotDrawn(f"The method '{method}' and the reference have no suitable scored asset in common.")
     found.sort(key=lambda each: each[0])
     if len(found) < 3:
-        return [("", asset, values) for _, asset, values in found]
+        return [("", asset, values) for _, asset, values in reversed(found)]
     places = {"largest gain": -1, "median change": len(found) // 2, "least gain": 0}
     return [(rank, *found[place][1:]) for rank, place in places.items()]
 

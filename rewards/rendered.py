@@ -6,11 +6,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rewards.base import ImageScore, Textured
 from texgen import seeds
 from texgen.cameras import Cameras, rig_cameras
+from texgen.conditioning import Crop, object_crop
 from texgen.mesh import Mesh
 from texgen.render import GeometryBuffer, geometry_buffer
 
@@ -20,21 +22,29 @@ GREY = (0.5, 0.5, 0.5)
 REWARD_RIG = "tilted_short"
 
 
+def bilinear(images: Tensor, size: int) -> Tensor:
+    """[N, C, H, W] -> [N, C, size, size], bilinear between four pixels also when shrinking."""
+    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+
+
 @dataclass(frozen=True)
 class Jitter:
     """How far cameras and backgrounds move from their places in training, each uniformly.
 
     azimuth, elevation: degrees to either side. distance: share of the distance, to either side. background: 0
-    = as given, 1 = any colour, between them a mixture of both.
+    = as given, 1 = any colour, between them a mixture of both. noise: standard deviation of Gaussian noise
+    added to the judged pixels, as Nabla-R2D3 does (2e-3).
     """
 
     azimuth: float = 0.0
     elevation: float = 0.0
     distance: float = 0.0
     background: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for field, high in (("azimuth", 180), ("elevation", 90), ("distance", 0.9), ("background", 1)):
+        limits = {"azimuth": 180, "elevation": 90, "distance": 0.9, "background": 1, "noise": 1}
+        for field, high in limits.items():
             if not 0 <= getattr(self, field) <= high:
                 raise ValueError(f"The jitter of {field} is {getattr(self, field)}; give 0 to {high}.")
 
@@ -68,6 +78,11 @@ class RenderedReward:
     is not its generation rig. The cameras are fixed, so what they see of a mesh is computed once per mesh and
     kept for the last `cache` meshes (0 = keep nothing).
 
+    crop: judge the square around the object, its larger side enlarged by 1.1, scaled to `size` bilinearly;
+    the whole frame where that square leaves it. judged_size: side to which renders are then scaled
+    bilinearly, without averaging, before the score prepares them; None = not. The released code renders at
+    1024, crops, and scales to the 224 pixels of its scorer.
+
     jitter: moves cameras and backgrounds where `Textured.draw` says what for, i.e. in training; the same draw
     gives the same views. Measurements, without a draw, look from the cameras as they are. rasterizer: see
     `texgen.rasterize`.
@@ -83,6 +98,8 @@ class RenderedReward:
         cache: int = 8,
         jitter: Jitter | None = None,
         rasterizer: str = "warp",
+        crop: bool = False,
+        judged_size: int | None = None,
     ) -> None:
         if not backgrounds:
             raise ValueError("RenderedReward needs at least one background colour.")
@@ -97,6 +114,7 @@ class RenderedReward:
         self.version = score.version
         self.jitter = Jitter() if jitter is None else jitter
         self.rasterizer = rasterizer
+        self.crop, self.judged_size = crop, judged_size
         self._cache = cache
         self._buffers: OrderedDict[tuple, tuple[Mesh, GeometryBuffer]] = OrderedDict()
 
@@ -109,13 +127,39 @@ class RenderedReward:
             cameras = self.jitter.cameras(cameras, random)
         else:
             buffer = self._buffer(textured.mesh, textured.texture)
+        crops = self._crops(textured, cameras, buffer)
         columns = []
         for colour in self.backgrounds:
             if random is not None:
                 colour = self.jitter.colour(colour, random)
             images = textured.render(cameras, self.size, colour, self.supersample, buffer, self.rasterizer)
+            images = self._judged(images, crops)
+            if random is not None and self.jitter.noise > 0:
+                images = images + self.jitter.noise * torch.randn(images.shape, generator=random).to(images)
             columns.append(self.score(images, [textured.prompt] * len(images)))
         return torch.stack(columns, dim=1)
+
+    def _crops(self, textured: Textured, cameras: Cameras, buffer: GeometryBuffer | None) -> list[Crop]:
+        """Per camera the square that is judged; none where the frame is."""
+        if not self.crop:
+            return []
+        if buffer is None:
+            placed = textured.mesh.to(textured.texture.device, textured.texture.dtype)
+            with torch.no_grad():
+                cameras = cameras.to(textured.texture.device)
+                buffer = geometry_buffer(placed, cameras, self.size, self.rasterizer)
+        masks = F.max_pool2d(buffer.mask, buffer.mask.shape[-1] // self.size)
+        return [object_crop(mask[None]) for mask in masks]
+
+    def _judged(self, images: Tensor, crops: list[Crop]) -> Tensor:
+        """Renders [V, 3, size, size] as the score gets them."""
+        if crops:
+            parts = []
+            for image, crop in zip(images, crops, strict=True):
+                part = image[None, :, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
+                parts.append(bilinear(part, self.size))
+            images = torch.cat(parts)
+        return images if self.judged_size is None else bilinear(images, self.judged_size)
 
     def __call__(self, textured: Textured) -> Tensor:
         """Mean score, a scalar float32."""

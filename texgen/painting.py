@@ -23,6 +23,7 @@ from texgen.presets import Preset
 from texgen.sampler import Step, ViewDenoising, denoise, denoise_step, make_scheduler
 from texgen.state import TextureState, View, render_state
 from texgen.trimap import Trimap, hard_trimap, soft_trimap
+from texgen.upscale import upscale
 
 Progress = Callable[[int, int, int, int], None]
 """progress(view, views, step, steps): called after each denoising step; counts start at 1."""
@@ -100,7 +101,9 @@ def paint_view(
         shown = render_state(view, state.detach(), preset.background, preset.pin_background)[0]
     drawn = (*seed, view.index)
     chain = view_denoising(backbone, preset, view, shown, trimap, text, drawn)
-    scheduler = make_scheduler(backbone.scheduler_config, preset.scheduler, preset.steps)
+    scheduler = make_scheduler(
+        backbone.scheduler_config, preset.scheduler, preset.steps, preset.spacing, preset.last_signal
+    )
     latents = draw(chain.known_latents.shape, rgb, *drawn, "start") * float(scheduler.init_noise_sigma)
 
     def step(backbone, scheduler, chain, latents, i):
@@ -113,7 +116,10 @@ def paint_view(
         latents = denoise(backbone, scheduler, chain, latents, step)
     else:
         latents = gradient.denoise(backbone, scheduler, chain, latents, step, view.index)
-    image = unzoom(backbone.decode_latents(latents).clamp(0, 1), view.crop)
+    image = backbone.decode_latents(latents).clamp(0, 1)
+    if preset.upscaler and not soft:  # training enlarges bilinearly, as released
+        image = upscale(image, preset.upscaler)
+    image = unzoom(image, view.crop)
     image = image * (1 - trimap.keep) + rgb * trimap.keep
     return accumulate(preset, view, state, image, trimap.keep), report
 

@@ -72,6 +72,14 @@ class Preset:
     )
     steps: Annotated[Count, _about("Denoising steps per view; of psd_like, steps of its optimiser.")] = 10
     eta: Annotated[Unit, _about("Share of noise that a DDIM step adds again; 0 none, 1 ancestral.")] = 1.0
+    spacing: Annotated[
+        Literal["model", "leading", "trailing", "linspace"],
+        _about("Where the time steps lie; model = as the model's scheduler file says (texgen/sampler.py)."),
+    ] = "model"
+    last_signal: Annotated[
+        Literal["model", "one"],
+        _about("alpha-bar that DDIM chains end at; model = as the model's scheduler file says."),
+    ] = "model"
     guidance_scale: Annotated[
         NotNegative, _about("Classifier-free guidance scale; 1 evaluates no unconditional half.")
     ] = 7.5
@@ -210,6 +218,13 @@ class Preset:
         ),
     ] = "surface"
     soft_sharpness: Annotated[Positive, _about("Slope of the soft trimap in training.")] = 100.0
+    upscaler: Annotated[
+        str,
+        _about(
+            "File of Real-ESRGAN weights by which denoised views are enlarged in inference, with the package "
+            "spandrel; empty = bilinearly."
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         given = {

@@ -106,7 +106,9 @@ def repaint(
     D], unconditional first. seed: all that the noise depends on besides the views.
     """
     drawn = seed if preset.same_noise else (*seed, *(view.index for view in views))
-    scheduler = make_scheduler(backbone.scheduler_config, preset.scheduler, preset.steps)
+    scheduler = make_scheduler(
+        backbone.scheduler_config, preset.scheduler, preset.steps, preset.spacing, preset.last_signal
+    )
     iterations = len(scheduler.timesteps)
     first = first_step(iterations, preset.strength)
     chain = chain_of(backbone, preset, views, looks, text, drawn, iterations)

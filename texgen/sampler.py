@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from diffusers import DDIMScheduler, PNDMScheduler, SchedulerMixin, UniPCMultistepScheduler
 from torch import Tensor
 
@@ -72,22 +73,31 @@ class ViewDenoising:
     alternation: Alternation | None = None
 
 
-def make_scheduler(config: Mapping[str, object], name: str, steps: int) -> SchedulerMixin:
+def make_scheduler(
+    config: Mapping[str, object], name: str, steps: int, spacing: str = "model", last_signal: str = "model"
+) -> SchedulerMixin:
     """A scheduler with `steps` time steps set, from the contents of a model's scheduler file.
 
     name: "ddim", "unipc" or "pndm" (linear multistep without Runge-Kutta steps, as TEXTure uses it; its list
     holds one time step twice and is one longer than `steps`). All read the noise schedule, the prediction
-    type and the spacing from the file. UniPC and PNDM carry state from step to step: make new ones for every
-    chain. Latents are never clipped, as the image-space default of DDIM would do where the file does not
-    mention it.
+    type and, for "model", spacing and last signal from the file. spacing: "leading", "trailing" or "linspace"
+    as in diffusers; with DDIM "linspace" is that of Euler's schedulers, whose time steps between 999 and 0
+    are not rounded. last_signal: "one" ends chains at alpha-bar 1, i.e. at the last estimate of the clean
+    latents, as Euler's and DDPM's schedulers do; for DDIM. UniPC and PNDM carry state from step to step: make
+    new ones for every chain. Latents are never clipped, as the image-space default of DDIM would do where the
+    file does not mention it.
     """
     if name not in SCHEDULER_CLASSES:
         raise ValueError(f"There is no scheduler {name!r}; choose one of {', '.join(SCHEDULER_CLASSES)}.")
     if steps < 1:
         raise ValueError(f"The number of denoising steps is {steps}; it must be at least 1.")
     config = dict(config)
+    if spacing != "model":
+        config["timestep_spacing"] = spacing
     if name == "ddim":
         config.setdefault("clip_sample", False)
+        if last_signal == "one":
+            config["set_alpha_to_one"] = True
     if name == "pndm":
         if config.get("rescale_betas_zero_snr"):
             raise ValueError(
@@ -102,6 +112,8 @@ def make_scheduler(config: Mapping[str, object], name: str, steps: int) -> Sched
             'cannot be inverted at the first step; its prediction_type should be "v_prediction".'
         )
     scheduler.set_timesteps(steps)
+    if name == "ddim" and spacing == "linspace":
+        scheduler.timesteps = torch.linspace(scheduler.config.num_train_timesteps - 1, 0, steps)
     return scheduler
 
 
@@ -151,7 +163,18 @@ def signal_level(scheduler: SchedulerMixin, i: int) -> float:
     """alpha-bar at step i of the scheduler's list; i = number of steps: that of finished latents."""
     if i == len(scheduler.timesteps):
         return float(scheduler.final_alpha_cumprod)
-    return float(scheduler.alphas_cumprod[int(scheduler.timesteps[i])])
+    return signal_at(scheduler, float(scheduler.timesteps[i]))
+
+
+def signal_at(scheduler: SchedulerMixin, t: float) -> float:
+    """alpha-bar at a training time step; between two of them sigma = sqrt(1 / alpha-bar - 1) is linear, as in
+    Euler's schedulers.
+    """
+    low = int(t)
+    if t == low:
+        return float(scheduler.alphas_cumprod[low])
+    near, far = ((1 / float(scheduler.alphas_cumprod[k]) - 1) ** 0.5 for k in (low, low + 1))
+    return 1 / (1 + (near + (t - low) * (far - near)) ** 2)
 
 
 def split_prediction(
@@ -181,12 +204,12 @@ def add_noise(scheduler: SchedulerMixin, latents: Tensor, noise: Tensor, i: int)
     Taken from the training schedule rather than from `scheduler.add_noise`, whose meaning in UniPC depends on
     how far the scheduler has stepped.
     """
-    return noised(scheduler, latents, noise, int(scheduler.timesteps[i]))
+    return noised(scheduler, latents, noise, float(scheduler.timesteps[i]))
 
 
-def noised(scheduler: SchedulerMixin, latents: Tensor, noise: Tensor, t: int) -> Tensor:
-    """Latents noised to the training time step t."""
-    alpha = float(scheduler.alphas_cumprod[t])
+def noised(scheduler: SchedulerMixin, latents: Tensor, noise: Tensor, t: float) -> Tensor:
+    """Latents noised to the training time step t, or between two."""
+    alpha = signal_at(scheduler, t)
     return alpha**0.5 * latents + (1 - alpha) ** 0.5 * noise
 
 
@@ -197,7 +220,7 @@ def blend(scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor, i: i
     if chain.blending == "before":
         known = add_noise(scheduler, chain.known_latents, noise, i)
     elif chain.blending == "after":
-        known = noised(scheduler, chain.known_latents, noise, max(int(scheduler.timesteps[i]) - 1, 0))
+        known = noised(scheduler, chain.known_latents, noise, max(float(scheduler.timesteps[i]) - 1, 0.0))
     elif i + 1 < len(scheduler.timesteps):
         known = add_noise(scheduler, chain.known_latents, noise, i + 1)
     else:

@@ -37,13 +37,16 @@ class Asset:
 
 
 def pair(meshes: list[MeshRow], prompts: list[PromptRow], split: str, seeds: list[int]) -> list[Asset]:
-    """Every asset of a split: each prompt with the mesh it names, or with all meshes where it says *."""
-    names = [row.mesh for row in meshes if row.split == split]
+    """Every asset of a split: each prompt with the mesh it names, or with all meshes where it says *.
+
+    Rows of the split "both" belong to either, and meet each other only.
+    """
+    names = {each: [row.mesh for row in meshes if row.split == each] for each in (split, "both")}
     return [
         Asset(mesh, row.prompt_id, row.prompt, seed)
         for row in prompts
-        if row.split == split
-        for mesh in (names if row.mesh == "*" else [row.mesh])
+        if row.split in names
+        for mesh in (names[row.split] if row.mesh == "*" else [row.mesh])
         for seed in seeds
     ]
 

@@ -86,6 +86,10 @@ class Config(Strict):
     methods: dict[Name, Method] = Field(min_length=1, description="Rows of the table.")
     scoring: Scoring = Field(default_factory=Scoring, description="Which code computes image scores.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Evaluation protocol.")
+    study: PlainPath | None = Field(
+        None,
+        description="Folder with a user study's key.json and answers, for its figure; null = none.",
+    )
 
     @model_validator(mode="after")
     def _references(self) -> Config:

@@ -18,6 +18,7 @@ class Jitter(Strict):
     elevation: float = Field(0.0, ge=0, le=90, description="Degrees to either side.")
     distance: float = Field(0.0, ge=0, le=0.9, description="Share of the distance, to either side.")
     background: float = Field(0.0, ge=0, le=1, description="0 = as given, 1 = any colour.")
+    noise: float = Field(0.0, ge=0, le=1, description="Spread of noise on the judged pixels; 0.002 in R2D3.")
 
 
 class RewardTerm(Strict):
@@ -29,6 +30,12 @@ class RewardTerm(Strict):
     std: float = Field(1.0, gt=0, description="Spread of the metric for the untuned model, its divisor.")
     rig: Rig = Field("tilted_short", description="Cameras that judge renders: a name in texgen/rigs.py.")
     size: int = Field(128, ge=8, description="Side of the judged renders; pixels.")
+    crop: bool = Field(
+        False, description="Judge the square around the object, enlarged by 1.1, scaled to size."
+    )
+    judged_size: int | None = Field(
+        None, ge=8, description="Scale renders bilinearly to this side before the score does; null = not."
+    )
     backgrounds: list[Colour] = Field([[1.0, 1.0, 1.0]], min_length=1, description="Backgrounds of renders.")
     rasterizer: Rasterizer = Field(
         "warp", description="What finds visible faces in the judged renders; nvdiffrast must be installed."
@@ -105,7 +112,9 @@ class TunedModel(Strict):
     decay: bool = Field(
         False, description="Let the learning rates fall to 0 over the training, by half a cosine."
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="Norm above which gradients are scaled down.")
+    max_grad_norm: float | None = Field(
+        1.0, gt=0, description="Norm above which gradients are scaled down; null = never."
+    )
     rank: int = Field(4, ge=1, description="LoRA rank.")
     alpha: float = Field(4.0, gt=0, description="LoRA alpha; alpha / rank scales the adapter.")
     layers: Literal["attention", "attention+convolutions"] = Field(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from report.trainings import repeat_groups, sweep_groups
+
 BEFORE_AFTER = "before_after_"
 FORMATS = ("pdf", "png")
 # Name -> what it shows, for the labels of the Snakemake report.
@@ -15,15 +17,36 @@ ALWAYS = {
     "trimap": "trimaps of one object",
 }
 OF_TUNED = {"training": "reward against steps", "drift": "reward against drift"}
+OF_TUNED_PICTURES = {
+    "teaser": "one object per reward",
+    "comparison_blocks": "all methods, a block per reward",
+    "failures": "smallest gains",
+}
+OF_SWEEPS = {"repeats": "repeated trainings", "regularisation": "holding models back"}
+STAGES = "method_overview"
+STUDY = "user_study"
 OF_KIND = {
-    "alignment": "curvature and texture gradient",
-    "symmetry": "mirror plane and mirror error",
-    "emphasis": "curvature and texture contrast",
+    "alignment": {
+        "alignment": "curvature and texture gradient",
+        "alignment_views": "alignment from five sides",
+    },
+    "symmetry": {
+        "symmetry": "mirror plane and mirror error",
+        "symmetry_texture": "mirror line in the texture",
+    },
+    "emphasis": {
+        "emphasis": "curvature and texture contrast",
+        "emphasis_views": "emphasis from five sides",
+    },
+}
+OF_RENDERED = {
+    "camera_pose": "cameras, before and after",
+    "camera_pose_views": "from the front, before and after",
 }
 
 
 def figure_names(settings: dict[str, Any]) -> dict[str, str]:
-    """Figure -> what it shows, for the settings of a table: those whose inputs the configuration has."""
+    """Figure -> what it shows, for the settings of the figures: those whose inputs the configuration has."""
     names = dict(ALWAYS)
     kinds: set[str] = set()
     rendered = False
@@ -33,16 +56,30 @@ def figure_names(settings: dict[str, Any]) -> dict[str, str]:
         kinds |= {metric["kind"] for metric in metrics}
         rendered |= any(metric["group"] == "preference" for metric in metrics)
     if settings["models"]:
-        names |= OF_TUNED
-    names |= {name: text for name, text in OF_KIND.items() if name in kinds}
-    return names | ({"camera_pose": "cameras, before and after"} if rendered else {})
+        names |= OF_TUNED | OF_TUNED_PICTURES
+    for kind, figures in OF_KIND.items():
+        names |= figures if kind in kinds else {}
+    names |= OF_RENDERED if rendered else {}
+    trainings = settings.get("trainings", {})
+    if repeat_groups(trainings):
+        names["repeats"] = OF_SWEEPS["repeats"]
+    if sweep_groups(trainings):
+        names["regularisation"] = OF_SWEEPS["regularisation"]
+    if settings.get("staged"):
+        names[STAGES] = "the method, by one run"
+    if settings.get("study"):
+        names[STUDY] = "preferences of people"
+    return names
 
 
 def figure_part(name: str) -> str:
     """Under which heading of the Snakemake report a figure stands."""
-    if name in OF_TUNED:
+    if name in OF_TUNED | OF_SWEEPS:
         return "Training"
-    return "All methods" if name in ALWAYS else "Before and after training"
+    if name == STAGES:
+        return "The method"
+    everyone = {*ALWAYS, "comparison_blocks", "teaser", STUDY}
+    return "All methods" if name in everyone else "Before and after training"
 
 
 def figure_labels(name: str, settings: dict[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from workflow.assets import Asset, held_out, pair
 from workflow.config import Config, load_sheets
 from workflow.config_methods import used_of
 from workflow.config_metrics import metric_kind
+from workflow.figure_settings import figure_settings
 from workflow.jobs import Job, MeshJob, Protocol, ScoreJob, TextureJob, TrainJob
 from workflow.kinds import METHODS
 from workflow.provenance import LONG_LISTS, content_hash, settings_digest, write_json
@@ -215,6 +216,7 @@ class Plan:
                     "higher_is_better": metric_kind(metric).higher_is_better,
                     "decimals": metric_kind(metric).decimals,
                     "kind": metric.kind,
+                    "form": getattr(metric, "form", None),
                     "group": "geometry" if metric_kind(metric).is_geometric else "preference",
                 }
                 for name, metric in config.metrics.items()
@@ -271,6 +273,7 @@ class Plan:
         for metric in self.metrics:
             yield f"score.{metric}", self.score_job(metric)
         yield "table", self.table_settings()
+        yield "figures", figure_settings(self)
 
     def _assets_hash(self, records: list[dict[str, Any]] | None) -> str:
         """Hash of a list of assets, computed once for the lists that several jobs share: with 100,000 assets

@@ -14,7 +14,8 @@ from typing import TypeVar
 from texgen.errors import PlainError
 from texgen.files import read_bytes
 
-SPLITS = ("evaluation", "training")
+SPLITS = ("evaluation", "training", "both")
+"""both = trained on and evaluated, as some published protocols have it; the tables then say so."""
 SOURCES = ("file", "https", "pymeshlab", "procedural")
 NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 _TURN = r"[xyz]:[+-]?\d+(\.\d*)?"
@@ -38,7 +39,7 @@ class MeshRow:
     sha256: str  # of the downloaded file; required for https
     rotate: str  # how to turn the input so that +y is up and the front is +z; empty = as it is
     licence: str  # of the mesh, shown in reports
-    split: str  # evaluation or training
+    split: str  # evaluation, training or both
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class PromptRow:
     prompt_id: str  # unique name, used in paths
     mesh: str  # a mesh name, or * for every mesh of the same split
     prompt: str
-    split: str  # evaluation or training
+    split: str  # evaluation, training or both
 
 
 Row = TypeVar("Row", MeshRow, PromptRow)
@@ -116,7 +117,7 @@ def _check_name(path: Path, number: int, column: str, value: str, seen: dict[str
 def _check_split(path: Path, number: int, value: str) -> None:
     if value not in SPLITS:
         raise ConfigError(
-            f"{path}, row {number}, split: {value!r} is not a split; allowed are {' and '.join(SPLITS)}."
+            f"{path}, row {number}, split: {value!r} is not a split; allowed are {', '.join(SPLITS)}."
         )
 
 

@@ -22,6 +22,8 @@ PRESET = Preset(
     render_size=2048,
     steps=20,
     eta=1.0,
+    spacing="linspace",
+    last_signal="one",
     guidance_scale=3.0,
     same_noise=True,
     blending="after_next",
@@ -91,7 +93,16 @@ def own_roles(settings: Paint3DSettings) -> tuple[str, ...]:
 FACTS = MethodFacts(
     PRESET,
     Paint3DSettings,
-    ignores=("projection", "adam_steps", "adam_rate", "accumulate", "cosine_power", "rim", "soft_sharpness"),
+    ignores=(
+        "projection",
+        "adam_steps",
+        "adam_rate",
+        "accumulate",
+        "cosine_power",
+        "rim",
+        "soft_sharpness",
+        "upscaler",
+    ),
     own_roles=own_roles,
     hint=', or leave its pass out with uv_stage "inpaint" (no tile pass) or "none"',
 )

@@ -26,6 +26,7 @@ PRESET = Preset(
     render_size=1536,
     steps=30,
     eta=1.0,
+    last_signal="one",
     guidance_scale=15.5,
     depth_convention="disparity-view",
     control_role="depth",
@@ -60,9 +61,10 @@ class SyncMVDSettings:
     exponent: Annotated[NotNegative, Field(description="Exponent of the cosine weights at the end.")] = 6.0
     control_start: Annotated[
         NotNegative,
-        Field(description="Strength of the ControlNet after the first step; the first has control_end."),
+        Field(description="Strength of the ControlNet at the beginning; the first step has control_end."),
     ] = 0.9
     control_end: Annotated[NotNegative, Field(description="Strength of the ControlNet at the end.")] = 0.7
+    control_until: Annotated[Unit, Field(description="Share of the steps that have a ControlNet.")] = 0.99
     random_background: Annotated[
         bool,
         Field(
@@ -113,6 +115,7 @@ FACTS = MethodFacts(
         "fill",
         "rim",
         "soft_sharpness",
+        "upscaler",
     ),
     needs_control=True,
 )

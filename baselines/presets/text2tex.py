@@ -86,6 +86,7 @@ FACTS = MethodFacts(
         "min_cosine",
         "rim",
         "soft_sharpness",
+        "upscaler",
     ),
     own_roles=lambda settings: (settings.atlas_role,),
     hint=', or leave the atlas as it is with atlas_role "none"',

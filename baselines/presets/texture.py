@@ -34,5 +34,6 @@ PRESET = Preset(
 )
 
 FACTS = MethodFacts(
-    PRESET, ignores=("projection", "accumulate", "cosine_power", "min_cosine", "rim", "soft_sharpness")
+    PRESET,
+    ignores=("projection", "accumulate", "cosine_power", "min_cosine", "rim", "soft_sharpness", "upscaler"),
 )

@@ -17,7 +17,8 @@ so that a flat texture scores 0 instead of an arbitrary angle, and the reward is
 w is coverage times anisotropy |k1 - k2| / (|k1| + |k2| + eps): where the surface has no direction,
 none is asked for.
 
-The released form is the published code's formula, on right uv: luma gradients are normalised per texel,
+The released form is the published code's formula, on right uv: luma gradients g, Sobel's plain sums S, are
+made S / sqrt(|S|^2 + 1e-6) per texel,
 looked up at the uv vertices, and R is the plain mean over uv vertices of (g . c)^2 with c the direction of
 minimum curvature pushed to uv by the best of the vertex's faces. It judges uv vertices only, in uv axes,
 counts a flat texture as misaligned, and gives every vertex the same weight wherever it lies.
@@ -101,7 +102,7 @@ class GeometryTextureAlignment(GeometricReward):
         self.form = check_form(form)
         self.version = f"2-{comparison}-{min_contrast:g}-{feature_length:g}"
         if form == "released":
-            self.version = "1-released"
+            self.version = "2-released"
             self._field = PerMesh(self.name, released_field, cache)
         else:
             self._field = PerMesh(self.name, lambda m, g: alignment_field(m, g, comparison), cache)
@@ -114,7 +115,7 @@ class GeometryTextureAlignment(GeometricReward):
         weight = painted_stencil(textured.painted.detach().to(texture.dtype))
         smallest = torch.finfo(texture.dtype).tiny
         if self.form == "released":
-            gradient = sobel(texture)
+            gradient = 8 * sobel(texture)  # published without the 1/8, so 1e-6 is this faint a gradient
             unit = gradient / (gradient.square().sum(0) + 1e-6).sqrt()
             weight = look_up(weight[None], field.taps)[0]
             cosine = (look_up(unit, field.taps) * field.direction).sum(0)

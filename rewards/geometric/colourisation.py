@@ -13,8 +13,9 @@ the unit see to it.
 
 Released form, on right uv and inside the charts, every texel alike: K is the *minimum* curvature, min-max of
 the vertices to [-1, 1]; smooth: mean K (red - blue); sharp: threshold -0.7, k = 100; supervised: -MSE to a T*
-that splits mean curvature at 1.9 per working unit. With min-max hardly any texel is below -0.7, and
-a plain red texture earns mean K. The shades of the published T* are not known, ours are.
+of vertex colours, interpolated over the faces: (0, 0, 1) at the lowest mean curvature of a vertex to
+(0.4, 0.4, 1) below 1.9 per working unit, (1, 0.4, 0.4) above it to (1, 0, 0) at the highest. With min-max
+hardly any texel is below -0.7, and a plain red texture earns mean K.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from rewards.base import NotApplicable, Textured
 from rewards.geometric.emphasis import vertex_min_max
 from rewards.geometric.per_mesh import GeometricReward, PerMesh, check_form, working
 from rewards.geometric.surface import texel_surface, weighted_quantiles
+from texgen.atlas import texel_barycentrics
 from texgen.geometry.prepared import PreparedGeometry
+from texgen.geometry.uv_frames import bake
 from texgen.mesh import Mesh
 
 VARIANTS = ("smooth", "sharp", "supervised")
@@ -37,6 +40,8 @@ LEAST_VARIATION = 0.05  # 1 / working unit, between the quantiles: less is a sph
 RELEASED_THRESHOLD, RELEASED_SHARPNESS, RELEASED_SPLIT = -0.7, 100.0, 1.9
 DARK_BLUE, LIGHT_BLUE = (0.0, 0.0, 0.4), (0.75, 0.75, 1.0)
 LIGHT_RED, PURE_RED = (1.0, 0.75, 0.75), (1.0, 0.0, 0.0)
+STOPS = DARK_BLUE, LIGHT_BLUE, LIGHT_RED, PURE_RED
+RELEASED_STOPS = (0.0, 0.0, 1.0), (0.4, 0.4, 1.0), (1.0, 0.4, 0.4), (1.0, 0.0, 0.0)
 
 
 class ColourField(NamedTuple):
@@ -77,7 +82,7 @@ class Colourisation(GeometricReward):
         self.version = f"1-{variant}-{split:g}-{sharpness:g}"
         self.typical_range = (-1.0, 1.0)
         if form == "released":
-            self.version = f"1-{variant}-released"
+            self.version = f"{2 if variant == 'supervised' else 1}-{variant}-released"
             self._field = PerMesh(self.name, released_field, cache)
         else:
             self._field = PerMesh(self.name, lambda m, g: colour_field(m, g, split, sharpness), cache)
@@ -132,17 +137,25 @@ def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ColourField:
     texel = geometry.atlas.mask.reshape(-1).nonzero()[:, 0]
     curvature = vertex_min_max(mesh, geometry, geometry.vertex_curvature[:, 0]).reshape(-1)[texel]
     share = torch.sigmoid(RELEASED_SHARPNESS * (curvature - RELEASED_THRESHOLD))
-    mean = geometry.mean_curvature.reshape(-1)[texel].double()
-    target = ramp(mean, float(mean.min()), RELEASED_SPLIT, float(mean.max()))
+    mean = geometry.vertex_curvature.double().mean(dim=-1)
+    colours = ramp(mean, float(mean.min()), RELEASED_SPLIT, float(mean.max()), RELEASED_STOPS)
+    bary = texel_barycentrics(mesh, geometry.atlas).double()
+    target = bake(mesh, geometry.atlas, colours.T, bary).flatten(1)[:, texel]
     return ColourField(texel, torch.ones_like(curvature), curvature, share, target)
 
 
-def ramp(values: Tensor, low: float, split: float, high: float) -> Tensor:
-    """Colours [3, N] of values [N]: dark to light blue from low to split, then light to pure red."""
+def ramp(
+    values: Tensor,
+    low: float,
+    split: float,
+    high: float,
+    stops: tuple[tuple[float, float, float], ...] = STOPS,
+) -> Tensor:
+    """Colours [3, N] of values [N]: from the first stop at low to the second at the split, then from the
+    third to the fourth at high."""
     below = ((values - low) / max(split - low, 1e-12)).clamp(0, 1)
     above = ((values - split) / max(high - split, 1e-12)).clamp(0, 1)
-    blue = _between(DARK_BLUE, LIGHT_BLUE, below)
-    return torch.where(values < split, blue, _between(LIGHT_RED, PURE_RED, above))
+    return torch.where(values < split, _between(*stops[:2], below), _between(*stops[2:], above))
 
 
 def _between(start: tuple[float, ...], end: tuple[float, ...], share: Tensor) -> Tensor:

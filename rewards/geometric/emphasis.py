@@ -14,11 +14,13 @@ C is Hasler and Suesstrunk's measure (2003) of the judged texels in units of [0,
     sqrt(sd(rg)^2 + sd(yb)^2) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2),   rg = R - G, yb = (R + G) / 2 - B.
 
 The released form is the published code's, on right uv and inside the charts:
-    R = -(MSE(m^, K) + MSE(p^ M, M) + 0.001 L_col),
-m the texel gradient's magnitude and m^ its min-max, K the *minimum* curvature, min-max of the vertices to
-[-1, 1], M = [K > 0.6], p the share of the gradient along the constant texture direction (0, 1) and p^ its
-min-max. Few outliers rule the min-max, its direction means nothing on the surface, and the part of the
-texture with the largest gradient decides the scale of all of it.
+    R = -(MSE(m^, K^) + MSE(p^ M, M) + 0.001 L_col),
+m the texel gradient's magnitude, K the *minimum* curvature, min-max of the vertices to [-1, 1],
+M = [K > 0.6], m^ and K^ the min-max of m and K over the judged texels to [0, 1], p the share of the gradient
+along the constant texture direction (0, 1) and p^ its min-max. The published Sobel is the top row minus the
+bottom row of a picture whose first row is at v = 1, so that direction means +dI/dv. Few outliers rule the
+min-max, its direction means nothing on the surface, and the part of the texture with the largest gradient
+decides the scale of all of it.
 """
 
 from __future__ import annotations
@@ -66,10 +68,11 @@ class EmphasisField(NamedTuple):
 
 
 class ReleasedField(NamedTuple):
-    """inside [T, T] bool, curvature K [T, T] in [-1, 1]."""
+    """inside [T, T] bool, curvature K [T, T] in [-1, 1], target K^ [T, T] in [0, 1]; 0 where not inside."""
 
     inside: Tensor
     curvature: Tensor
+    target: Tensor
 
 
 class TextureEmphasis(GeometricReward):
@@ -110,7 +113,7 @@ class TextureEmphasis(GeometricReward):
         self.version = f"1-{cell:g}-{min_contrast:g}-{feature_length:g}-{contrast_floor:g}-{colour_weight:g}"
         self.typical_range = (-1.0, 1.0)
         if form == "released":
-            self.version = "1-released"
+            self.version = "2-released"
             self.typical_range = (-2.0, 0.0)
             self._field = PerMesh(self.name, released_field, cache)
         else:
@@ -143,16 +146,14 @@ class TextureEmphasis(GeometricReward):
         if not bool(kept.any()):
             return texture.sum() * 0.0
         gradient = sobel(texture)[:, kept]
-        target = field.curvature[kept]
         magnitude = (gradient.square().sum(0) + 1e-6).sqrt()
-        # Published rows run down, so the constant direction (0, 1) is -v here.
-        along = -gradient[1] / (magnitude + 1e-6)
-        bent = (target > 0.6).to(texture.dtype)
+        along = gradient[1] / (magnitude + 1e-6)
+        bent = (field.curvature[kept] > 0.6).to(texture.dtype)
         rgb = texture[:, kept]
         rg, yb = rgb[0] - rgb[1], (rgb[0] + rgb[1]) / 2 - rgb[2]
         sd = [((each - each.mean()).square().mean() + 1e-12).sqrt() for each in (rg, yb)]
         colour = -(sd[0] + sd[1] + MEAN_COLOUR * (rg.mean().abs() + yb.mean().abs()))
-        magnitude_loss = (min_max(magnitude) - target).square().mean()
+        magnitude_loss = (min_max(magnitude) - field.target[kept]).square().mean()
         direction_loss = (min_max(along) * bent - bent).square().mean()
         return -(magnitude_loss + direction_loss + 0.001 * colour)
 
@@ -218,9 +219,13 @@ def surface_cells(mesh: Mesh, position: np.ndarray, normal: np.ndarray, cell: fl
 
 def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
     """Minimum curvature of the vertices by min-max to [-1, 1], interpolated over the faces."""
-    return ReleasedField(
-        texel_surface(mesh, geometry).inside, vertex_min_max(mesh, geometry, geometry.vertex_curvature[:, 0])
-    )
+    inside = texel_surface(mesh, geometry).inside
+    if not bool(inside.any()):
+        raise NotApplicable(f"Mesh {mesh.name!r}: no texel lies inside a chart; use a larger texture.")
+    curvature = vertex_min_max(mesh, geometry, geometry.vertex_curvature[:, 0]) * inside
+    target = torch.zeros_like(curvature)
+    target[inside] = min_max(curvature[inside])
+    return ReleasedField(inside, curvature, target)
 
 
 def vertex_min_max(mesh: Mesh, geometry: PreparedGeometry, values: Tensor) -> Tensor:

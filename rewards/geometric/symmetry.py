@@ -13,9 +13,10 @@ Patches are compared point by point on the surface, so the image of a patch is m
 charts, their cuts and their orientation do not matter.
 
 The released form is the published code's: the plane of the smallest covariance eigenvector of the vertices,
-vertices of its positive side against the closest points to their images, mean squared difference of 3x3 texel
-patches in uv, unmirrored; here on right uv and only where both patches lie inside their charts. It accepts
-any plane, and a flat texture is a perfect score.
+vertices of its positive side against the closest points to their images, mean squared difference of patches
+of 3x3 bilinear lookups, a texel apart, unmirrored. A vertex counts once for each uv that it has, since the
+program reads meshes split along their seams. Here on right uv and only where both patches lie inside their
+charts. It accepts any plane, and a flat texture is a perfect score.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from rewards.geometric.surface import (
     texel_surface,
 )
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.geometry.symmetry import MirrorPlane, Surface, vertex_plane
+from texgen.geometry.symmetry import MirrorPlane, Surface
 from texgen.mesh import Mesh
 
 FEWEST_POINTS = 4  # a patch with fewer points has no covariance to speak of
@@ -51,11 +52,13 @@ class MirrorField(NamedTuple):
     patch: Tensor
 
 
-class TexelPairs(NamedTuple):
-    """Texels [N, 9] and [N, 9], row by row, of patches that the released form compares."""
+class ReleasedField(NamedTuple):
+    """Lookups [9 N] of the patches that the released form compares, nine after nine, and [P] bool, which of
+    the P pairs of `released_pairs` are among the N."""
 
-    here: Tensor
-    there: Tensor
+    here: Taps
+    there: Taps
+    kept: Tensor
 
 
 class Symmetry(GeometricReward):
@@ -87,9 +90,9 @@ class Symmetry(GeometricReward):
         self.version = f"1-{max_residual:g}-{detail:g}-{min_contrast:g}"
         self.typical_range = (0.0, 1.0)
         if form == "released":
-            self.version = "1-released"
+            self.version = "2-released"
             self.typical_range = (0.0, 0.1)
-            self._field = PerMesh(self.name, texel_pairs, cache)
+            self._field = PerMesh(self.name, released_field, cache)
         else:
             self._field = PerMesh(self.name, lambda m, g: mirror_field(m, g, max_residual), cache)
 
@@ -124,11 +127,11 @@ class Symmetry(GeometricReward):
         return 1 - error / scale, detail
 
     @staticmethod
-    def _released(texture: Tensor, painted: Tensor, field: TexelPairs) -> Tensor:
-        flat, cover = texture.flatten(1), painted.reshape(-1)
-        weight = torch.minimum(cover[field.here].amin(-1), cover[field.there].amin(-1))
-        difference = (flat[:, field.here] - flat[:, field.there]).square().mean(dim=(0, 2))
-        return (weight * difference).sum() / weight.sum().clamp_min(1e-12)
+    def _released(texture: Tensor, painted: Tensor, field: ReleasedField) -> Tensor:
+        cover = torch.minimum(least_painted(painted, field.here), least_painted(painted, field.there))
+        weight = cover.reshape(-1, 9).amin(-1)
+        difference = (look_up(texture, field.here) - look_up(texture, field.there)).square().mean(0)
+        return (weight * difference.reshape(-1, 9).mean(-1)).sum() / weight.sum().clamp_min(1e-12)
 
 
 def _by_patch(values: Tensor, patch: Tensor, count: int) -> Tensor:
@@ -165,28 +168,51 @@ def enough(usable: Tensor) -> Tensor:
     return (usable.sum(-1, keepdim=True) >= FEWEST_POINTS).expand_as(usable).reshape(-1)
 
 
-def texel_pairs(mesh: Mesh, geometry: PreparedGeometry) -> TexelPairs:
-    """Texel patches around the vertices of the positive side and around their mirror images."""
-    normal, offset = vertex_plane(mesh)
-    vertices = mesh.vertices.double()
-    side = vertices @ normal > offset
+def released_points(mesh: Mesh) -> tuple[Tensor, Tensor]:
+    """Positions [N, 3] and uvs [N, 2], float64, of the vertices, each once for each of its uvs."""
+    # One uv under two numbers is one uv, hence numbers by value.
+    uvs, number = mesh.uvs.double().unique(dim=0, return_inverse=True)
+    corners = torch.stack([mesh.faces.reshape(-1), number[mesh.uv_faces.reshape(-1)]], -1).unique(dim=0)
+    return mesh.vertices.double()[corners[:, 0]], uvs[corners[:, 1]]
+
+
+def released_plane(mesh: Mesh) -> tuple[Tensor, float]:
+    """Normal [3] and offset of the published plane: centroid, smallest eigenvector of `released_points`."""
+    points, _ = released_points(mesh)
+    centre = points.mean(dim=0)
+    normal = torch.linalg.eigh((points - centre).T @ (points - centre))[1][:, 0]
+    return normal, float(normal @ centre)
+
+
+def released_pairs(mesh: Mesh) -> tuple[Tensor, Tensor]:
+    """uvs [P, 2] of the vertices on the positive side and of the surface points closest to their images."""
+    points, uvs = released_points(mesh)
+    normal, offset = released_plane(mesh)
+    side = points @ normal > offset
     surface = Surface(mesh)
-    image = MirrorPlane(normal, offset, 0.0).mirror(vertices)[side].numpy()
+    image = MirrorPlane(normal, offset, 0.0).mirror(points)[side].numpy()
     _, face, closest = surface.closest(image)
-    one_uv = torch.zeros(len(vertices), 2)
-    one_uv[mesh.faces.reshape(-1)] = mesh.uvs[mesh.uv_faces.reshape(-1)]
+    return uvs[side], surface.uv(face, closest).double()
+
+
+def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
+    """Lookups of 3 x 3 places, a texel apart, around the pairs whose patches both lie inside one chart."""
     size = geometry.atlas.face.shape[-1]
-    inside = texel_surface(mesh, geometry).inside
-    centres = [(uv * size).long().clamp(0, size - 1) for uv in (one_uv[side], surface.uv(face, closest))]
-    kept = inside[centres[0][:, 1], centres[0][:, 0]] & inside[centres[1][:, 1], centres[1][:, 0]]
+    # Row by row, or column by column: both patches of a pair are in the same order.
+    step = torch.tensor([(j, i) for i in (-1, 0, 1) for j in (-1, 0, 1)], dtype=torch.float64) / size
+    chart = texel_surface(mesh, geometry).chart.reshape(-1)
+    lookups, kept = [], None
+    for uv in released_pairs(mesh):
+        taps = bilinear_taps((uv[:, None] + step).reshape(-1, 2), size)
+        charts = chart[taps.index].reshape(len(uv), -1)
+        whole = ((charts == charts[:, :1]) & (charts >= 0)).all(-1)
+        kept = whole if kept is None else kept & whole
+        lookups.append(taps)
     if not bool(kept.any()):
         raise NotApplicable(
             f"Mesh {mesh.name!r}: no vertex and its mirror image both lie inside a chart, so the released "
             "symmetry cannot be judged; use a larger texture or the corrected form."
         )
-    step = torch.tensor([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
-    here, there = (
-        (place[kept][:, None, 1] + step[:, 0]) * size + place[kept][:, None, 0] + step[:, 1]
-        for place in centres
-    )
-    return TexelPairs(here, there)
+    nine = kept.repeat_interleave(9)
+    here, there = (Taps(taps.index[nine], taps.weight[nine]) for taps in lookups)
+    return ReleasedField(here, there, kept)

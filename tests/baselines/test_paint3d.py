@@ -33,24 +33,34 @@ def test_full_size_cost_is_60_and_35_evaluations():
 
 
 def test_euler_ancestral_is_ddim_with_eta_one_up_to_scaling():
-    """One step of diffusers' sampler, in its scaled latents, against ours."""
+    """Every step of diffusers' sampler from Stable Diffusion 1.5's scheduler file, in its scaled latents."""
     config = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    config["num_train_timesteps"] = 1000
-    ours = make_scheduler({**config, "steps_offset": 1, "set_alpha_to_one": False}, "ddim", 20)
-    euler = EulerAncestralDiscreteScheduler(**config, steps_offset=1, timestep_spacing="leading")
+    config |= {"num_train_timesteps": 1000, "steps_offset": 1}
+    file = config | {"set_alpha_to_one": False, "skip_prk_steps": True}  # the file's, which names no spacing
+    ours = make_scheduler(file, "ddim", PRESET.steps, PRESET.spacing, PRESET.last_signal)
+    euler = EulerAncestralDiscreteScheduler.from_config(file)
     euler.set_timesteps(20)
-    assert euler.timesteps.int().tolist() == ours.timesteps.tolist()
+    torch.testing.assert_close(euler.timesteps, ours.timesteps)
+    assert ours.timesteps[:2].tolist() == pytest.approx([999, 946.42], abs=0.01) and ours.timesteps[-1] == 0
+    assert float(euler.sigmas[0]) == pytest.approx(14.6146, abs=1e-3)
+    assert ours.timesteps[first_step(20, 0.75)] == pytest.approx(736.1, abs=0.1)
     random = torch.Generator().manual_seed(0)
     clean, noise = torch.randn(2, 1, 4, 8, 8, generator=random)
-    i, t = 7, int(ours.timesteps[7])
-    latents = noised(ours, clean, noise, t)
-    mean, spread = ddim_posterior(ours, clean, noise, i, 1.0)
-    alpha, after = (float(ours.alphas_cumprod[int(ours.timesteps[k])]) for k in (i, i + 1))
-    stepped = euler.step(
-        noise, euler.timesteps[i], latents / alpha**0.5, generator=torch.Generator().manual_seed(5)
-    ).prev_sample
-    drawn = torch.randn(noise.shape, generator=torch.Generator().manual_seed(5))
-    torch.testing.assert_close(stepped * after**0.5, mean + spread * drawn, atol=2e-3, rtol=1e-3)
+    for i in range(20):
+        sigma = float(euler.sigmas[i])
+        latents = noised(ours, clean, noise, float(ours.timesteps[i]))
+        scaled = latents * (1 + sigma**2) ** 0.5
+        torch.testing.assert_close(scaled, clean + sigma * noise, atol=2e-4, rtol=1e-4)
+        mean, spread = ddim_posterior(ours, clean, noise, i, 1.0)
+        after = 1 / (1 + float(euler.sigmas[i + 1]) ** 2)
+        stepped = euler.step(
+            noise,
+            euler.timesteps[i],
+            scaled,
+            generator=torch.Generator().manual_seed(5),
+        ).prev_sample
+        drawn = torch.randn(noise.shape, generator=torch.Generator().manual_seed(5))
+        torch.testing.assert_close(stepped * after**0.5, mean + spread * drawn, atol=2e-3, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from texgen.backproject import PixelMap
 from texgen.cameras import RIGS, Cameras, clip_from_world, transform
 from texgen.render import geometry_buffer
 from texgen.running import preset_cameras
-from texgen.sampler import make_scheduler
+from texgen.sampler import ddim_posterior, make_scheduler, signal_level
 from texgen.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 from texgen.view_words import syncmvd_word
 
@@ -117,15 +117,26 @@ def test_views_are_weighed_by_cosine_to_the_exponent():
     assert float(blend_views(baked, visible, cosine, 0.0)[0][0, 0, 0]) == pytest.approx((0.5 + 0.75) / 0.75)
 
 
-def test_control_strength_falls_as_released():
+def test_control_strength_falls_as_released_a_step_late():
+    """Set at the end of step i from its time t_i for step i + 1; off once 99 % of the steps are over."""
     settings = SyncMVDSettings()
-    assert control_scale(settings, 0, 958, 1000) == 0.7 and control_scale(settings, 29, 1, 1000) == 0.0
-    middle = [control_scale(settings, 5, t, 1000) for t in (990, 500, 20)]
-    assert (
-        middle[0] > 0.89
-        and middle == sorted(middle, reverse=True)
-        and middle[-1] == pytest.approx(0.702, abs=1e-3)
-    )
+    times = [float(t) for t in range(958, 0, -33)]
+    scales = [control_scale(settings, i, times, 1000) for i in range(30)]
+    assert scales[0] == 0.7 and scales[29] == 0.0
+    for i in range(1, 29):
+        share = (1 - times[i - 1] / 1000) / 0.99
+        assert scales[i] == pytest.approx(share * 0.7 + (1 - share) * 0.9)
+    whole = SyncMVDSettings(control_start=1.0, control_end=1.0, control_until=1.0)
+    assert [control_scale(whole, i, times[:8], 1000) for i in range(8)] == [1.0] * 8
+
+
+def test_the_last_step_ends_at_the_clean_estimate(full_backbone):
+    """DDPM's last transition goes to alpha-bar 1, not to that of the first training step."""
+    scheduler = make_scheduler(full_backbone.scheduler_config, "ddim", 30, PRESET.spacing, PRESET.last_signal)
+    assert signal_level(scheduler, 30) == 1.0
+    clean, noise = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    mean, spread = ddim_posterior(scheduler, clean, noise, 29, 1.0)
+    assert spread == 0 and torch.equal(mean, clean)
 
 
 def test_denoises_all_views_together_and_repeats(full_backbone, ball):

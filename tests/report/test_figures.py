@@ -41,7 +41,7 @@ def draw(folder, out, *names):
 
 def test_every_figure_of_the_settings_is_drawn(folder, results, tmp_path, capsys):
     names = figure_names(results.settings)
-    assert len(names) == 12
+    assert len(names) == 19
     draw(folder, tmp_path, *names)
     assert "not drawn" not in capsys.readouterr().out
     for name in names:
@@ -54,7 +54,7 @@ def test_every_figure_of_the_settings_is_drawn(folder, results, tmp_path, capsys
 def test_the_snakemake_report_has_caption_and_labels_for_every_figure(results):
     captions = Path(workflow.__file__).parent / "report"
     labels = [figure_labels(name, results.settings) for name in figure_names(results.settings)]
-    assert len({tuple(each.items()) for each in labels}) == 12, "no two figures look the same in the list"
+    assert len({tuple(each.items()) for each in labels}) == 19, "no two figures look the same in the list"
     assert {figure_part(name) for name in figure_names(results.settings)} == {
         "All methods",
         "Training",

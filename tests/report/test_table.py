@@ -9,6 +9,7 @@ import pytest
 
 from report.blocks import latex, to_html, to_latex, to_text
 from report.columns import SCORE_COLUMNS
+from report.meshes_block import meshes_block
 from report.read import read_runs, read_scores
 from report.statistics import holm, paired_difference, sample_means, sign_flip_test
 from report.table import cost_block, markdown, scores_block, shown_decimals, table_blocks
@@ -440,3 +441,19 @@ def test_html_escapes_labels_and_marks_cells():
     assert page.count("<table>") == 3 and '<span class="best ">' in page
     assert "<strong>The scorers are the miniature ones" in page
     assert "src=" not in page and "href=" not in page, "the page needs no other file"
+
+
+def test_meshes_are_listed_with_their_uvs_and_overlaps(tmp_path):
+    for name, record in {
+        "head": {"faces": 10, "kept_uvs": True, "charts": 2, "texture_coverage": 0.5, "uv_overlap": 0.46},
+        "ball": {"faces": 20, "kept_uvs": False, "charts": 3, "texture_coverage": 0.6, "uv_overlap": 0.0},
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mesh.json").write_text(json.dumps(record))
+    block = meshes_block(tmp_path, ["head", "ball", "gone"])
+    assert [[cell.value for cell in row] for row in block.rows] == [
+        ["head", "10", "the file's", "2", "50.0 %", "46.0 %"],
+        ["ball", "20", "unwrapped", "3", "60.0 %", "0.0 %"],
+    ]
+    assert "Overlapping uvs: head;" in block.notes[1]
+    assert meshes_block(tmp_path, ["gone"]) is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rewards.base import Textured, TextureReward
-from rewards.geometric.alignment import GeometryTextureAlignment, alignment_field
+from rewards.geometric.alignment import GeometryTextureAlignment, alignment_field, released_field
 from texgen.atlas import build_atlas
 from texgen.geometry.prepared import PreparedGeometry, prepare_geometry
 from texgen.geometry.symmetry import MirrorPatches, MirrorPlane
@@ -242,3 +242,38 @@ def test_bad_input_is_reported(straight):
         alignment_field(mesh, blank)
     with pytest.raises(ValueError, match="comparison"):
         GeometryTextureAlignment(comparison="both")
+
+
+def test_the_released_form_knows_flat_by_the_published_sobel():
+    """Published: Sobel's sums, not divided by 8, before 1e-6 is added under the root."""
+    mesh, geometry = tube(rows=24)
+    for contrast in (0.8, 0.004, 0.0008):
+        texture = paint(geometry, along=6, around=2, contrast=contrast).double()
+        value = judge(mesh, geometry, texture, GeometryTextureAlignment(form="released"))
+        assert float(value) == pytest.approx(float(plain_released(mesh, geometry, texture)), rel=1e-6)
+    # The same pattern, faint: 3/255 counts as a pattern, as it does in the original.
+    faint = judge(mesh, geometry, paint(geometry, 6, 2, 0.02), GeometryTextureAlignment(form="released"))
+    strong = judge(mesh, geometry, paint(geometry, 6, 2, 0.8), GeometryTextureAlignment(form="released"))
+    assert faint > 0.5 * strong
+
+
+def plain_released(mesh, geometry, texture):
+    """Mean (g . c)^2 over the lookups of the released field, with g from plain sums over 3 x 3 texels."""
+    field = released_field(mesh, geometry)
+    size = texture.shape[-1]
+    luma = 0.299 * texture[0] + 0.587 * texture[1] + 0.114 * texture[2]
+
+    def unit(i, j):
+        a = luma[i - 1 : i + 2, j - 1 : j + 2]
+        weights = torch.tensor([1.0, 2.0, 1.0], dtype=luma.dtype)
+        g = torch.stack([weights @ (a[:, 2] - a[:, 0]), weights @ (a[2] - a[0])])
+        return g / (g.square().sum() + 1e-6).sqrt()
+
+    total = 0.0
+    for n in range(field.taps.index.shape[0]):
+        g = sum(
+            w * unit(int(t) // size, int(t) % size)
+            for t, w in zip(field.taps.index[n], field.taps.weight[n], strict=True)
+        )
+        total += float((g @ field.direction[:, n].double()) ** 2)
+    return total / field.taps.index.shape[0]

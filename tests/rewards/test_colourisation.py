@@ -16,6 +16,7 @@ from rewards.geometric.colourisation import (
     released_field,
 )
 from texgen.geometry.prepared import prepare_geometry
+from texgen.geometry.uv_frames import bake
 
 SIZE = 64
 
@@ -133,3 +134,31 @@ def test_settings_are_checked():
         Colourisation("loud")
     with pytest.raises(ValueError, match="split is 1"):
         Colourisation(split=1.0)
+
+
+def test_the_released_target_has_the_published_stops_between_the_extremes_of_the_vertices(ring):
+    """Colours of the vertices, (0, 0, 1) to (0.4, 0.4, 1) below 1.9 and (1, 0.4, 0.4) to (1, 0, 0) above it,
+    interpolated over the faces."""
+    mesh, geometry = ring
+    field = released_field(mesh, geometry)
+    mean = geometry.vertex_curvature.double().mean(dim=-1)
+    assert float(mean.min()) < 1.9 < float(mean.max())
+    colours = []
+    for h in mean.tolist():
+        if h < 1.9:
+            t = (h - float(mean.min())) / (1.9 - float(mean.min()))
+            colours.append([0.4 * t, 0.4 * t, 1.0])
+        else:
+            t = (h - 1.9) / (float(mean.max()) - 1.9)
+            colours.append([1.0, 0.4 * (1 - t), 0.4 * (1 - t)])
+    expected = bake(mesh, geometry.atlas, torch.tensor(colours, dtype=torch.float64))
+    expected = expected.flatten(1)[:, field.texel]
+    torch.testing.assert_close(field.target, expected, rtol=0, atol=1e-5)
+
+
+def test_the_released_target_of_a_mesh_on_one_side_of_the_split_is_of_one_hue(ring):
+    mesh, geometry = ring
+    for factor, channel in ((0.01, 2), (100.0, 0)):
+        curvature = geometry.vertex_curvature.abs() * factor
+        target = released_field(mesh, replace(geometry, vertex_curvature=curvature)).target
+        assert target.isfinite().all() and float(target[channel].min()) == pytest.approx(1.0, abs=1e-5)

@@ -6,7 +6,13 @@ import torch
 from reference.known_shapes import outwardness, torus
 
 from rewards.base import Textured
-from rewards.geometric.emphasis import TextureEmphasis, colourfulness, emphasis_field, min_max
+from rewards.geometric.emphasis import (
+    TextureEmphasis,
+    colourfulness,
+    emphasis_field,
+    min_max,
+    released_field,
+)
 from rewards.geometric.surface import chart_labels, luma_derivative, quadratic, texel_charts
 from texgen.geometry.prepared import prepare_geometry
 
@@ -136,7 +142,7 @@ def test_the_released_form_is_its_formula():
             across = torch.tensor([1.0, 2.0, 1.0])
             x, y = across @ (a[:, 2] - a[:, 0]) / 8, across @ (a[2] - a[0]) / 8
             m.append((x * x + y * y + 1e-6).sqrt())
-            up.append(-y / (m[-1] + 1e-6))
+            up.append(y / (m[-1] + 1e-6))  # published: top row minus bottom row, and v runs up
             corners = mesh.faces[geometry.atlas.face[i, j]]
             weights = torch.linalg.solve(
                 torch.cat((mesh.uvs[mesh.uv_faces[geometry.atlas.face[i, j]]].T, torch.ones(1, 3))),
@@ -145,13 +151,36 @@ def test_the_released_form_is_its_formula():
             target.append((scaled[corners] * weights).sum())
             rows.append(texture[:, i, j])
     m, up, target, rgb = torch.stack(m), torch.stack(up), torch.stack(target), torch.stack(rows).T
-    bent = (target > 0.6).float()
+    bent = (target > 0.6).float()  # the mask reads [-1, 1], the magnitude is compared with [0, 1]
+    target = min_max(target)
     rg, yb = rgb[0] - rgb[1], (rgb[0] + rgb[1]) / 2 - rgb[2]
     colour = -(rg.std(correction=0) + yb.std(correction=0) + 0.3 * (rg.mean().abs() + yb.mean().abs()))
     loss = (
         (min_max(m) - target).square().mean() + (min_max(up) * bent - bent).square().mean() + 0.001 * colour
     )
     assert float(judge((mesh, geometry), texture, form="released")) == pytest.approx(-float(loss), rel=1e-3)
+
+
+def test_the_released_form_wants_luma_to_rise_with_v_where_the_surface_bends(ring):
+    """One gradient for all signs: of two ramps the one that rises with v pleases the direction term more."""
+    mesh, geometry = ring
+    bent = released_field(mesh, geometry).curvature > 0.6
+    calm = torch.rand(SIZE, SIZE, generator=torch.Generator().manual_seed(4)) * 0.5
+    up = torch.linspace(0, 1, SIZE)[:, None].expand(SIZE, SIZE)  # row 0 is at v = 0
+    values = []
+    for ramp in (up, 1 - up):
+        luma = torch.where(bent, 0.25 + 0.5 * ramp, calm).expand(3, -1, -1).contiguous()
+        values.append(float(judge(ring, luma, form="released")))
+    assert values[0] > values[1] + 1e-3
+
+
+def test_the_released_form_can_be_met_by_detail_on_bent_surface_alone(ring):
+    """K is in [0, 1] where it is compared, so the best magnitude is K itself, and no error is unavoidable."""
+    field = released_field(*ring)
+    inside = field.target[field.inside]
+    assert float(inside.min()) == 0 and float(inside.max()) == pytest.approx(1)
+    lowest, highest = field.curvature[field.inside].min(), field.curvature[field.inside].max()
+    torch.testing.assert_close(inside, (field.curvature[field.inside] - lowest) / (highest - lowest))
 
 
 def test_settings_are_checked():

@@ -1,9 +1,11 @@
 """An image score over fixed cameras, with the tiny real CLIP and a real render."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from reference.tiny_painter import tetrahedron
 
 from rewards.base import Textured, TextureReward, training_reward
@@ -11,7 +13,7 @@ from rewards.preference.clip_score import CLIPScore
 from rewards.rendered import GREY, REWARD_RIG, WHITE, Jitter, RenderedReward
 from texgen.cameras import rig_cameras
 from texgen.finetune.items import TrainingItem
-from texgen.render import render
+from texgen.render import geometry_buffer, render
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +118,43 @@ def test_jitter_stays_within_its_bounds():
     assert 10 < torch.stack(moves).max() <= 15 + 1e-4
     with pytest.raises(ValueError, match="background is 2"):
         Jitter(background=2)
+
+
+def test_the_published_views_are_cropped_to_the_object_and_scaled_bilinearly(score):
+    """Render at `size`, cut out the square around the object times 1.1, scale it, scale it for the scorer."""
+    mesh, size = tetrahedron(), 64
+    seen = []
+
+    def noting(images, prompts):
+        seen.append(images)
+        return score(images, prompts)
+
+    noting.name, noting.higher_is_better, noting.typical_range, noting.version = "x", True, (0, 1), "1"
+    one = textured(mesh)
+    reward = RenderedReward(noting, size=size, supersample=2, crop=True, judged_size=28)
+    value = reward(one)
+    assert seen[0].shape == (6, 3, 28, 28)
+    cameras = rig_cameras(REWARD_RIG)
+    for i in range(len(cameras)):
+        image, _ = render(mesh, one.texture, cameras[i], size, background=WHITE, supersample=2)
+        covered = F.max_pool2d(geometry_buffer(mesh, cameras[i], 2 * size).mask, 2)[0, 0]
+        rows, columns = covered.amax(1).nonzero()[:, 0], covered.amax(0).nonzero()[:, 0]
+        side = math.ceil(1.1 * max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1.1)
+        top = round((int(rows[0]) + int(rows[-1]) + 1 - side) / 2)
+        left = round((int(columns[0]) + int(columns[-1]) + 1 - side) / 2)
+        assert min(top, left) >= 0 and side < size
+        part = image[:, :, top : top + side, left : left + side]
+        for target in (size, 28):
+            part = F.interpolate(part, size=(target, target), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(seen[0][i : i + 1], part)
+    assert not torch.allclose(value, RenderedReward(score, size=size, supersample=2)(one))
+    moved = RenderedReward(noting, size=size, crop=True, jitter=Jitter(azimuth=20.0))
+    assert moved(replace(one, draw=(1,))).isfinite()
+
+
+def test_pixel_noise_is_a_part_of_the_jitter(score):
+    noisy = RenderedReward(score, size=32, jitter=Jitter(noise=0.05))
+    one = textured(tetrahedron())
+    assert torch.equal(noisy(one), RenderedReward(score, size=32)(one))
+    drawn = [noisy(replace(one, draw=(seed,))) for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])

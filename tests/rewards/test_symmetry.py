@@ -4,11 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.known_shapes import torus
+from reference.known_shapes import box, torus
 
 from rewards.base import Textured
 from rewards.geometric.surface import look_up
-from rewards.geometric.symmetry import Symmetry, mirror_field, texel_pairs
+from rewards.geometric.symmetry import (
+    Symmetry,
+    mirror_field,
+    released_field,
+    released_pairs,
+    released_plane,
+    released_points,
+)
 from texgen.geometry.prepared import prepare_geometry
 from texgen.geometry.symmetry import MirrorPatches
 
@@ -110,22 +117,59 @@ def plain_error(field, texture, painted, w, floor):
     return 1 - (1 - w) * layout - w * detail
 
 
-def test_the_released_form_is_the_squared_difference_of_texel_patches(ring):
+def test_the_released_form_is_the_squared_difference_of_bilinear_patches(ring):
+    """3 x 3 places, a texel apart, each looked up bilinearly, around the uv of vertex and mirror image."""
     mesh, geometry = ring
-    pairs = texel_pairs(mesh, geometry)
-    assert pairs.here.shape == pairs.there.shape and pairs.here.shape[1] == 9 and len(pairs.here) > 100
+    field = released_field(mesh, geometry)
+    assert field.here.index.shape == field.there.index.shape and field.here.index.shape[0] % 9 == 0
+    pairs = field.here.index.shape[0] // 9
+    assert pairs > 100
     texture = torch.rand(3, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+    centres = released_pairs(mesh)
+    kept = field.kept.nonzero()[:, 0]
+    assert len(kept) == pairs
     total = 0.0
-    for here, there in zip(pairs.here.tolist(), pairs.there.tolist(), strict=True):
-        for a, b in zip(here, there, strict=True):
-            total += (
-                float((texture[:, a // SIZE, a % SIZE] - texture[:, b // SIZE, b % SIZE]).square().mean()) / 9
-            )
-    assert float(judge(ring, texture, form="released")) == pytest.approx(total / len(pairs.here), rel=1e-4)
-    positions = geometry.atlas.position.reshape(-1, 3)
-    distance = (positions[pairs.here[:, 4]] + positions[pairs.there[:, 4]]).norm(dim=-1)
-    assert distance.isfinite().all()
+    for n in kept.tolist():
+        for i in (-1, 0, 1):
+            for j in (-1, 0, 1):
+                a, b = (bilinear(texture, uv[n] * SIZE - 0.5 + torch.tensor([j, i])) for uv in centres)
+                total += float((a - b).square().mean()) / 9
+    assert float(judge(ring, texture, form="released")) == pytest.approx(total / pairs, rel=1e-4)
     assert not Symmetry(form="released").higher_is_better
+
+
+def bilinear(texture, place):
+    (x, y), (left, low) = place.tolist(), place.floor().long().tolist()
+    value = 0.0
+    for row in (low, low + 1):
+        for column in (left, left + 1):
+            value = value + (1 - abs(x - column)) * (1 - abs(y - row)) * texture[:, row, column]
+    return value
+
+
+def test_the_released_plane_counts_a_vertex_once_for_each_of_its_uvs():
+    """A box cut into charts: published meshes are split where uvs are, which weighs what lies at seams."""
+    mesh = box(sides=(0.8, 0.6, 1.0), cells=2)
+    points = set(zip(mesh.faces.flatten().tolist(), mesh.uv_faces.flatten().tolist(), strict=True))
+    split = torch.stack([mesh.vertices[v] for v, _ in sorted(points)]).double()
+    assert len(split) > len(mesh.vertices)
+    centre = split.mean(0)
+    normal = torch.linalg.eigh((split - centre).T @ (split - centre))[1][:, 0]
+    found, offset = released_plane(mesh)
+    assert abs(float(found @ normal)) == pytest.approx(1.0) and abs(offset) == pytest.approx(
+        abs(float(normal @ centre)), abs=1e-9
+    )
+    # The uvs of one chart of the six are pulled apart, face by face: its vertices count more often.
+    faces = mesh.uv_faces.clone()
+    own = (faces < 9).all(-1)
+    uvs = torch.cat([mesh.uvs, mesh.uvs[faces[own].flatten()]])
+    faces[own] = torch.arange(len(mesh.uvs), len(uvs)).reshape(-1, 3)
+    same = replace(mesh, uvs=uvs, uv_faces=faces)
+    assert len(released_points(same)[0]) == len(split)  # one uv under several numbers is one
+    shift = torch.linspace(0, 1e-3, len(uvs) - len(mesh.uvs))[:, None]
+    moved = replace(same, uvs=torch.cat([mesh.uvs, uvs[len(mesh.uvs) :] + shift]))
+    assert len(released_points(moved)[0]) > len(split)
+    assert abs(float(released_plane(moved)[0] @ found)) < 0.9995
 
 
 def test_settings_are_checked():

@@ -36,6 +36,8 @@ STEPS = (
     "overview",
     "figures",
     "gallery",
+    "stages",
+    "turntables",
 )
 # Put before the code of each step: write what the rule declares, from what the job was given.
 WRITE_OUTPUTS = """
@@ -94,6 +96,12 @@ if __name__ == "__main__":
             for suffix in (".pdf", ".png")
         ],
         "gallery": lambda: [out],
+        "stages": lambda: [out],
+        "turntables": lambda: [
+            out / (name + suffix)
+            for name in ("pretrained", "tuned", "intex")
+            for suffix in (".gif", ".mp4")
+        ],
     }
     for path in files[pathlib.Path(__file__).stem]():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,10 @@ def test_columns_may_stand_in_any_order(tmp_path):
         (MESHES + BUNNY.replace("bunny\t\t", "bunny\tabc\t"), ["row 2, sha256", "'abc'", "64"]),
         (MESHES + BUNNY.replace("x:-90,y:180", "up=z"), ["row 2, rotate", "'up=z'", "x:-90"]),
         (MESHES + BUNNY.replace("free", ""), ["row 2, licence", "empty"]),
-        (MESHES + BUNNY.replace("evaluation", "test"), ["row 2, split", "'test'", "evaluation and training"]),
+        (
+            MESHES + BUNNY.replace("evaluation", "test"),
+            ["row 2, split", "'test'", "evaluation, training, both"],
+        ),
         (MESHES + BUNNY.rstrip() + "\textra\n", ["row 2", "7 cells"]),
     ],
 )
@@ -65,7 +68,7 @@ def test_mistakes_in_the_mesh_sheet(tmp_path, text, parts):
         ("a\tcow\tred\tevaluation\n", ["row 2, mesh", "'cow'", "* and bunny, torus"]),
         ("a\ttorus\tred\tevaluation\n", ["row 2, split", "'torus'", "training"]),
         ("a b\t*\tred\tevaluation\n", ["row 2, prompt_id", "'a b'"]),
-        ("a\t*\tred\tboth\n", ["row 2, split", "'both'"]),
+        ("a\t*\tred\tall\n", ["row 2, split", "'all'"]),
     ],
 )
 def test_mistakes_in_the_prompt_sheet(tmp_path, row, parts):

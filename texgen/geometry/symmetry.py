@@ -3,7 +3,7 @@
 Candidates are the principal axes of the surface (moments of area, not of vertices) and the three world axes,
 through the area centroid. Each is refined, scored by how far mirrored surface points lie from the surface,
 and the best is kept. The released code of arXiv 2506.18331 takes the smallest covariance eigenvector of the
-vertices without asking whether the mesh is symmetric about it.
+vertices without asking whether the mesh is symmetric about it (`rewards.geometric.symmetry`).
 
 For surface points p and their images' closest points q the plane n . x = d that minimises
     sum |mirror(p) - q|^2 = sum |p - q|^2 + 4 (n . p - d)(n . q - d)
@@ -161,14 +161,6 @@ def find_plane(mesh: Mesh, surface: Surface | None = None) -> MirrorPlane:
         normal, offset = -normal, -offset
     many, _ = sample_surface(mesh, FINAL_POINTS)
     return MirrorPlane(torch.from_numpy(normal.copy()), float(offset), residual(normal, offset, many))
-
-
-def vertex_plane(mesh: Mesh) -> tuple[Tensor, float]:
-    """Normal [3] and offset as the released code finds them: vertex centroid, smallest eigenvector."""
-    vertices = mesh.vertices.detach().double().cpu()
-    centre = vertices.mean(dim=0)
-    normal = torch.linalg.eigh((vertices - centre).T @ (vertices - centre))[1][:, 0]
-    return normal, float(normal @ centre)
 
 
 def mirror_patches(

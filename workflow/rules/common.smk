@@ -3,6 +3,7 @@ import os
 import re
 import sys
 from functools import cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -11,6 +12,7 @@ from texgen.miniature.parts import PARTS as MINIATURE_PARTS
 from texgen.plain_text import terminal
 from workflow.code_identity import code_version as current_code_version
 from workflow.config import parse_config
+from workflow.figure_settings import figure_settings, staged_method
 from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
 from workflow.kinds import METHODS
 from workflow.locking import BusyError, lock_folder
@@ -125,6 +127,15 @@ def table_settings(wildcards):
     return table_settings_path()
 
 
+@cache
+def figures_settings_path():
+    return settings_path("figures", figure_settings(PLAN))
+
+
+def figures_settings(wildcards):
+    return figures_settings_path()
+
+
 DAMAGES = Damages(PLAN.config.results)
 
 
@@ -214,16 +225,70 @@ def all_histories():
     return expand("<results>/models/{model}/history.jsonl", model=PLAN.models)
 
 
-FIGURES = figure_names(PLAN.table_settings())
-# Job -> its figures: those of all methods, and those of the tuned models where there are any.
+FIGURE_SETTINGS = figure_settings(PLAN)
+FIGURES = figure_names(FIGURE_SETTINGS)
+# The tuned method of which the stages of one texture are shown; None = there is none.
+STAGED = staged_method(PLAN)
+# Job -> its figures: those of all methods, those of the tuned models, and that of the method, where there are any.
 FIGURE_JOBS = {
     job: names
     for job, names in (
         ("comparisons", [name for name in FIGURES if figure_part(name) == "All methods"]),
-        ("tuning", [name for name in FIGURES if figure_part(name) != "All methods"]),
+        (
+            "tuning",
+            [name for name in FIGURES if figure_part(name) not in ("All methods", "The method")],
+        ),
+        ("method", [name for name in FIGURES if figure_part(name) == "The method"]),
     )
     if names
 }
+
+
+def figure_sources(job):
+    """What only some figures read: stored stages, answers of a study."""
+    if job == "method":
+        return [result("stages", "stages.npz")]
+    folder = PLAN.config.study
+    if job != "comparisons" or folder is None:
+        return []
+    return sorted(path.as_posix() for path in Path(folder).glob("*.json"))
+
+
+def turntable_files(suffix):
+    return {
+        f"{method}_{suffix}".replace("-", "_"): f"<results>/turntables/{method}.{suffix}"
+        for method in PLAN.methods
+    }
+
+
+def turntable_reports():
+    """The GIFs of all methods, each with its caption and labels in the report."""
+    return {
+        key: report(
+            path,
+            caption="../report/turntables.rst",
+            category="2 Figures",
+            subcategory="Turntables",
+            labels={"figure": "turntable", "method": PLAN.config.methods[method].label or method},
+        )
+        for (key, path), method in zip(turntable_files("gif").items(), PLAN.methods)
+    }
+
+
+def staged_jobs():
+    return PLAN.texture_job(STAGED), PLAN.train_job(PLAN.config.methods[STAGED].model)
+
+
+def staged_weights(wildcards):
+    files = [path for job in staged_jobs() for path in job.files()]
+    model = PLAN.config.methods[STAGED].model
+    return list(dict.fromkeys([*files, result("models", model, "pytorch_lora_weights.safetensors")]))
+
+
+def staged_settings(wildcards):
+    texture, train = staged_jobs()
+    model = PLAN.config.methods[STAGED].model
+    return [settings_path(f"texture.{STAGED}.0", texture), settings_path(f"model.{model}", train)]
 
 
 def figure_files(names, suffix):
@@ -239,7 +304,7 @@ def figure_reports(names):
             caption=f"../report/{figure_caption(name)}.rst",
             category="2 Figures",
             subcategory=figure_part(name),
-            labels=figure_labels(name, PLAN.table_settings()),
+            labels=figure_labels(name, FIGURE_SETTINGS),
         )
         for (key, path), name in zip(figure_files(names, "png").items(), names)
     }
@@ -302,6 +367,16 @@ def quality_code(wildcards):
 
 def figures_code(wildcards):
     return code_version("workflow.steps.figures")
+
+
+def stages_code(wildcards):
+    modules = [module for job in staged_jobs() for module in job.modules()]
+    files = tuple(path for job in staged_jobs() for path in job.sources())
+    return code_version("workflow.steps.stages", *dict.fromkeys(modules), files=files)
+
+
+def turntables_code(wildcards):
+    return code_version("workflow.steps.turntables")
 
 
 def gallery_code(wildcards):

@@ -14,11 +14,11 @@ from workflow.step_errors import run_step
 
 def drawer(name: str) -> Callable:
     """The function of `report` that draws a figure of `workflow.figures.figure_names`."""
-    from report import charts, grids, overlays, rigs
+    from report import charts, grids, method_figure, overlays, rigs, showcase, study_figure, sweeps
 
     if name.startswith(BEFORE_AFTER):
         return grids.before_after(name.removeprefix(BEFORE_AFTER))
-    modules = (charts, grids, overlays, rigs)
+    modules = (charts, grids, overlays, rigs, showcase, sweeps, study_figure, method_figure)
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 

@@ -40,9 +40,16 @@ def build_unshaped(job: TrainJob, term: RewardTerm, device: str):
     if metric_kind(metric).judges_texture:
         return reward
     backgrounds = tuple(tuple(colour) for colour in term.backgrounds)
-    jitter = Jitter(**term.jitter.model_dump())
-    cameras = rig_cameras(term.rig)
-    return RenderedReward(reward, cameras, term.size, backgrounds, jitter=jitter, rasterizer=term.rasterizer)
+    return RenderedReward(
+        reward,
+        rig_cameras(term.rig),
+        term.size,
+        backgrounds,
+        jitter=Jitter(**term.jitter.model_dump()),
+        rasterizer=term.rasterizer,
+        crop=term.crop,
+        judged_size=term.judged_size,
+    )
 
 
 def build_reward(job: TrainJob, device: str):

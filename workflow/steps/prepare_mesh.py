@@ -44,6 +44,7 @@ def preview(mesh, size: int = PREVIEW_SIZE):
 
 def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
     """Prepare the mesh of a settings file into a folder; returns what mesh.json holds."""
+    from texgen.atlas import overlapping_share
     from texgen.downloads import shown_source
     from texgen.export import save_image
     from texgen.geometry.prepared import prepare_geometry
@@ -77,6 +78,7 @@ def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
         "unwrap_seconds": round(prepared.unwrap_seconds, 3),
         "texture_size": size,
         "texture_coverage": float(geometry.atlas.mask.mean()),
+        "uv_overlap": overlapping_share(mesh),
         "centre": mesh.centre.tolist(),
         "scale": mesh.scale,
         "rotation": mesh.rotation.tolist(),
