@@ -43,6 +43,13 @@ MOST_BYTES = 16 << 20
 SCHEMA_PATH = Path(__file__).parent / "schemas" / "config.schema.json"
 
 
+class References(Strict):
+    """Pictures that the renders of every method are compared with, as a set (CMMD)."""
+
+    images: PlainPath = Field(description="Folder of pictures, made by the protocol of the renders.")
+    metric: Name = Field(description="A clipscore metric of this file, whose CLIP embeds both.")
+
+
 class Evaluation(Strict):
     """What every method is run on and how renders are made for scoring."""
 
@@ -60,6 +67,12 @@ class Evaluation(Strict):
     )
     rasterizer: Rasterizer = Field(
         "warp", description="What finds visible faces in the scored renders; nvdiffrast must be installed."
+    )
+    save_renders: bool = Field(
+        False, description="Also save the scored renders, in RESULTS/renders/METHOD/ASSET/."
+    )
+    references: References | None = Field(
+        None, description="Reference pictures that the renders' distance to is measured; null = none."
     )
     shards: int = Field(1, ge=1, description="Jobs per method; use the number of GPUs.")
 
@@ -131,6 +144,14 @@ class Config(Strict):
         if len(set(sizes.values())) > 1:
             shown = ", ".join(f"{name} {size or 'the preset default'}" for name, size in sizes.items())
             raise ValueError(f"texture_size must be one for all methods and models, but it is {shown}")
+        references = self.evaluation.references
+        if references is not None:
+            scores = [name for name, metric in self.metrics.items() if metric.kind == "clipscore"]
+            if references.metric not in scores:
+                raise ValueError(
+                    f"evaluation.references.metric is {references.metric!r}; it must be a metric of the kind "
+                    f"clipscore, here {', '.join(scores) or 'none'}"
+                )
         if self.evaluation.reference not in self.methods:
             raise ValueError(
                 f"evaluation.reference is {self.evaluation.reference!r}; allowed are {_names(self.methods)}"

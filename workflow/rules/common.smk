@@ -310,6 +310,27 @@ def figure_reports(names):
     }
 
 
+def render_lists():
+    """Lists of the saved renders, where the configuration asks for them."""
+    evaluation = PLAN.config.evaluation
+    if not evaluation.save_renders and evaluation.references is None:
+        return []
+    return expand("<results>/renders/{method}/renders.tsv", method=PLAN.methods)
+
+
+def distance_files():
+    return ["<results>/distances.tsv"] if PLAN.config.evaluation.references is not None else []
+
+
+def reference_metric_settings(wildcards):
+    metric = PLAN.config.evaluation.references.metric
+    return settings_path(f"score.{metric}", PLAN.score_job(metric))
+
+
+def reference_metric_weights(wildcards):
+    return PLAN.score_job(PLAN.config.evaluation.references.metric).files()
+
+
 def miniature_parts_before(wildcards):
     before = MINIATURE_PARTS[wildcards.part].after
     return [result("miniature", wildcards.scale, f"{part}.done") for part in before]
@@ -373,6 +394,15 @@ def stages_code(wildcards):
     modules = [module for job in staged_jobs() for module in job.modules()]
     files = tuple(path for job in staged_jobs() for path in job.sources())
     return code_version("workflow.steps.stages", *dict.fromkeys(modules), files=files)
+
+
+def save_renders_code(wildcards):
+    return code_version("workflow.steps.save_renders")
+
+
+def distances_code(wildcards):
+    job = PLAN.score_job(PLAN.config.evaluation.references.metric)
+    return code_version("workflow.steps.distances", *job.modules())
 
 
 def turntables_code(wildcards):

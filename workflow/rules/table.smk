@@ -33,6 +33,7 @@ rule table:
         quality="<results>/quality.tsv",
         histories=all_histories(),
         published=PLAN.config.published or [],
+        distances=distance_files(),
     output:
         markdown=report(
             "<results>/table.md",

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from report.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
+from report.distance_block import distance_block
 from report.meshes_block import meshes_block
 from report.read import read_quality, read_runs, read_scores, read_training
 from report.table import (
@@ -216,6 +217,9 @@ def main(arguments: list[str] | None = None) -> int:
         blocks.append(scores_block(second, "Geometry and texture quality", main=False))
     if settings["published"] is not None:
         blocks.insert(1, published_block(settings["published"], settings["metrics"]))
+    distances = options.results / "distances.tsv"
+    if settings["evaluation"].get("references") is not None and distances.is_file():
+        blocks.append(distance_block(distances, settings["methods"]))
     blocks += [own_block(first), baselines_block(first)]
     if second is not None:
         title = "Against the best other method: geometry and texture quality"

@@ -1,0 +1,82 @@
+"""How far each method's renders are from a folder of reference pictures: CMMD, by the CLIP of a metric."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from workflow import provenance
+from workflow.devices import claim_gpu, pick_device
+from workflow.jobs import ScoreJob
+from workflow.step_errors import run_step
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+COLUMNS = ("method", "cmmd", "renders", "references", "clip")
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Picture files of a folder and those below it, by name. Raises FileNotFoundError without any."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} holds no pictures ({', '.join(ENDINGS)}); put the reference renders there."
+        )
+    return found
+
+
+def embeddings(clip, paths: Iterable[Path]):
+    """Unit embeddings [N, D] of picture files; transparent ones lie on white."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    found = []
+    for path in paths:
+        with Image.open(path) as image:
+            whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        pixels = torch.from_numpy(np.array(whole.convert("RGB"))).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            found.append(clip.image_features(pixels.to(clip.device)).cpu())
+    return torch.cat(found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--metric", type=Path, required=True, help="settings file of the CLIP score's job")
+    parser.add_argument("--renders", type=Path, required=True, help="folder with <method>/renders.tsv")
+    parser.add_argument("--methods", nargs="+", required=True, help="methods to measure")
+    parser.add_argument("--references", type=Path, required=True, help="folder of reference pictures")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, .tsv")
+    options = parser.parse_args(arguments)
+    from rewards.set_distance import cmmd
+    from workflow.steps.scorers import load_metric
+
+    claim = claim_gpu()
+    references = pictures_in(options.references)
+    clip = load_metric(ScoreJob.read(options.metric).block, pick_device()).clip
+    wanted = embeddings(clip, references)
+    rows = []
+    for method in options.methods:
+        folder = options.renders / method
+        with open(folder / "renders.tsv", newline="", encoding="utf-8") as stream:
+            files = [row["file"] for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)]
+        value = cmmd(embeddings(clip, (folder / file for file in files)), wanted) if files else float("nan")
+        facts = {"renders": len(files), "references": len(references), "clip": clip.version}
+        rows.append({"method": method, "cmmd": repr(value), **facts})
+        print(
+            f"{method}: CMMD {value:.3f} of {len(files)} renders to {len(references)} references", flush=True
+        )
+    with provenance.atomic_path(options.out) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    if claim is not None:
+        claim.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
