@@ -24,8 +24,8 @@ def distance_block(path: Path, methods: dict[str, str]) -> Block:
     first = next(iter(found.values()))
     notes = [
         f"CMMD of all scored renders to {first['references']} reference pictures, by the CLIP "
-        f"{first['clip']}: squared maximum mean discrepancy of embeddings, Gaussian kernel of width 10, times "
-        "1000. It compares sets, so there is no sample for each prompt and no test; values of other "
+        f"{first['clip']}: squared maximum mean discrepancy of embeddings, Gaussian kernel of width 10, "
+        "times 1000. It compares sets, so there is no sample for each prompt and no test; values of other "
         "references, cameras, backgrounds or CLIPs cannot be compared with these."
     ]
     return Block("Distance to reference pictures", ["Method", "CMMD ↓", "renders"], rows, notes)

@@ -16,7 +16,7 @@ SIGMA, SCALE = 10.0, 1000.0
 
 
 def cmmd(x: Tensor, y: Tensor, sigma: float = SIGMA, scale: float = SCALE) -> float:
-    """The distance of unit embeddings [N, D] and [M, D]; 0 for equal sets. Raises ValueError for empty ones."""
+    """The distance of unit embeddings [N, D] and [M, D], 0 for equal sets; ValueError for empty ones."""
     if len(x) == 0 or len(y) == 0:
         raise ValueError("A distance of sets needs at least one picture in each.")
     x, y = x.double(), y.double()

@@ -6,13 +6,21 @@ import types
 import pytest
 import torch
 import torch.nn.functional as F
-from reference.tiny_painter import tetrahedron
+from reference import tiny_models
+from reference.tiny_meshes import sphere_mesh
 
 from texgen.pipeline import TexGen
 from texgen.presets import get_preset
 from texgen.upscale import UpscalerError, load_upscaler
 
 SMALL = {"image_size": 32, "render_size": 64, "texture_size": 16, "steps": 1, "rig": "front_3view"}
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    tiny_models.write_sd15(root)
+    return tiny_models.load_sd15(root)
 
 
 @pytest.fixture
@@ -47,20 +55,20 @@ def test_views_are_upscaled_in_inference_and_not_in_training(backbone, package, 
     weights = tmp_path / "x2.pth"
     weights.touch()
     method = TexGen(backbone, get_preset("texgen", **SMALL, upscaler=str(weights)))
-    result = method(tetrahedron(), "a cat", 0)
+    result = method(sphere_mesh(10), "a cat", 0)
     assert package and set(package) == {(1, 3, 32, 32)}
     assert float(result.texture[:, result.painted[0] > 0].min()) > 0.99
     count = len(package)
     with torch.no_grad():
-        method.paint(tetrahedron(), "a cat", 0, soft=True)
+        method.paint(sphere_mesh(10), "a cat", 0, soft=True)
     assert len(package) == count
 
 
 def test_what_is_missing_is_said(backbone, package, tmp_path, monkeypatch):
     method = TexGen(backbone, get_preset("texgen", **SMALL, upscaler=str(tmp_path / "none.pth")))
     with pytest.raises(UpscalerError, match="there is no file .*none.pth"):
-        method(tetrahedron(), "a cat", 0)
+        method(sphere_mesh(10), "a cat", 0)
     monkeypatch.setitem(sys.modules, "spandrel", None)
     load_upscaler.cache_clear()
     with pytest.raises(UpscalerError, match=r"texreward\[upscale\]"):
-        method(tetrahedron(), "a cat", 0)
+        method(sphere_mesh(10), "a cat", 0)
