@@ -112,10 +112,10 @@ def shown(job: str) -> str:
 def test_every_rule_that_is_not_local_runs_as_a_slurm_job(small, start):
     output = start().finish(500)
     jobs = submitted(output)
-    # 2 meshes, 1 model, 3 methods textured and scored; the table and the overview are local.
-    assert len(jobs) == 9
+    # 2 meshes, 1 model, 3 methods textured and scored, stages of one; tables and pictures are local.
+    assert len(jobs) == 10
     gpus = [re.search(r"TresPerJob=gres:gpu:(\d)", shown(job)) for job in jobs]
-    assert sum(each is not None for each in gpus) == 7  # all but the meshes
+    assert sum(each is not None for each in gpus) == 8  # all but the meshes
     assert all("JobState=COMPLETED" in shown(job) for job in jobs)
     assert (small / "results" / "table.md").is_file()
     assert "Nothing to be done" in start().finish(120)
