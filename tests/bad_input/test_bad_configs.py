@@ -72,7 +72,14 @@ VALUES = [
     ("title", None, ["title is None"]),
     ("title", ["a"], ["title"]),
     ("results", "", ["results"]),
-    ("results", "a{b}", ["results"]),
+    ("results", "a{b}", ["results", "braces"]),
+    ("results", "~/out", ["results", "whole path"]),
+    ("results", "-x", ["results", "./-x"]),
+    ("results", "y" * 300, ["results", "255 bytes"]),
+    ("prompts", "{x}.tsv", ["prompts", "braces"]),
+    ("prompts", " ", ["prompts", "empty"]),
+    ("title", "a\u202eb", ["title", "U+202E"]),
+    ("title", "a\ud800b", ["title"]),
     ("results", "a'b\nc", ["results"]),
     ("prompts", 3, ["prompts is 3"]),
     ("meshes.longest_side", float("nan"), ["meshes.longest_side"]),
@@ -141,7 +148,7 @@ def test_a_path_that_is_no_file_is_named(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "folder", ["results", "results/a b", "/scratch/me/x-1.2", "~/out", "../out", "ergebnisse-ü"]
+    "folder", ["results", "results/a b", "/scratch/me/x-1.2", "x~/out", "../out", "ergebnisse-ü"]
 )
 def test_usual_results_folders_are_allowed(folder):
     from pydantic import TypeAdapter
