@@ -41,7 +41,7 @@ def build_atlas(mesh: Mesh, size: int) -> Atlas:
         raise ValueError(f"The texture size is {size}; give a positive number of texels.")
     centres = (torch.arange(size, device=mesh.uvs.device, dtype=mesh.uvs.dtype) + 0.5) / size
     v, u = torch.meshgrid(centres, centres, indexing="ij")
-    face, bary = _faces_at(mesh, torch.stack((u, v), dim=-1).reshape(-1, 2))
+    face, bary = faces_at(mesh.uvs, mesh.uv_faces, torch.stack((u, v), dim=-1).reshape(-1, 2))
     inside = (face >= 0)[:, None]
     corners = mesh.faces[face.clamp(min=0)]
     position = (mesh.vertices[corners] * bary[..., None]).sum(dim=1) * inside
@@ -78,13 +78,14 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
-def _faces_at(mesh: Mesh, uv: Tensor) -> tuple[Tensor, Tensor]:
-    """uv [R, 2] -> face [R] (-1 = no chart) and barycentrics [R, 3] in it."""
-    flat = torch.nn.functional.pad(mesh.uvs, (0, 1))
+def faces_at(uvs: Tensor, uv_faces: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
+    """Places uv [R, 2] in a layout (uvs [T, 2], uv_faces [F, 3]) -> face [R] (-1 = no chart) and barycentrics
+    [R, 3] in it. Where charts overlap one of the faces wins."""
+    flat = torch.nn.functional.pad(uvs, (0, 1))
     origins = torch.nn.functional.pad(uv, (0, 1), value=1.0)
     directions = torch.zeros_like(origins)
     directions[:, 2] = -1.0
-    face, _, bary = first_hits(flat, mesh.uv_faces, origins, directions)
+    face, _, bary = first_hits(flat, uv_faces, origins, directions)
     return face, bary
 
 
@@ -103,6 +104,6 @@ def overlapping_share(mesh: Mesh) -> float:
     if kept.numel() == 0:
         return 0.0
     samples = torch.einsum("pk,fkc->pfc", points, mesh.uvs[mesh.uv_faces[kept]])
-    face, _ = _faces_at(mesh, samples.reshape(-1, 2))
+    face, _ = faces_at(mesh.uvs, mesh.uv_faces, samples.reshape(-1, 2))
     other = (face.reshape(len(points), -1) != kept).to(area.dtype).mean(dim=0)
     return float((other * area[kept]).sum() / area[kept].sum())

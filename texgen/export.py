@@ -10,9 +10,11 @@ import numpy as np
 import pygltflib as gltf
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from texgen.errors import DamagedFileError
+from texgen.export_parts import surfaces
 from texgen.files import atomic_path, read_bytes
 from texgen.mesh import Mesh
 
@@ -27,8 +29,20 @@ def _to_pixels(image: Tensor) -> np.ndarray:
     return pixels.permute(1, 2, 0).cpu().numpy()
 
 
+def to_png(image: Tensor) -> bytes:
+    """An image [3, H, W] in [0, 1], row 0 at the top, as a PNG that says that its colours are sRGB."""
+    marked, stream = PngInfo(), BytesIO()
+    marked.add(b"sRGB", b"\0")
+    Image.fromarray(_to_pixels(image)).save(stream, format="PNG", pnginfo=marked)
+    return stream.getvalue()
+
+
 def save_image(path: Path | str, image: Tensor) -> None:
-    """Write an image [3, H, W] in [0, 1], row 0 at the top."""
+    """Write an image [3, H, W] in [0, 1], row 0 at the top, in the format of its ending."""
+    if Path(path).suffix.lower() == ".png":
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(to_png(image))
+        return
     with atomic_path(path) as temporary:
         Image.fromarray(_to_pixels(image)).save(temporary)
 
@@ -71,14 +85,10 @@ def split_corners(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
 def write_glb(path: Path | str, mesh: Mesh, texture: Tensor) -> None:
     """Write the mesh in the input's coordinates with its texture [3, H, W] in [0, 1] embedded as PNG.
 
-    The material is diffuse (metallic 0, roughness 1). glTF's v points down, so v is written as 1 - v.
+    Nodes, meshes and materials are those of the input, with their names; all materials show the one texture.
+    They are diffuse (metallic 0, roughness 1). glTF's v points down, so v is written as 1 - v.
     """
-    vertex, uv, faces, normals = split_corners(mesh)
-    positions = mesh.input_vertices().cpu().numpy()[vertex].astype(np.float32)
-    texcoords = mesh.uvs.detach().cpu().numpy()[uv] * np.float32([1, -1]) + np.float32([0, 1])
-    png = BytesIO()
-    Image.fromarray(_to_pixels(texture.flip(1))).save(png, format="PNG")
-
+    nodes, parts = surfaces(mesh)
     document = gltf.GLTF2(asset=gltf.Asset(generator="texreward", version="2.0"))
     blob = bytearray()
 
@@ -99,15 +109,32 @@ def write_glb(path: Path | str, mesh: Mesh, texture: Tensor) -> None:
         )
         return len(document.accessors) - 1
 
-    attributes = gltf.Attributes(
-        POSITION=add_accessor(positions, gltf.VEC3, gltf.FLOAT, gltf.ARRAY_BUFFER, bounds=True),
-        NORMAL=add_accessor(normals.astype(np.float32), gltf.VEC3, gltf.FLOAT, gltf.ARRAY_BUFFER),
-        TEXCOORD_0=add_accessor(texcoords.astype(np.float32), gltf.VEC2, gltf.FLOAT, gltf.ARRAY_BUFFER),
-    )
-    indices = add_accessor(
-        faces.ravel().astype(np.uint32), gltf.SCALAR, gltf.UNSIGNED_INT, gltf.ELEMENT_ARRAY_BUFFER
-    )
-    document.images = [gltf.Image(bufferView=add_view(png.getvalue(), None), mimeType="image/png")]
+    def add_floats(array: np.ndarray, kind: str, bounds: bool = False) -> int:
+        return add_accessor(array.astype(np.float32), kind, gltf.FLOAT, gltf.ARRAY_BUFFER, bounds)
+
+    materials: dict[tuple[str | None, bool], int] = {}
+    meshes: dict[int, int] = {}  # by node: glTF shows one mesh at each
+    for part in parts:
+        look = (part.part.material, part.part.double_sided)
+        attributes = gltf.Attributes(
+            POSITION=add_floats(part.positions, gltf.VEC3, bounds=True),
+            NORMAL=add_floats(part.normals, gltf.VEC3),
+            TEXCOORD_0=add_floats(part.uvs * (1, -1) + (0, 1), gltf.VEC2),
+        )
+        if part.second_uvs is not None:
+            attributes.TEXCOORD_1 = add_floats(part.second_uvs * (1, -1) + (0, 1), gltf.VEC2)
+        indices = add_accessor(
+            part.faces.ravel().astype(np.uint32), gltf.SCALAR, gltf.UNSIGNED_INT, gltf.ELEMENT_ARRAY_BUFFER
+        )
+        number = meshes.setdefault(part.node, len(meshes))
+        if number == len(document.meshes):
+            document.meshes.append(gltf.Mesh(name=part.part.mesh))
+        document.meshes[number].primitives.append(
+            gltf.Primitive(
+                attributes=attributes, indices=indices, material=materials.setdefault(look, len(materials))
+            )
+        )
+    document.images = [gltf.Image(bufferView=add_view(to_png(texture.flip(1)), None), mimeType="image/png")]
     document.samplers = [
         gltf.Sampler(
             magFilter=gltf.LINEAR,
@@ -117,14 +144,19 @@ def write_glb(path: Path | str, mesh: Mesh, texture: Tensor) -> None:
         )
     ]
     document.textures = [gltf.Texture(source=0, sampler=0)]
-    surface = gltf.PbrMetallicRoughness(
-        baseColorTexture=gltf.TextureInfo(index=0), metallicFactor=0.0, roughnessFactor=1.0
-    )
-    document.materials = [gltf.Material(name=mesh.name, pbrMetallicRoughness=surface, doubleSided=True)]
-    primitive = gltf.Primitive(attributes=attributes, indices=indices, material=0)
-    document.meshes = [gltf.Mesh(name=mesh.name, primitives=[primitive])]
-    document.nodes = [gltf.Node(name=mesh.name, mesh=0)]
-    document.scenes = [gltf.Scene(nodes=[0])]
+    for name, double_sided in materials:
+        surface = gltf.PbrMetallicRoughness(
+            baseColorTexture=gltf.TextureInfo(index=0), metallicFactor=0.0, roughnessFactor=1.0
+        )
+        document.materials.append(
+            gltf.Material(name=name, pbrMetallicRoughness=surface, doubleSided=double_sided)
+        )
+    for index, node in enumerate(nodes):
+        children = [child for child, other in enumerate(nodes) if other.parent == index]
+        document.nodes.append(
+            gltf.Node(name=node.name, mesh=meshes.get(index), children=children, **node.transform)
+        )
+    document.scenes = [gltf.Scene(nodes=[index for index, node in enumerate(nodes) if node.parent < 0])]
     document.scene = 0
     document.buffers = [gltf.Buffer(byteLength=len(blob))]
     document.set_binary_blob(bytes(blob))

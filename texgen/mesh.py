@@ -15,6 +15,7 @@ from torch import Tensor
 
 from texgen.errors import PlainError
 from texgen.files import atomic_path
+from texgen.mesh_parts import Structure
 
 
 class MeshError(PlainError):
@@ -34,6 +35,10 @@ class Mesh:
     uv_faces: [F, 3] int64 corners in `uvs`; seams exist here only, `faces` is welded.
     vertex_normals: [V, 3] float32 unit, area weighted. centre: [3] float64 and scale: the normalisation.
     rotation: [3, 3] float64, applied to the input before it (identity unless the mesh table rotates it).
+
+    For the export only, in the input's coordinates, None where nothing is known of the file: normals: [N, 3]
+    float32 of face corners, and normal_faces: [F, 3]. second_uvs: [S, 2] float32, v up, and second_faces:
+    [F, 3] with -1 = none, a further uv set of the file. part: [F] int64, index of `structure.parts`.
     """
 
     name: str
@@ -45,6 +50,12 @@ class Mesh:
     centre: Tensor
     scale: float
     rotation: Tensor = field(default_factory=_identity)
+    normals: Tensor | None = None
+    normal_faces: Tensor | None = None
+    second_uvs: Tensor | None = None
+    second_faces: Tensor | None = None
+    part: Tensor | None = None
+    structure: Structure = Structure()
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Mesh:
         """A copy on another device; `dtype` changes vertices, uvs and normals only (centre and rotation are
@@ -113,6 +124,7 @@ def area_weighted_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 def save_mesh(mesh: Mesh, path: Path | str) -> None:
     """Write a mesh as .npz, to a temporary name first."""
     arrays = {"name": np.array(mesh.name), "scale": np.array(mesh.scale, dtype=np.float64)}
+    arrays["structure"] = np.array(mesh.structure.to_json())
     for entry in fields(mesh):
         value = getattr(mesh, entry.name)
         if isinstance(value, Tensor):
@@ -132,9 +144,12 @@ def load_mesh(path: Path | str) -> Mesh:
             values = {
                 entry.name: torch.from_numpy(stored[entry.name])
                 for entry in fields(Mesh)
-                if entry.name not in ("name", "scale")
+                if entry.name not in ("name", "scale", "structure")
+                and (entry.name in stored or entry.default is not None)
             }
-            return Mesh(name=str(stored["name"]), scale=float(stored["scale"]), **values)
+            structure = Structure.from_json(str(stored["structure"]))
+            name, scale = str(stored["name"]), float(stored["scale"])
+            return Mesh(name=name, scale=scale, structure=structure, **values)
     except Exception as error:  # a truncated zip, a missing array and a pickle all raise their own kinds
         raise MeshError(
             f"{path} is not a prepared mesh ({error}); delete it and prepare the mesh again."

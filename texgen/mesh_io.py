@@ -17,10 +17,13 @@ from scipy.spatial import cKDTree
 
 from texgen.atlas import overlapping_share
 from texgen.mesh import Mesh, MeshError, area_weighted_normals
-from texgen.mesh_readers import RawMesh, read_raw
-from texgen.unwrap import areas, chart_labels, unwrap, uv_problem
+from texgen.mesh_normals import corner_normals, face_claims
+from texgen.mesh_parts import RawMesh
+from texgen.mesh_readers import read_raw
+from texgen.mesh_winding import turned_faces
+from texgen.unwrap import areas, chart_labels, unwrap
+from texgen.uv_layout import POLICIES, arrange
 
-UV_POLICIES = ("keep", "unwrap")
 # Relative to the longest side. Files in float32 repeat a position to about 1e-7 of it.
 WELD_DISTANCE = 1e-6
 DEGENERATE_AREA = 1e-12
@@ -60,7 +63,7 @@ def read_mesh(
 def prepare_mesh(
     path: Path | str,
     name: str,
-    uv_policy: str = "keep",
+    uv_policy: str = "auto",
     longest_side: float = 1.6,
     rotate: str = "",
 ) -> tuple[Mesh, list[str]]:
@@ -72,37 +75,45 @@ def prepare_mesh(
 def prepare(
     path: Path | str,
     name: str,
-    uv_policy: str = "keep",
+    uv_policy: str = "auto",
     longest_side: float = 1.6,
     rotate: str = "",
 ) -> Preparation:
     """Read, clean, rotate, normalise (box centre to the origin, longest side as given) and map a mesh.
 
-    uv_policy: "keep" uses the file's uvs when they are complete and unwraps otherwise; "unwrap" always
-    unwraps.
+    uv_policy: see `uv_layout.arrange`; uvs that cannot be used are replaced by new ones, with a warning.
     rotate: see `rotation_matrix`. Raises MeshError with one sentence when the mesh cannot be used.
     """
-    if uv_policy not in UV_POLICIES:
-        raise ValueError(f"There is no uv policy {uv_policy!r}; choose keep or unwrap.")
+    if uv_policy not in POLICIES:
+        raise ValueError(f"There is no uv policy {uv_policy!r}; choose one of {', '.join(POLICIES)}.")
     rotation = rotation_matrix(rotate)
     raw, warnings = clean(read_raw(path), path)
+    raw = replace(raw, structure=raw.structure.named(name))
     turned = raw.vertices @ rotation.T
     low, high = turned.min(axis=0), turned.max(axis=0)
     centre, scale = (low + high) / 2, longest_side / float((high - low).max())
     vertices = (turned - centre) * scale
 
-    problem = uv_problem(raw.uvs, raw.uv_faces, areas(raw.vertices, raw.faces))
-    kept = uv_policy == "keep" and problem is None
+    layout = arrange(raw, uv_policy)
+    warnings += layout.notes
+    kept = layout.uvs is not None
     if kept:
-        uvs, uv_faces, seconds = np.clip(raw.uvs, 0, 1), raw.uv_faces, 0.0
+        uvs, uv_faces, seconds = np.clip(layout.uvs, 0, 1), layout.uv_faces, 0.0
     else:
-        if uv_policy == "keep" and raw.uvs is not None:
-            warnings.append(f"The uvs {problem}, so the mesh was unwrapped anew.")
+        if layout.problem is not None and raw.uvs is not None:
+            warnings.append(f"The uvs {layout.problem}, so the mesh was unwrapped anew.")
         unwrapping = unwrap(vertices, raw.faces)
         uvs, uv_faces, seconds = unwrapping.uvs, unwrapping.uv_faces, unwrapping.seconds
 
     working = torch.from_numpy(vertices).float()
-    faces = torch.from_numpy(raw.faces)
+    faces = torch.from_numpy(np.ascontiguousarray(raw.faces))
+    normals, normal_faces = corner_normals(raw)
+    second = {}
+    if raw.second_uvs is not None:
+        second = {
+            "second_uvs": torch.from_numpy(raw.second_uvs).float(),
+            "second_faces": torch.from_numpy(np.ascontiguousarray(raw.second_faces)),
+        }
     mesh = Mesh(
         name=name,
         vertices=working,
@@ -113,6 +124,11 @@ def prepare(
         centre=torch.from_numpy(centre),
         scale=scale,
         rotation=torch.from_numpy(rotation),
+        normals=torch.from_numpy(normals).float(),
+        normal_faces=torch.from_numpy(np.ascontiguousarray(normal_faces)),
+        part=torch.from_numpy(np.ascontiguousarray(raw.parts())),
+        structure=raw.structure,
+        **second,
     )
     labels = chart_labels(mesh.uv_faces.numpy())
     warnings += _uv_warnings(mesh, labels, kept)
@@ -140,7 +156,7 @@ def rotation_matrix(text: str) -> np.ndarray:
 
 
 def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:
-    """Weld positions, drop faces without area and repeated faces, turn an inside-out solid; with warnings.
+    """Weld positions, drop faces without area and repeated ones, wind all alike and outwards; with warnings.
 
     uvs keep their corners, so seams survive the welding. Raises MeshError (naming `path`) when no surface is
     left or a coordinate is not finite.
@@ -148,7 +164,7 @@ def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:
     used = np.unique(raw.faces)
     if not np.isfinite(raw.vertices[used]).all():
         raise MeshError(
-            f"{path} has vertices that are not finite numbers; mend or delete them and export again."
+            f"{path} has vertices that are not finite numbers; repair or delete them and export again."
         )
     largest = float(np.abs(raw.vertices[used]).max())
     side = 0.0 if largest > LARGEST_COORDINATE else float(np.ptp(raw.vertices[used], axis=0).max())
@@ -169,21 +185,19 @@ def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:
     fresh[first] = True
     # A flat face has the vertices of no face with an area, so "first of its kind" never loses one of those.
     kept = ~flat & fresh
-    warnings = []
+    warnings = list(raw.notes)
     if flat.any():
         warnings.append(f"{int(flat.sum())} faces without area were dropped.")
     if (~flat & ~fresh).any():
         warnings.append(f"{int((~flat & ~fresh).sum())} repeated faces were dropped.")
-    uv_faces = None if raw.uv_faces is None else raw.uv_faces[kept]
-    faces = faces[kept]
-    if _inside_out(vertices, faces):
-        warnings.append("The faces pointed inwards and were turned.")
-        faces = faces[:, ::-1]
-        uv_faces = None if uv_faces is None else uv_faces[:, ::-1]
-    used, corners = np.unique(faces, return_inverse=True)
-    result = RawMesh(vertices[used], corners.reshape(-1, 3), raw.uvs, uv_faces)
-    if uv_faces is not None:
-        result = _without_unused_uvs(result)
+    result = replace(raw, vertices=vertices, faces=faces, notes=()).chosen(kept)
+    turn, said = turned_faces(vertices, result.faces, face_claims(result))
+    warnings += said
+    result = result.turned(turn)
+    used, corners = np.unique(result.faces, return_inverse=True)
+    result = replace(result, vertices=vertices[used], faces=corners.reshape(-1, 3))
+    result = _without_unused(result, "uvs", "uv_faces")
+    result = _without_unused(result, "second_uvs", "second_faces")
     crowded = _edge_counts(result.faces) > 2
     if crowded.any():
         warnings.append(f"{int(crowded.sum())} edges have more than two faces (not manifold).")
@@ -212,31 +226,24 @@ def _weld(vertices: np.ndarray, path: Path | str) -> tuple[np.ndarray, np.ndarra
     return distinct[first], labels[index]
 
 
-def _without_unused_uvs(raw: RawMesh) -> RawMesh:
-    named = raw.uv_faces >= 0
+def _without_unused(raw: RawMesh, values: str, faces: str) -> RawMesh:
+    """Without the uvs that no corner names; without the whole set where none is named."""
+    corners, table = getattr(raw, faces), getattr(raw, values)
+    if corners is None:
+        return raw
+    named = corners >= 0
     if not named.any():
-        return replace(raw, uvs=None, uv_faces=None)
-    used, corners = np.unique(raw.uv_faces[named], return_inverse=True)
-    uv_faces = np.full_like(raw.uv_faces, -1)
-    uv_faces[named] = corners
-    return replace(raw, uvs=raw.uvs[used], uv_faces=uv_faces)
+        return replace(raw, **{values: None, faces: None})
+    used, fresh = np.unique(corners[named], return_inverse=True)
+    result = np.full_like(corners, -1)
+    result[named] = fresh
+    return replace(raw, **{values: table[used], faces: result})
 
 
 def _edge_counts(faces: np.ndarray) -> np.ndarray:
     """How many faces each undirected edge has."""
     edges = np.sort(np.concatenate((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]])), axis=1)
     return np.unique(edges, axis=0, return_counts=True)[1]
-
-
-def _inside_out(vertices: np.ndarray, faces: np.ndarray) -> bool:
-    """Whether a closed, consistently wound surface encloses a negative volume. False for open surfaces."""
-    directed = np.concatenate((faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]))
-    keys = directed @ np.array([len(vertices), 1])
-    reverse = directed @ np.array([1, len(vertices)])
-    if len(np.unique(keys)) != len(keys) or not np.isin(reverse, keys).all():
-        return False
-    a, b, c = ((vertices - vertices.mean(axis=0))[faces[:, k]] for k in range(3))
-    return float((a * np.cross(b, c)).sum()) < 0
 
 
 def _uv_warnings(mesh: Mesh, labels: np.ndarray, kept: bool) -> list[str]:
@@ -251,7 +258,7 @@ def _uv_warnings(mesh: Mesh, labels: np.ndarray, kept: bool) -> list[str]:
         share = overlapping_share(mesh)
         if share > OVERLAP_NOTED:
             warnings.append(
-                f"At least {share:.0%} of the uv area is used by more than one face, so those faces will "
-                "share their texture; prepare with the uv policy unwrap to mend this."
+                f"At least {share:.0%} of the uv area is used by more than one face, as in mirrored layouts; "
+                "those faces share their texture (uv unwrap gives each its own)."
             )
     return warnings

@@ -67,13 +67,11 @@ def areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
-def uv_problem(
-    uvs: np.ndarray | None, uv_faces: np.ndarray | None, face_areas: np.ndarray, tolerance: float = 1e-4
-) -> str | None:
+def uv_problem(uvs: np.ndarray | None, uv_faces: np.ndarray | None, face_areas: np.ndarray) -> str | None:
     """Why these uvs cannot be used, in words that follow "the uvs", or None when they can.
 
-    uvs [T, 2], uv_faces [F, 3] (-1 = none), face_areas [F] in 3D. Usable uvs cover all faces, are finite, lie
-    in [0, 1] up to `tolerance`, and give area to at least 99 % of the surface. Overlap is not judged here.
+    uvs [T, 2], uv_faces [F, 3] (-1 = none), face_areas [F] in 3D. Usable uvs cover all faces, are finite and
+    give area to at least 99 % of the surface. Where they lie and overlap is judged by `texgen.uv_layout`.
     """
     if uvs is None or uv_faces is None:
         return "are missing"
@@ -83,8 +81,6 @@ def uv_problem(
     used = uvs[np.unique(uv_faces)]
     if not np.isfinite(used).all():
         return "hold numbers that are not finite"
-    if used.min() < -tolerance or used.max() > 1 + tolerance:
-        return f"leave the unit square (they span {used.min():.3g} to {used.max():.3g})"
     flat = areas(uvs, uv_faces) <= 1e-12
     share = face_areas[flat].sum() / face_areas.sum()
     if share > 0.01:

@@ -25,8 +25,10 @@ class MeshPreparation(Strict):
     """How meshes are read, before any method sees them."""
 
     table: InputPath = Field("config/meshes.tsv", description="Sheet of meshes; columns in config/README.md.")
-    uv: Literal["keep", "unwrap"] = Field(
-        "keep", description="keep = use complete UVs of the file, else unwrap; unwrap = always unwrap."
+    uv: Literal["auto", "keep", "pack", "unwrap"] = Field(
+        "auto",
+        description="keep = the file's UVs if complete; pack = each part's beside the others; unwrap = new "
+        "ones; auto = keep, but pack or unwrap parts that share texels.",
     )
     longest_side: float = Field(
         1.6, gt=0, description="Longest side of the bounding box that cameras are made for; world units."

@@ -108,7 +108,7 @@ class MeshJob(Job):
     sha256: str = ""
     rotate: str = ""
     licence: str = ""
-    uv: Literal["keep", "unwrap"] = "keep"
+    uv: Literal["auto", "keep", "pack", "unwrap"] = "auto"
     longest_side: float = Field(1.6, gt=0)
     texture_size: int | None = None
 

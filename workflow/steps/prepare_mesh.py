@@ -102,7 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--mesh", help="name of the mesh")
     parser.add_argument("--source", help="file:PATH, https://ADDRESS, pymeshlab:SAMPLE or procedural:SHAPE")
     parser.add_argument("--sha256", default="", help="checksum of the file; required for https")
-    parser.add_argument("--uv", choices=("keep", "unwrap"), default="keep", help="keep complete uvs, or not")
+    parser.add_argument(
+        "--uv", choices=("auto", "keep", "pack", "unwrap"), default="auto", help="what becomes of uvs"
+    )
     parser.add_argument("--rotate", default="", help="turns to +y up and +z front, such as x:-90,y:180")
     parser.add_argument("--texture-size", type=int, help="texels along a side of the texture")
     parser.add_argument("--longest-side", type=float, default=1.6, help="longest side of the working mesh")
