@@ -6,7 +6,6 @@ All of them are frozen; only LoRA factors on the UNet can be trained.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from texgen import captured, lora, seeds
 from texgen.backbone_files import open_components
 from texgen.call_counter import CallCounter
 from texgen.guidance import Guidance, control_name, guided_prediction
+from texgen.prompts import warn_of_prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +133,8 @@ class Backbone:
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._text_cache]
         if missing:
             limit = self.tokenizer.model_max_length
-            for prompt, ids in zip(missing, self.tokenizer(missing).input_ids, strict=True):
-                if len(ids) > limit:
-                    warnings.warn(
-                        f"The prompt {prompt!r} has {len(ids)} tokens; only the first {limit} count.",
-                        stacklevel=2,
-                    )
+            for prompt in missing:
+                warn_of_prompt(self.tokenizer, prompt, limit)
             tokens = self.tokenizer(
                 missing, padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
             )

@@ -10,6 +10,7 @@ import trimesh
 
 from texgen.mesh import MeshError
 from texgen.mesh_claims import refuse_impossible_claims
+from texgen.mesh_formats import FORMATS
 from texgen.mesh_gltf import read_gltf
 from texgen.mesh_obj import read_obj
 from texgen.mesh_off import read_off
@@ -17,7 +18,6 @@ from texgen.mesh_parts import RawMesh
 from texgen.mesh_ply import read_ply
 from texgen.mesh_text import decode, read_bytes
 
-FORMATS = {".obj": "OBJ", ".ply": "PLY", ".off": "OFF", ".stl": "STL", ".glb": "GLB", ".gltf": "glTF"}
 # A scene may show one part many times, so that a small file becomes a huge mesh.
 MOST_FACES = 10_000_000
 

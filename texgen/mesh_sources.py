@@ -9,7 +9,7 @@ from pathlib import Path
 from texgen.downloads import DownloadError, download, file_name, public_address
 from texgen.files import atomic_path
 from texgen.mesh import MeshError
-from texgen.mesh_readers import FORMATS
+from texgen.mesh_formats import FORMATS
 from texgen.plain_text import shortened
 from texgen.procedural_meshes import write_shape
 

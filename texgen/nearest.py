@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import warp as wp
 from torch import Tensor
 
-from texgen.rasterize import warp_stream
+from texgen.rasterize import start_warp, warp_stream
 
 CHUNK = 2**25
 """Distances in the texture plane that are held at a time; 4 bytes each."""
@@ -62,7 +62,7 @@ def nearest_point(points: Tensor, targets: Tensor) -> Tensor:
     device = points.device
     nearest = torch.zeros(targets.shape[0], dtype=torch.int32, device=device)
     if targets.shape[0]:
-        wp.init()
+        start_warp()
         points, targets = (x.detach().to(device, torch.float32).contiguous() for x in (points, targets))
         arguments = [wp.from_torch(points, dtype=wp.vec3), wp.from_torch(targets, dtype=wp.vec3)]
         with wp.ScopedStream(warp_stream(device)):

@@ -7,8 +7,10 @@ Warp intersects faces by Woop's watertight test (float32 with a float64 retry wh
 """
 
 import math
+import os
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import warp as wp
@@ -19,6 +21,24 @@ from texgen.interpolate import hit_corners, mix_corners, pixel_barycentrics, spr
 
 # Set before the first call, which otherwise prints a list of devices and the kernels it loads.
 wp.config.log_level = wp.LOG_ERROR
+
+
+@cache
+def start_warp() -> None:
+    """Initialise Warp once. Its native part tells the terminal itself where there is no GPU; that is no news
+    here, so both streams are away meanwhile."""
+    streams = (1, 2)
+    kept = [os.dup(stream) for stream in streams]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream in streams:
+            os.dup2(nowhere, stream)
+        wp.init()
+    finally:
+        for stream, copy in zip(streams, kept, strict=True):
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(nowhere)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +144,7 @@ def first_hits(
     distance = torch.zeros(rays, dtype=torch.float32, device=device)
     weights = torch.zeros(rays, 3, dtype=torch.float32, device=device)
     if rays and faces.shape[0]:
-        wp.init()
+        start_warp()
         origins, directions = origins.detach(), directions.detach()
         arguments = [
             wp.from_torch(origins.to(device, torch.float32).contiguous(), dtype=wp.vec3),

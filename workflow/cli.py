@@ -6,62 +6,36 @@ import argparse
 import json
 import os
 import sys
-import time
-import warnings
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from pydantic import BaseModel
 
 from texgen.plain_text import terminal
+from texgen.prompts import require_words
 from workflow import cli_miniature, cli_prompts, cli_score, cli_study, cli_weights
+from workflow.cli_checks import (
+    MOST_TEXELS,
+    PICTURES,
+    UsageError,
+    below_root,
+    check_mesh_output,
+    check_number,
+    check_output,
+    check_threads,
+    find_mesh,
+    orientation_line,
+    turns,
+)
+from workflow.cli_terminal import Progress, quieten_libraries, say
 from workflow.config import Config, load_config
 from workflow.config_methods import used_of
 from workflow.jobs import TextureJob
 from workflow.kinds import ADAPTER_FILE, METHODS
 from workflow.provenance import ROOT, git_revision
 from workflow.step_errors import plain_sentence
-
-
-class UsageError(ValueError):
-    """A request that cannot be met, told in one sentence."""
-
-
-class Progress:
-    """Shows how far a method is: one line that is redrawn on a terminal, else one plain line per view."""
-
-    def __init__(self, stream: TextIO | None = None, width: int = 30) -> None:
-        self.stream = sys.stderr if stream is None else stream
-        self.width = width
-        self.live = self.stream.isatty()
-        self.started = time.monotonic()
-        self.drawn = 0
-
-    def __call__(self, view: int, views: int, step: int, steps: int) -> None:
-        """After step `step` of `steps` in view `view` of `views`, all counted from 1."""
-        if self.live:
-            share = ((view - 1) + step / steps) / views
-            filled = round(share * self.width)
-            elapsed = time.monotonic() - self.started
-            left = elapsed / share - elapsed if share > 0 else 0.0
-            bar = "#" * filled + "-" * (self.width - filled)
-            self._redraw(f"[{bar}] view {view}/{views}, step {step}/{steps}, about {left:.0f} s left")
-        elif step == steps:
-            print(f"view {view}/{views} painted", file=self.stream, flush=True)
-
-    def close(self) -> None:
-        """Leave the terminal's cursor on a fresh line."""
-        if self.live and self.drawn:
-            self._redraw("")
-            self.stream.write("\r")
-            self.stream.flush()
-
-    def _redraw(self, text: str) -> None:
-        self.stream.write("\r" + text.ljust(self.drawn))
-        self.stream.flush()
-        self.drawn = len(text)
 
 
 def find_adapter(config: Config, model: str) -> Path:
@@ -80,11 +54,6 @@ def find_adapter(config: Config, model: str) -> Path:
     )
 
 
-def below_root(path: str) -> Path:
-    """A path of a configuration: from the working directory, else from the root of the project."""
-    return Path(path) if Path(path).exists() else ROOT / path
-
-
 def located(block: Any) -> Any:
     """A block of the configuration with folders and paths that can be opened from the working directory."""
     found = {}
@@ -98,22 +67,20 @@ def located(block: Any) -> Any:
     return block.model_copy(update=found)
 
 
-def find_mesh(name: str, cache: Path) -> Path:
-    """File of a mesh given as a path or as a source such as pymeshlab:bunny."""
-    if Path(name).is_file():
-        return Path(name)
-    if name.partition(":")[0] not in ("pymeshlab", "procedural", "file"):
-        raise UsageError(f"There is no mesh file {name!r}.")
-    from texgen.mesh_sources import fetch_source
-
-    return fetch_source(name, "", cache)
-
-
 def texture(options: argparse.Namespace) -> int:
     """Texture one mesh and write it."""
-    out = Path(options.out)
-    if out.suffix.lower() != ".glb":
-        raise UsageError(f"--out is {options.out!r}; the result is a .glb file.")
+    read = (Path(options.mesh),)
+    out = check_mesh_output(options.out, read)
+    if options.texture is not None:
+        picture = check_output("--texture", options.texture, PICTURES, (*read, out))
+        if picture.absolute() == out.absolute():
+            raise UsageError("--texture and --out name the same file; give each its own.")
+    check_number("--steps", options.steps, 1, 1000)
+    check_number("--seed", options.seed, 0, 2**63 - 1)
+    check_number("--texture-size", options.texture_size, 16, MOST_TEXELS)
+    check_threads(options.threads)
+    require_words(options.prompt)
+    rotate = turns(options.up, options.front, options.rotate)
     config = load_config(options.config)
     if options.method not in config.methods:
         raise UsageError(
@@ -131,17 +98,20 @@ def texture(options: argparse.Namespace) -> int:
             f"The method {options.method!r} is a program of its own; leave --model and --steps out."
         )
     adapter = None if model is None else find_adapter(config, model).resolve()
-    mesh_file = find_mesh(options.mesh, ROOT / "resources")
+    mesh_file = find_mesh(options.mesh, ROOT / "resources", options.sha256)
     changes = config.changes(method.kind, method.preset) | method.arguments
     if options.steps is not None:
         changes["steps"] = options.steps
+    if options.texture_size is not None:
+        changes["texture_size"] = options.texture_size
     if options.rasterizer is not None:
         changes["rasterizer"] = options.rasterizer
 
-    say(f"{options.mesh}: reading")
+    say(f"{options.mesh}: reading; {orientation_line(rotate)}")
     import torch
 
-    from texgen.export import save_texture_png, write_glb
+    from texgen.export import save_texture_png
+    from texgen.export_files import write_textured
     from texgen.mesh import MeshError
     from texgen.mesh_io import prepare_mesh
     from workflow.devices import pick_device
@@ -149,7 +119,11 @@ def texture(options: argparse.Namespace) -> int:
 
     try:
         mesh, problems = prepare_mesh(
-            mesh_file, mesh_file.stem, uv_policy=config.meshes.uv, longest_side=config.meshes.longest_side
+            mesh_file,
+            mesh_file.stem,
+            uv_policy=options.uv or config.meshes.uv,
+            longest_side=config.meshes.longest_side,
+            rotate=rotate,
         )
     except MeshError as error:
         raise UsageError(str(error)) from None
@@ -185,7 +159,8 @@ def texture(options: argparse.Namespace) -> int:
     finally:
         progress.close()
     painted = result.texture.cpu()
-    write_glb(out, mesh, painted)
+    for lost in write_textured(out, mesh.to("cpu"), painted):
+        say(f"warning: {lost}")
     if options.texture is not None:
         save_texture_png(Path(options.texture), painted)
     counted = [f"{count} {name} calls" for name, count in result.calls.items()]
@@ -200,17 +175,15 @@ def status(options: argparse.Namespace) -> int:
     from workflow.plan import Plan
     from workflow.status import report, stages
 
+    config = Path(options.config)
+    if not config.is_file() and (ROOT / config).is_file():
+        os.chdir(ROOT)  # called from elsewhere: the sheets and the results are the project's
     found = stages(Plan(load_config(options.config)))
     if options.json:
         print(json.dumps([asdict(stage) for stage in found], indent=2))
     else:
         print(terminal(report(found)))
     return 0
-
-
-def say(text: str) -> None:
-    """A line for the person who waits; results go to files, so that stdout stays free."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def installed_version() -> str:
@@ -229,11 +202,29 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("texture", help="texture one mesh by a prompt and write a GLB")
     one.add_argument(
-        "mesh", help="mesh file (OBJ, PLY, OFF, STL, GLB, glTF) or a source, e.g. pymeshlab:bunny"
+        "mesh",
+        help="mesh file (OBJ, PLY, OFF, STL, GLB, glTF), folder with one, or a source, e.g. pymeshlab:bunny",
     )
     one.add_argument("prompt", help='what the texture shows, e.g. "a red brick bunny"')
-    one.add_argument("--out", required=True, help="GLB file to write")
-    one.add_argument("--texture", help="also write the texture as a PNG file")
+    one.add_argument("--out", required=True, help="file to write: GLB, OBJ with MTL and PNG, PLY, USDZ")
+    one.add_argument("--texture", help="also write the texture as a picture (PNG, JPEG, WebP)")
+    one.add_argument(
+        "--texture-size",
+        type=int,
+        help="texels along a side, instead of the method's",
+    )
+    one.add_argument(
+        "--uv",
+        choices=("auto", "keep", "pack", "unwrap"),
+        help="uvs of the file: keep them, pack those of several parts, make new ones, or keep what can be "
+        "kept (auto); default: the configuration's",
+    )
+    one.add_argument("--up", help="axis of the file that points up: x, y, z, -x, -y, -z (default: y)")
+    one.add_argument(
+        "--front", help="axis of the file that its front faces (default: z, or -y where z is up)"
+    )
+    one.add_argument("--rotate", help="turns instead of --up and --front, such as x:-90,y:180")
+    one.add_argument("--sha256", default="", help="checksum of the mesh file; required for https addresses")
     one.add_argument(
         "--method", default="pretrained", help="a method of the configuration (default: %(default)s)"
     )
@@ -267,8 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; a mistake of the user ends in one sentence and status 2."""
     options = build_parser().parse_args(arguments)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; ours is not tqdm
+    quieten_libraries()
     try:
         return options.run(options)
     except KeyboardInterrupt:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from io import BytesIO
+import sys
+import warnings
+from collections.abc import Iterable
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
-from texgen.files import read_bytes
+from texgen.prompts import PromptWarning, require_words
+from workflow.cli_checks import check_threads
 from workflow.config import load_config
 from workflow.config_metrics import metric_kind
+from workflow.image_files import distinct_names, opened, read_image, shown_size
 from workflow.kinds import OFFICIAL_BACKEND
 from workflow.provenance import ROOT
 from workflow.tables import ConfigError
@@ -60,6 +61,9 @@ def score(options: argparse.Namespace) -> int:
     names = chosen_metrics(config, options.metric)
     pairs = paired(options.images, options.prompt, options.every_prompt)
     background = parse_colour(options.background)
+    check_threads(options.threads)
+    for prompt in options.prompt:
+        require_words(prompt)
     backend = options.backend or config.scoring.backend
     precision = options.precision or config.scoring.precision
     refuse_backend(config, names, backend)
@@ -76,6 +80,7 @@ def score(options: argparse.Namespace) -> int:
     batches = batches_of(options.images)
     scores: dict[str, list[float]] = {}
     versions: dict[str, str] = {}
+    said: dict[str, list[str]] = {}
     device = pick_device()
     for name in names:
         try:
@@ -88,10 +93,15 @@ def score(options: argparse.Namespace) -> int:
             (places, [read_image(options.images[place], background) for place in places])
             for places in batches
         )
-        scores[name] = score_images(metric, read, options.prompt, device, options.every_prompt)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", PromptWarning)
+            scores[name] = score_images(metric, read, options.prompt, device, options.every_prompt)
+        said[name] = [str(each.message) for each in caught if issubclass(each.category, PromptWarning)]
+        for text in said[name]:
+            print(f"warning: {name}: {text}", file=sys.stderr, flush=True)
         del metric
     if options.json:
-        made = {"backend": backend, "precision": precision}
+        made = {"backend": backend, "precision": precision, "warnings": said}
         print(json.dumps(records(pairs, scores, versions, background, made), indent=2))
     else:
         decimals = {name: metric_kind(config.metrics[name]).decimals for name in names}
@@ -140,31 +150,6 @@ def parse_colour(text: str) -> tuple[float, ...]:
     return colour
 
 
-@contextmanager
-def opened(path: str) -> Iterator[Any]:
-    """An image file, of which the head alone has been read. Raises ConfigError in one sentence."""
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(read_bytes(path))) as image:
-            if image.mode.startswith(("I", "F")):  # PIL would clip their values at 255
-                raise ValueError(f"its pixels are of kind {image.mode}; save it with 8 bits per channel")
-            yield image
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{path} cannot be read as an image ({error}).") from None
-
-
-def read_image(path: str, background: tuple[float, ...]):
-    """`[1, 3, H, W]` in [0, 1], composited over the background. Raises ConfigError in one sentence."""
-    import numpy as np
-    import torch
-
-    with opened(path) as image:
-        pixels = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1)[None].float() / 255
-    alpha = pixels[:, 3:]
-    return alpha * pixels[:, :3] + (1 - alpha) * torch.tensor(background)[:, None, None]
-
-
 def batches_of(paths: list[str]) -> list[list[int]]:
     """Places of images of one size, as many together as make `BATCH_PIXELS`, and at least one.
 
@@ -173,7 +158,7 @@ def batches_of(paths: list[str]) -> list[list[int]]:
     by_size: dict[tuple[int, int], list[int]] = {}
     for place, path in enumerate(paths):
         with opened(path) as image:
-            by_size.setdefault(image.size, []).append(place)
+            by_size.setdefault(shown_size(image), []).append(place)
     batches = []
     for (width, height), places in by_size.items():
         count = max(1, BATCH_PIXELS // (width * height))
@@ -199,7 +184,7 @@ def score_images(
     return [value for place in sorted(rows) for value in rows[place]]
 
 
-def records(pairs, scores, versions, background, made: dict[str, str]) -> dict[str, Any]:
+def records(pairs, scores, versions, background, made: dict[str, Any]) -> dict[str, Any]:
     """Everything that the numbers depend on, as plain JSON."""
     return {
         "background": list(background),
@@ -221,9 +206,10 @@ def table(
     """Aligned text, one line per pair and one column per metric."""
     texts = ["image", "prompt"] if with_prompts else ["image"]
     lines = [[*texts, *scores]]
-    for index, (path, prompt) in enumerate(pairs):
+    names = distinct_names([path for path, _ in pairs])
+    for index, (name_of_file, prompt) in enumerate(zip(names, (p for _, p in pairs), strict=True)):
         values = [f"{column[index]:.{decimals[name]}f}" for name, column in scores.items()]
-        lines.append([*(Path(path).name, prompt)[: len(texts)], *values])
+        lines.append([*(name_of_file, prompt)[: len(texts)], *values])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(

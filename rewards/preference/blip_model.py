@@ -11,6 +11,7 @@ from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Preprocessing, preprocess
 from rewards.preference.text import require_prompts
+from texgen.prompts import warn_of_prompt
 
 
 class FrozenBlip:
@@ -119,6 +120,7 @@ class FrozenBlip:
         """Token ids and mask `[B, max_length]` of prompts, truncated and padded; each prompt is read once."""
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._tokens:
+                warn_of_prompt(self.tokenizer, prompt, self.max_length)
                 encoded = self.tokenizer(
                     prompt,
                     padding="max_length",

@@ -17,6 +17,7 @@ from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
 from rewards.preference.text import require_prompts
 from rewards.preference.tokenizers import open_tokenizer
+from texgen.prompts import warn_of_prompt
 
 
 class FrozenClip:
@@ -119,11 +120,14 @@ class FrozenClip:
 
     def tokens(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """Token ids and mask `[B, L]` of cleaned prompts, truncated and padded to the model's length."""
+        length = self.model.config.text_config.max_position_embeddings
+        for prompt in prompts:
+            warn_of_prompt(self.tokenizer, prompt, length)
         encoded = self.tokenizer(
             [self.clean(prompt) for prompt in prompts] if self.clean else prompts,
             padding="max_length",
             truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
+            max_length=length,
             return_tensors="pt",
         ).to(self.device)
         return encoded["input_ids"], encoded["attention_mask"]
