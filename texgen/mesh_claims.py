@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from texgen.mesh import MeshError
+from texgen.mesh_text import decode
 
 # A glTF may use its bytes more than once (accessors share views) and may leave out zeros. Genuine files stay
 # far below these.
@@ -72,8 +73,9 @@ def _check_stl(path: Path) -> None:
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(84)
-    if len(head) < 84 or head.lstrip().startswith(b"solid"):
-        return  # text
+    # Text, also as editors save it: with a mark, or two bytes a letter.
+    if len(head) < 84 or decode(head).lstrip().startswith("solid"):
+        return
     claimed = int.from_bytes(head[80:], "little")
     if 84 + 50 * claimed > size:
         raise MeshError(

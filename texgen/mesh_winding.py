@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 LID = 0.2
 # Of the volume of a ball with the same area; below it a component is a sheet, without an inside.
 SHEET = 0.02
-# Whether an inverted solid lies within another is asked for so many; each asks all faces.
+# Of so many solids at most it is asked which lies within which.
 MOST_NESTED = 500
 
 
@@ -67,7 +67,7 @@ def turned_faces(
     """Which faces [F] to turn so that neighbours agree and solids face outwards, and what to say of it.
 
     normals: [F, 3], what the file says of each face, 0 where it says nothing; they decide for surfaces
-    without an inside. A solid within another one may be a hollow and is left as it is.
+    without an inside. A solid within another one may be a hollow and turns with that one only.
     """
     found = components(vertices, faces)
     turn, label = found.turn.copy(), found.label
@@ -77,10 +77,8 @@ def turned_faces(
     volume, ratio, lid = _volumes(vertices, agreed, cross, label, number)
     solid = found.orientable & (found.closed | (lid < LID)) & (np.abs(ratio) > SHEET)
     inwards = solid & (volume < 0)
-    if solid.all() and volume.sum() < 0:
-        inwards = np.ones(number, dtype=bool)
-    elif number > 1 and inwards.any():
-        inwards &= ~_within(vertices, agreed, label, inwards, solid & (volume > 0) | inwards)
+    for inner, outer in _containers(vertices, agreed, label, solid).items():
+        inwards[inner] = inwards[outer]  # a hollow stays one, and turns with what is around it
     if normals is not None:
         vote = np.bincount(label, weights=(cross * normals).sum(axis=1), minlength=number)
         inwards |= ~solid & found.orientable & (vote < 0)
@@ -126,19 +124,27 @@ def _volumes(
     return volume, volume / ball, np.linalg.norm(vector, axis=1) / safe
 
 
-def _within(
-    vertices: np.ndarray, faces: np.ndarray, label: np.ndarray, asked: np.ndarray, solids: np.ndarray
-) -> np.ndarray:
-    """[C] bool: which of the asked components lie inside another solid one."""
-    inside = np.zeros(len(asked), dtype=bool)
-    for component in np.flatnonzero(asked)[:MOST_NESTED]:
-        others = solids[label] & (label != component)
-        if not others.any():
-            continue
-        point = vertices[faces[label == component][0]].mean(axis=0, keepdims=True)
-        low, high = vertices[faces[others]].min(axis=(0, 1)), vertices[faces[others]].max(axis=(0, 1))
-        if (point[0] >= low).all() and (point[0] <= high).all():
-            shell = np.ascontiguousarray(faces[others])
-            turns = igl.winding_number(np.ascontiguousarray(vertices), shell, point)
-            inside[component] = abs(float(np.ravel(turns)[0])) > 0.5
-    return inside
+def _containers(
+    vertices: np.ndarray, faces: np.ndarray, label: np.ndarray, solid: np.ndarray
+) -> dict[int, int]:
+    """Solid components that lie inside another: the outermost one around each."""
+    chosen = np.flatnonzero(solid)
+    if not 1 < len(chosen) <= MOST_NESTED:
+        return {}
+    rows = {each: faces[label == each] for each in chosen.tolist()}
+    boxes = {e: (vertices[f].min(axis=(0, 1)), vertices[f].max(axis=(0, 1))) for e, f in rows.items()}
+    around: dict[int, list[int]] = {}
+    for inner, shell in rows.items():
+        point = vertices[shell[0]].mean(axis=0, keepdims=True)
+        for outer, (low, high) in boxes.items():
+            if outer == inner or (point[0] < low).any() or (point[0] > high).any():
+                continue
+            turns = igl.winding_number(
+                np.ascontiguousarray(vertices), np.ascontiguousarray(rows[outer]), np.ascontiguousarray(point)
+            )
+            if abs(float(np.ravel(turns)[0])) > 0.5:
+                around.setdefault(inner, []).append(outer)
+    return {
+        inner: next((each for each in outers if each not in around), outers[0])
+        for inner, outers in around.items()
+    }
