@@ -12,6 +12,7 @@ from texgen.export_files import write_textured
 from texgen.mesh_io import clean, prepare
 from texgen.mesh_readers import read_raw
 
+MESHES = 1000
 TEXTURE = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
@@ -61,9 +62,10 @@ def agrees(path, points, faces, uvs, size):
     assert np.abs(ordered(found) - ordered(wanted)).max() < 1e-6
 
 
+@pytest.mark.timeout(1800)
 def test_a_thousand_meshes_come_back(tmp_path):
     numbers = np.random.default_rng(0)
-    for trial in range(1000):
+    for trial in range(MESHES):
         points, faces, uvs = torus(numbers, int(numbers.integers(3, 7)), int(numbers.integers(3, 6)))
         scale = 10.0 ** numbers.integers(-4, 6)
         place = numbers.normal(size=3) * scale * 10.0 ** numbers.integers(0, 6)
