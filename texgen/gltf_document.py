@@ -110,7 +110,7 @@ class Document:
                     f"{self.path} names a glTF buffer outside its folder ({name[:99]}); put it there."
                 )
             if place.is_file():
-                return place.read_bytes()
+                return read_bytes(place)
         raise MeshError(
             f"{self.path} needs the file {unquote(uri)} beside it, which is missing; put it there, or export "
             "one GLB."

@@ -114,7 +114,7 @@ class ObjFile:
                 then = "the mesh is unwrapped anew" if column == 1 else "they are computed"
                 notes.append(f"{faces} faces name {what} that the file lacks; {then}.")
                 corners[missing, column] = -1
-        triangles, polygon = cut(vertices, corners, counts)
+        triangles, polygon = cut(vertices, corners, counts, self.path)
         has_uvs, has_normals = bool((triangles[..., 1] >= 0).any()), bool((triangles[..., 2] >= 0).any())
         structure, part = self._structure(notes)
         return RawMesh(

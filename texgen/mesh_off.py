@@ -64,7 +64,7 @@ def read_off(path: Path) -> RawMesh:
     normals = values[:, at : at + 3] if has_normals and width >= at + 3 else None
     uvs = values[:, -2:] if has_uvs and width >= at + 2 else None
     table = np.array(corners, dtype=np.int64).reshape(-1, 1)
-    triangles, _ = cut(vertices, table, np.array(counts, dtype=np.int64))
+    triangles, _ = cut(vertices, table, np.array(counts, dtype=np.int64), path)
     faces = triangles[..., 0]
     notes = ("Vertex colours are not kept: the texture replaces them.",) if has_colours else ()
     return RawMesh(

@@ -49,7 +49,7 @@ def read_ply(path: Path, content: bytes) -> RawMesh:
     if len(corners) and (corners.min() < 0 or corners.max() >= len(vertices)):
         raise MeshError(f"{path} has a face that names a vertex that does not exist; export the mesh again.")
     rows = np.stack((corners, np.arange(len(corners))), axis=1)
-    triangles, _ = cut(vertices, rows, counts)
+    triangles, _ = cut(vertices, rows, counts, path)
     faces, at = triangles[..., 0], triangles[..., 1]
     uvs, uv_faces = None, None
     if wedges is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from texgen.errors import PlainError
 from texgen.mesh import MeshError
 from texgen.mesh_claims import refuse_impossible_claims
 from texgen.mesh_formats import FORMATS
@@ -61,7 +62,7 @@ def _by_kind(path: Path, kind: str) -> RawMesh:
     try:
         refuse_impossible_claims(path)
         return readers[kind](path) if kind in readers else read_gltf(path, MOST_FACES)
-    except (MeshError, MemoryError):
+    except (PlainError, MemoryError):
         raise
     except Exception as error:  # a damaged file makes a reader stumble in ways that nobody listed
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]

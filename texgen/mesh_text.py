@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from texgen import files
 from texgen.mesh import MeshError
 
 # The longer mark first: that of UTF-32 begins like that of UTF-16.
@@ -39,7 +40,7 @@ def decode(content: bytes) -> str:
 def read_bytes(path: Path) -> bytes:
     """All of a file. Raises MeshError where it cannot be read."""
     try:
-        return path.read_bytes()
+        return files.read_bytes(path)
     except OSError as error:
         raise MeshError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
 

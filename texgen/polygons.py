@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from texgen.mesh_claims import refuse_costly_cuts
 
-def cut(vertices: np.ndarray, corners: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons -> triangles.
+
+def cut(
+    vertices: np.ndarray, corners: np.ndarray, counts: np.ndarray, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Polygons -> triangles. path: the file that a refusal names; MeshError where cutting takes minutes.
 
     corners: [N, C] int64, one row per corner, its position first; all polygons after each other. counts: [P]
     corners of each. Returns triangles [F, 3, C] and the polygon of each [F], in the polygons' order. Fewer
     than three corners make none.
     """
-    starts = np.cumsum(counts) - counts
+    starts, work = np.cumsum(counts) - counts, 0.0
     pieces, owners = [np.zeros((0, 3, corners.shape[1]), dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for n in np.unique(counts[counts >= 3]).tolist():
         which = np.flatnonzero(counts == n)
         table = corners[starts[which][:, None] + np.arange(n)]
         with np.errstate(all="ignore"):  # coordinates that are no numbers, or too large, are refused later
             convex = is_convex(vertices[table[..., 0]]) if n > 3 else np.ones(len(table), dtype=bool)
-            for i in range(1, n - 1):
-                pieces.append(table[convex][:, [0, i, i + 1]])
-                owners.append(which[convex])
+            fan = np.arange(1, n - 1)[:, None] + [0, 1]
+            fan = np.concatenate((np.zeros((n - 2, 1), dtype=np.int64), fan), axis=1)
+            pieces.append(table[convex][:, fan].reshape(-1, 3, corners.shape[1]))
+            owners.append(np.repeat(which[convex], n - 2))
+            work = refuse_costly_cuts(path, work, n, int((~convex).sum()))
             for polygon, row in zip(which[~convex].tolist(), table[~convex], strict=True):
                 pieces.append(row[np.array(cut_ears(vertices[row[:, 0]]))])
                 owners.append(np.full(n - 2, polygon))
