@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from texgen.plain_text import plain
 
@@ -23,4 +22,5 @@ def template(name: str) -> Template:
 
 
 def _shown(value: Any) -> Any:
-    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    marked = hasattr(value, "__html__")  # as safe: HTML or a script of ours
+    return plain(value) if isinstance(value, str) and not marked else value
