@@ -31,27 +31,26 @@ def live_id(hub: str) -> str:
 
 def find_model(want: Wanted, parts: Collection[Part]) -> Path | None:
     """A folder with every file of the parts, ours before the hub's cache; None where some are missing."""
-    for folder in (own_folder(want), cached_snapshot(want)):
-        if folder is not None and folder.is_dir() and not missing_in(folder, parts):
-            return folder
-    return None
+    return next((folder for folder in _folders(want, parts) if not missing_in(folder, parts)), None)
 
 
 def missing_files(want: Wanted, parts: Collection[Part]) -> list[str]:
     """Names of the files that are missing where most is there."""
-    folders = [folder for folder in (own_folder(want), cached_snapshot(want)) if folder and folder.is_dir()]
-    found = [missing_in(folder, parts) for folder in folders] or [files_of((), parts)[1]]
-    return min(found, key=len)
+    found = [missing_in(folder, parts) for folder in _folders(want, parts)]
+    return min(found or [files_of((), parts)[1]], key=len)
 
 
-def cached_snapshot(want: Wanted) -> Path | None:
-    """The folder of a revision in the hub's cache, whole or not; asks no network."""
-    from huggingface_hub import snapshot_download
+def _folders(want: Wanted, parts: Collection[Part]) -> list[Path]:
+    """Where files of a model are on this machine, whole or not; asks no network."""
+    from huggingface_hub import try_to_load_from_cache
 
-    try:
-        return Path(snapshot_download(live_id(want.hub), revision=want.revision, local_files_only=True))
-    except (OSError, ValueError):  # never downloaded
-        return None
+    folders = [own_folder(want)]
+    for name in (part.named(setting) for part in parts for setting in part.settings):
+        path = try_to_load_from_cache(live_id(want.hub), name, revision=want.revision)
+        if isinstance(path, str):
+            folders.append(Path(path).parents[name.count("/")])
+            break
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def listing(want: Wanted) -> Listing:
