@@ -98,7 +98,8 @@ def torus(name: str, rings: int = 160, sides: int = 96) -> Mesh:
         [torch.cos(tube) * torch.cos(around), torch.sin(tube), torch.cos(tube) * torch.sin(around)], dim=-1
     )
     faces = _grid_faces(u, v, lambda i, j: (i % rings) * sides + j % sides)
-    grid = torch.meshgrid(torch.linspace(0.02, 0.98, rings + 1), torch.linspace(0.02, 0.98, sides + 1), indexing="ij")
+    lines = (torch.linspace(0.02, 0.98, count + 1) for count in (rings, sides))
+    grid = torch.meshgrid(*lines, indexing="ij")
     return Mesh(
         name,
         vertices.reshape(-1, 3).float(),

@@ -33,7 +33,9 @@ class Report:
         """Run one item that takes about `need` seconds on a GPU; returns what it found, {} where it did not."""
         began = time.monotonic()
         if not self.tiny and self.left() < need:
-            found: dict[str, Any] = {"skipped": f"{self.left():.0f} s left of the budget, it needs {need:.0f}"}
+            found: dict[str, Any] = {
+                "skipped": f"{self.left():.0f} s left of the budget, it needs {need:.0f}"
+            }
         else:
             try:
                 found = run()
@@ -73,7 +75,9 @@ def rounded(value: Any) -> Any:
     return value if isinstance(value, int | str | bool) or value is None else str(value)
 
 
-def milliseconds(run: Callable[[], object], device: torch.device, repeats: int = 10, warm_up: int = 3) -> float:
+def milliseconds(
+    run: Callable[[], object], device: torch.device, repeats: int = 10, warm_up: int = 3
+) -> float:
     """Milliseconds of one call, the mean of some after a warm-up, on the device's clock."""
     from texgen.timing import Stopwatch
 
