@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help env table smoke test soak official parity fidelity gpu-check lint format
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
 
 # The lock is copied into the environment last: a killed installation is never taken for a finished one.
 # The lock names every dependency (`make lint` has pip check that), so none are looked up. Of some 17,000 files a run

@@ -30,7 +30,7 @@ class Report:
         return self.ends - time.monotonic()
 
     def item(self, name: str, need: float, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Run one item that takes about `need` seconds on a GPU; returns what it found, {} where it did not."""
+        """Run one item that takes about `need` seconds on a GPU; what it found, {} where it did not."""
         began = time.monotonic()
         if not self.tiny and self.left() < need:
             found: dict[str, Any] = {

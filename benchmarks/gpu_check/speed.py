@@ -42,20 +42,18 @@ def prediction(backbone: Backbone, side: int, tflop_s: float | None) -> dict[str
 
     with torch.no_grad():
         backbone.captured = None
-        out["plain_ms"] = timed()
-        with FlopCounterMode(display=False) as flops:
-            backbone.predict(*arguments)
-        out["tflop"] = flops.get_total_flops() / 1e12
-        backbone.add_lora(4, 4.0)
         out["adapter_beside_plain_ms"] = timed()
-        with backbone.lora_merged():
-            out["adapter_merged_plain_ms"] = timed()
+        with backbone.lora_merged():  # as without one
+            out["plain_ms"] = timed()
+            with FlopCounterMode(display=False) as flops:
+                backbone.predict(*arguments)
+        out["tflop"] = flops.get_total_flops() / 1e12
         backbone.captured = own
         if own is not None:
-            out["captured_ms"] = timed()
+            out["adapter_beside_captured_ms"] = timed()
             with backbone.lora_merged():
-                out["adapter_merged_captured_ms"] = timed()
-            out["kernel_ms"] = kernel_milliseconds(lambda: backbone.predict(*arguments))
+                out["captured_ms"] = timed()
+                out["kernel_ms"] = kernel_milliseconds(lambda: backbone.predict(*arguments))
             out["gpu_busy_share_captured"] = out["kernel_ms"] / out["captured_ms"]
     if tflop_s:
         out["floor_ms"] = out["tflop"] / tflop_s * 1000
@@ -73,7 +71,7 @@ def kernel_milliseconds(run) -> float:
 
 
 def painting(backbone: Backbone, name: str, tiny: bool, repeats: int = 2) -> dict[str, Any]:
-    """Seconds a mesh at a preset's published settings, the first (with captures) and later ones, and memory."""
+    """Seconds a mesh at a preset's published settings, the first (with captures) and later ones; memory."""
     small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
     method = TexGen(backbone, get_preset(name, **(small if tiny else {})))
     runs = [
@@ -93,8 +91,8 @@ def painting(backbone: Backbone, name: str, tiny: bool, repeats: int = 2) -> dic
 
 
 def training(backbone: Backbone, tiny: bool) -> dict[str, Any]:
-    """An optimiser step's gradient through all steps and through the last: passes, seconds, peak memory, for 2
-    and for 6 views."""
+    """An optimiser step's gradient through all steps and through the last: passes, seconds, peak memory, for
+    2 and for 6 views."""
     small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
     method = TexGen(backbone, get_preset("texgen", **(small if tiny else {})))
     mesh = torus("torus", 48, 24)
