@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from pydantic import BaseModel
 
 from texgen.plain_text import terminal
-from workflow import cli_miniature, cli_prompts, cli_score, cli_study, cli_weights
+from workflow import cli_miniature, cli_plan, cli_prompts, cli_score, cli_study, cli_weights
 from workflow.config import Config, load_config
 from workflow.config_methods import used_of
 from workflow.jobs import TextureJob
@@ -258,6 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
     tell.set_defaults(run=status)
     cli_score.add_parser(commands)
     cli_weights.add_parser(commands)
+    cli_plan.add_parser(commands)
     cli_study.add_parser(commands)
     cli_miniature.add_parser(commands)
     cli_prompts.add_parser(commands)

@@ -56,7 +56,8 @@ def split(folder: Path, pieces: list[str]) -> None:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     data = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    data |= {"models": {}, "methods": {"pretrained": {"kind": "texgen"}}}
+    data |= {"models": {}, "methods": {"pretrained": {"kind": "texgen"}, "texture": {"kind": "texture"}}}
+    data["presets"]["texture"] |= {"control_role": "depth_inpaint", "window_role": "unet"}
     data["metrics"] = {"alignment": {"kind": "alignment"}}
     data["backbone"] = {
         "hub": SD,
@@ -92,6 +93,11 @@ print(sorted(backbone.controlnets), backbone.inpainting is not None)
 def test_the_inpainting_model_is_needed_too(config):
     found = {need.name: need for need in needs(load_config(config))}
     assert set(found) == {SD, CONTROL, INPAINT} and found[INPAINT].users == ("inpainting",)
+    data = yaml.safe_load(config.read_text())
+    del data["methods"]["texture"]
+    (config.parent / "less.yaml").write_text(yaml.safe_dump(data))
+    less = {need.name for need in needs(load_config(config.parent / "less.yaml"))}
+    assert less == {SD, CONTROL}, "what no method opens is not downloaded"
 
 
 def test_everything_is_fetched_from_a_mirror_once_and_opened_offline(config, repositories, tmp_path):
