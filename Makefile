@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env table smoke test soak official parity fidelity lint format
+.PHONY: help env table smoke test soak official parity fidelity gpu-check lint format
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
 
 # The lock is copied into the environment last: a killed installation is never taken for a finished one.
 # The lock names every dependency (`make lint` has pip check that), so none are looked up. Of some 17,000 files a run
@@ -57,6 +57,11 @@ soak: env  ## the long form of the reliability tests, some hours: soak/figures.j
 fidelity: env  ## our released rewards against the published code: make fidelity CHECKOUT=../Differentiable-Texture-Learning
 	@test -d "$(CHECKOUT)" || { echo "Give the checkout of the release: make fidelity CHECKOUT=../Differentiable-Texture-Learning"; exit 2; }
 	TEXREWARD_PUBLISHED="$(abspath $(CHECKOUT))" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/fidelity
+
+# Not made first: on a machine without a network it runs with what is there (torch 2.11 or newer).
+GPU_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+gpu-check:  ## correctness and speed on one GPU in four minutes, no network: results/gpu-check.json
+	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.gpu_check
 
 lint: env  ## formatting, linters, and a dry run of every configuration
 	$(BIN)/python -m pip check --disable-pip-version-check

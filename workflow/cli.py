@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from texgen.plain_text import terminal
 from texgen.prompts import require_words
-from workflow import cli_miniature, cli_prompts, cli_score, cli_study, cli_weights
+from workflow import cli_miniature, cli_plan, cli_prompts, cli_score, cli_study, cli_weights
 from workflow.cli_checks import (
     MOST_TEXELS,
     PICTURES,
@@ -249,6 +249,7 @@ def build_parser() -> argparse.ArgumentParser:
     tell.set_defaults(run=status)
     cli_score.add_parser(commands)
     cli_weights.add_parser(commands)
+    cli_plan.add_parser(commands)
     cli_study.add_parser(commands)
     cli_miniature.add_parser(commands)
     cli_prompts.add_parser(commands)

@@ -53,6 +53,8 @@ def download(options: argparse.Namespace) -> int:
 
 def table(found: list[dict[str, Any]]) -> str:
     """Aligned text, one line per file."""
+    from workflow.downloads import size_text
+
     if not found:
         return "This configuration needs no weights from a network."
     lines = [("state", "source", "file", "size", "sha256", "hash", "licence", "used by")]
@@ -74,13 +76,3 @@ def table(found: list[dict[str, Any]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
-
-
-def size_text(count: int | None) -> str:
-    """Bytes as a short decimal text."""
-    if count is None:
-        return "-"
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.2f} {unit}"
-    return f"{count} B"

@@ -25,26 +25,35 @@ from rewards.checkpoints.store import (
     verify,
     weights_root,
 )
+from texgen.model_files import BACKBONE, CONTROLNET, INPAINTING, Part, files_of
 from workflow.config import Config
+from workflow.config_base import Weights
 from workflow.config_methods import narrowed
+from workflow.diffusion_weights import download_model, expected_hash, find_model, missing_files
+from workflow.downloads import Download, announcement, planned_download
 
 
 @dataclass(frozen=True)
 class Need:
-    """One repository, or one file at an address, and the parts of the configuration that use it."""
+    """One repository, or one file at an address, and the parts of the configuration that use it.
+
+    parts: of a diffusion model, which is opened by its own loader; none of anything else.
+    """
 
     users: tuple[str, ...]
     want: Wanted | None = None
     url: str | None = None
     sha256: str | None = None
-    backbone: bool = False  # opened by its own loader from the hub's cache
+    parts: tuple[Part, ...] = ()
 
     @property
     def name(self) -> str:
         return self.want.hub if self.want else head_name(self.url)
 
     def path(self) -> Path | None:
-        """Folder or file on this machine, None when it is missing."""
+        """Folder or file on this machine, None when anything of it is missing."""
+        if self.parts:
+            return find_model(self.want, self.parts)
         if self.want is not None:
             return find(self.want)
         return next((place for place in head_places(self.url, self.sha256) if place.is_file()), None)
@@ -56,10 +65,8 @@ class Need:
                 f"{head_name(self.url)} from {self.url} into {head_places(self.url, self.sha256)[0].parent}"
             )
         revision = self.want.revision or "its default revision"
-        names = ", ".join(missing(self.want))
-        if self.backbone:
-            return f"{self.want.hub} at {revision} in the hub's cache"
-        return f"{names} of {self.want.hub} at {revision} into {own_folder(self.want)}"
+        names = missing_files(self.want, self.parts) if self.parts else missing(self.want)
+        return f"{', '.join(names)} of {self.want.hub} at {revision} into {own_folder(self.want)}"
 
 
 def head_name(url: str) -> str:
@@ -83,12 +90,10 @@ def needs(config: Config) -> list[Need]:
         users = found[key].users if key in found else ()
         found[key] = Need((*users, user) if user not in users else users, **fields)
 
-    backbone = narrowed(config.backbone, config.networks())
-    parts = {"backbone": backbone, **backbone.controlnets, "inpainting": backbone.inpainting}
-    for user, part in ((user, part) for user, part in parts.items() if part is not None):
+    for user, (part, parts) in diffusion_models(config).items():
         if part.hub is not None:
             want = Wanted(part.hub, part.revision, (), "see its page")
-            add(want, user, want=want, backbone=True)
+            add((want, parts), user, want=want, parts=parts)
     for name, metric in config.metrics.items():
         settings = metric.model_dump()
         for want in wanted_by_metric(settings).values():
@@ -99,23 +104,44 @@ def needs(config: Config) -> list[Need]:
     return list(found.values())
 
 
+def diffusion_models(config: Config) -> dict[str, tuple[Weights, tuple[Part, ...]]]:
+    """Every diffusion model that some job opens, by what it is there for, with the parts that are opened."""
+    backbone = narrowed(config.backbone, config.networks())
+    found = {"backbone": (backbone, BACKBONE)}
+    found |= {role: (weights, CONTROLNET) for role, weights in backbone.controlnets.items()}
+    if backbone.inpainting is not None:
+        found["inpainting"] = (backbone.inpainting, INPAINTING)
+    return found
+
+
 def require(config: Config, say: Callable[[str], None]) -> None:
-    """Download whatever is missing, and check it.
+    """Download whatever is missing, and check it; what will be downloaded is said, with its size, before.
 
     Raises WeightsMissing with the list of what is missing when the network cannot be reached.
     """
     lacking: list[Need] = []
     reason = ""
     wanted_now = needs(config)
-    if any(need.path() is None for need in wanted_now):
+    absent = [need for need in wanted_now if need.path() is None]
+    planned: dict[Need, Download] = {}
+    if absent:
         reason = unreachable()
+    for need in absent if not reason else ():
+        try:
+            planned[need] = planned_download(need)
+        except OSError as error:
+            reason = str(error)
+            break
+    if absent and not reason:
+        for line in announcement(planned):
+            say(line)
     for need in wanted_now:
         # After one failure nothing more is tried, so that an answer comes soon; the list is complete.
         if reason and need.path() is None:
             lacking.append(need)
             continue
         try:
-            obtain(need, say)
+            obtain(need, say, planned.get(need))
         except OSError as error:
             reason = reason or str(error)
             lacking.append(need)
@@ -144,14 +170,18 @@ def unreachable() -> str:
     return ""
 
 
-def obtain(need: Need, say: Callable[[str], None]) -> None:
+def obtain(need: Need, say: Callable[[str], None], planned: Download | None = None) -> None:
     """Find or download one thing and check its hash. Raises OSError in one sentence."""
     if need.want is None:
         _obtain_head(need, say)
-    elif not need.backbone:
+    elif not need.parts:
         fetch(need.want, say)
     elif need.path() is None:
-        _reach(need.want)
+        planned = planned or planned_download(need)
+        say(f"downloading {need.name}")
+        download_model(need.want, planned.files)
+        if need.want.revision is None:
+            say(f"{need.name} is not pinned; this is its revision {planned.listed.commit}")
 
 
 def _obtain_head(need: Need, say: Callable[[str], None]) -> None:
@@ -169,21 +199,6 @@ def _obtain_head(need: Need, say: Callable[[str], None]) -> None:
         raise WeightsMissing(str(error)) from error
 
 
-def _reach(want: Wanted) -> None:
-    """A first small file of a diffusion model, whose loader downloads the rest on first use."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        try:
-            hf_hub_download(want.hub, "model_index.json", revision=want.revision)
-        except EntryNotFoundError:
-            hf_hub_download(want.hub, "config.json", revision=want.revision)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsMissing(f"{want.hub} cannot be downloaded ({reason})") from error
-
-
 def rows(config: Config, hashes: bool = True) -> list[dict[str, Any]]:
     """One record per file of weights: who uses it, where it is, its size, licence and hash."""
     listed = []
@@ -195,16 +210,34 @@ def rows(config: Config, hashes: bool = True) -> list[dict[str, Any]]:
             listed.append({**common, **_file(path, head_name(need.url), need.sha256, None, hashes)})
             continue
         common |= {"revision": need.want.revision, "licence": need.want.licence}
-        common |= {"where": str(path or ("hub cache" if need.backbone else own_folder(need.want)))}
+        common |= {"where": str(path or own_folder(need.want))}
+        if need.parts:
+            listed += [{**common, **record} for record in _model_files(need, path, hashes)]
+            continue
         heavy = [file for file in need.want.files if not file.name.endswith((".json", ".txt"))]
         if not heavy:
             size = file_sizes(path, need.want.files) if path else None
-            name = "whole model" if need.backbone else "settings"
-            listed.append({**common, "file": name, "bytes": size or None, "sha256": None, "hash": "-"})
+            listed.append({**common, "file": "settings", "bytes": size or None, "sha256": None, "hash": "-"})
         for file in heavy:
             place = path / file.name if path else None
             listed.append({**common, **_file(place, file.name, file.sha256, file.size, hashes)})
     return listed
+
+
+def _model_files(need: Need, path: Path | None, hashes: bool) -> list[dict[str, Any]]:
+    """One record per file of a diffusion model, small ones in one; of a missing one what it lacks."""
+    if path is None:
+        return [_file(None, name, None, None, hashes) for name in missing_files(need.want, need.parts)]
+    names = [each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()]
+    files, _ = files_of(names, need.parts, lambda name: (path / name).read_text(encoding="utf-8"))
+    small = [name for name in files if name.endswith((".json", ".txt"))]
+    found = [
+        _file(path / name, name, expected_hash(path / name), None, hashes)
+        for name in files
+        if name not in small
+    ]
+    size = sum((path / name).stat().st_size for name in small)
+    return [*found, {"file": f"{len(small)} small files", "bytes": size, "sha256": None, "hash": "-"}]
 
 
 def _file(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rewards.checkpoints.sources import Wanted, WeightFile
 from texgen.files import write_text
+from texgen.model_files import SCORER, missing_in
 
 PATTERNS = ["*.json", "*.txt", "*.safetensors"]
 
@@ -100,14 +101,9 @@ def put_there(want: Wanted) -> str:
 def _find_snapshot(want: Wanted) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    own = own_folder(want)
-    if (own / "config.json").is_file():
-        return own
-    for name in ("config.json", "model_index.json"):
-        path = try_to_load_from_cache(want.hub, name, revision=want.revision)
-        if isinstance(path, str):
-            return Path(path).parent
-    return None
+    path = try_to_load_from_cache(want.hub, "config.json", revision=want.revision)
+    folders = [own_folder(want), *([Path(path).parent] if isinstance(path, str) else [])]
+    return next((each for each in folders if each.is_dir() and not missing_in(each, SCORER)), None)
 
 
 def verify(path: Path, sha256: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texgen.errors import DamagedFileError
+from texgen.model_files import BACKBONE, CONTROLNET, INPAINTING, Part
 from texgen.result_records import check_adapter, checked_mesh
 from workflow import custom
 from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METHODS, glb_places
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from workflow.jobs import TextureJob
 
 
-def _pinned(weights: Weights) -> str:
-    """Folder of some weights; a hub id with a revision is downloaded as that revision."""
-    if weights.folder is not None or weights.revision is None:
-        return weights.source
-    from huggingface_hub import snapshot_download
+def model_folder(weights: Weights, parts: tuple[Part, ...]) -> str:
+    """Folder of a diffusion model; one of a hub is found on this machine without asking the network, or
+    downloaded at its revision."""
+    from rewards.checkpoints.sources import Wanted
+    from workflow.diffusion_weights import download_model, find_model, to_download
 
-    return snapshot_download(weights.hub, revision=weights.revision)
+    if weights.folder is not None:
+        return weights.folder
+    want = Wanted(weights.hub, weights.revision, (), "")
+    return str(find_model(want, parts) or download_model(want, to_download(want, parts)[1]))
 
 
 def load_backbone(block: Weights, device: str) -> Backbone:
@@ -40,12 +44,11 @@ def load_backbone(block: Weights, device: str) -> Backbone:
     from texgen.backbone import Backbone
 
     return Backbone.load(
-        block.source,
-        {role: _pinned(weights) for role, weights in block.controlnets.items()},
+        model_folder(block, BACKBONE),
+        {role: model_folder(weights, CONTROLNET) for role, weights in block.controlnets.items()},
         device=device,
         dtype=getattr(torch, block.dtype),
-        revision=block.revision,
-        inpainting=None if block.inpainting is None else _pinned(block.inpainting),
+        inpainting=None if block.inpainting is None else model_folder(block.inpainting, INPAINTING),
     )
 
 
