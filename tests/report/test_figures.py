@@ -39,6 +39,7 @@ def draw(folder, out, *names):
     assert figures.main([*arguments, "--figures", *names]) == 0
 
 
+@pytest.mark.timeout(900)  # nineteen figures, on a processor that may be shared
 def test_every_figure_of_the_settings_is_drawn(folder, results, tmp_path, capsys):
     names = figure_names(results.settings)
     assert len(names) == 19
