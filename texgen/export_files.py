@@ -41,7 +41,7 @@ def write_obj(path: Path, mesh: Mesh, texture: Tensor) -> list[str]:
         if name != shown:
             lines.append(f"o {name}")
             shown = name
-        lines += [f"v {x:.12g} {y:.12g} {z:.12g}" for x, y, z in positions.tolist()]
+        lines += [f"v {x:.15g} {y:.15g} {z:.15g}" for x, y, z in positions.tolist()]
         lines += [f"vt {u:.9g} {v:.9g}" for u, v in part.uvs.tolist()]
         lines += [f"vn {x:.7g} {y:.7g} {z:.7g}" for x, y, z in normals.tolist()]
         lines.append(f"usemtl {_word(part.part.material or mesh.name)}")
