@@ -84,7 +84,7 @@ LOAD = """
 import sys
 from workflow.config import load_config
 from workflow.steps.loading import load_backbone
-settings = load_config(sys.argv[1]).backbone.model_dump()
+settings = load_config(sys.argv[1]).backbone
 backbone = load_backbone(settings, "cpu")
 print(sorted(backbone.controlnets), backbone.inpainting is not None)
 """
