@@ -14,6 +14,7 @@ import pytest
 import trimesh
 from reference.outcomes import check_sentence, files_below, outcome
 
+from workflow.jobs import MeshJob
 from workflow.steps.prepare_mesh import prepare
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
@@ -190,8 +191,8 @@ CASES: dict[str, tuple[str | bytes | Callable[[], str | bytes], tuple[str, ...]]
 }  # fmt: skip
 
 
-def settings_of(source: str, **more) -> dict:
-    return {"mesh": "thing", "source": source, "sha256": "", "texture_size": 16, **more}
+def settings_of(source: str, **more) -> MeshJob:
+    return MeshJob(mesh="thing", source=source, texture_size=16, **more)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -219,8 +220,8 @@ def test_a_small_scene_with_millions_of_faces_is_refused(tmp_path, monkeypatch):
 
 
 SOURCES = {
-    "missing file": ("file:nowhere.obj", "", ("nowhere.obj", "no such file")),
-    "a folder": ("file:.", "", ("no such file",)),
+    "missing file": ("file:nowhere.obj", "", ("nowhere.obj", "no such")),
+    "a folder": ("file:.", "", ("no such",)),
     "long path": ("file:" + "a" * 5000 + ".obj", "", ("too long",)),
     "wrong sha256": ("file:box.obj", "0" * 64, ("box.obj", "SHA-256", "0" * 64)),
     "right sha256": ("file:box.obj", hashlib.sha256(BOX.encode()).hexdigest(), ()),

@@ -9,7 +9,7 @@ from reference.tiny_models import load_miniature
 from reference.tiny_painter import HELDOUT, ITEMS, redness
 
 from texgen.cameras import RIGS
-from texgen.finetune.checkpointing import CheckpointError
+from texgen.finetune.checkpointing import CheckpointError, _state
 from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.direct import Direct, direct_loss
 from texgen.finetune.evaluations import Evaluations
@@ -156,7 +156,7 @@ def test_a_killed_run_continues_bit_for_bit(models, tmp_path):
             k: v for k, v in theirs.items() if k not in changing
         }
     assert read_history(tmp_path / "cut" / "history.jsonl") == result.rows
-    states = [torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "whole.pt")]
+    states = [_state(path) for path in (checkpoint, tmp_path / "whole.pt")]
     for key, values in states[0]["optimizer"]["state"].items():
         for name, value in values.items():
             assert torch.equal(value, states[1]["optimizer"]["state"][key][name])

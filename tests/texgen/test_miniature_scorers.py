@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def samples(folder):
-    return open_world(folder / "world")
+    return open_world(folder / "world", others=True)
 
 
 def test_every_kind_of_pair_spoils_the_object_alone(samples):

@@ -174,7 +174,8 @@ def test_rebuilt_graph_gives_the_same_gradient(tunable, mesh, detach):
     for gradient in (None, Differentiation(None, True, Evaluations())):
         texture, _ = method.paint(mesh, "a cat", 0, gradient=gradient, detach_conditioning=detach)
         results.append((texture.detach(), torch.autograd.grad(objective(texture), parameters)))
-    assert torch.equal(results[0][0], results[1][0])
+    # Passes without a gradient run with the adapter merged into its layers, which rounds otherwise.
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-11, atol=1e-12)
     for plain, rebuilt in zip(results[0][1], results[1][1], strict=True):
         torch.testing.assert_close(plain, rebuilt)
 
