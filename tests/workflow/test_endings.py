@@ -46,6 +46,8 @@ def test_a_signal_ends_a_step_with_one_line(number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A test run in the background, or under nohup, ignores some of them, and its children would, too.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert step.stdout.readline() == "ready\n"
     time.sleep(0.1)
