@@ -85,6 +85,12 @@ def download_model(want: Wanted, files: Collection[str]) -> Path:
         raise WeightsMissing(f"{want.hub} cannot be downloaded ({_first_line(error)})") from error
 
 
+def find_or_download(hub: str, revision: str | None, parts: Collection[Part]) -> Path:
+    """A folder with every file of the parts, downloaded where there is none. Raises WeightsMissing."""
+    want = Wanted(hub, revision, (), "")
+    return find_model(want, parts) or download_model(want, to_download(want, parts)[1])
+
+
 def expected_hash(path: Path) -> str | None:
     """SHA-256 that a file in the hub's cache was downloaded under: the name of what it links to."""
     name = path.resolve().name

@@ -67,13 +67,7 @@ def of_file(path: Path, name: str, method: str = "__init__") -> Signature:
     node = found[name]
     if not isinstance(node, ast.ClassDef):
         return _of_function(node)
-    constants = {
-        target.id: ast.literal_eval(each.value)
-        for each in node.body
-        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant)
-        for target in each.targets
-        if isinstance(target, ast.Name)
-    }
+    constants = _constants(node)
     methods = {each.name: each for each in node.body if isinstance(each, ast.FunctionDef)}
     if method in methods:
         own = _of_function(methods[method], bound=True)
@@ -86,6 +80,24 @@ def of_file(path: Path, name: str, method: str = "__init__") -> Signature:
 
 
 _DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+
+
+def _constants(node: ast.ClassDef) -> dict[str, Any]:
+    """Literal attributes of a class: `a = 1`, `a: int = 1` and `a, b = 1, 2`."""
+    pairs: list[tuple[ast.expr, ast.expr]] = []
+    for each in node.body:
+        if isinstance(each, ast.AnnAssign) and each.value is not None:
+            pairs.append((each.target, each.value))
+        for target in each.targets if isinstance(each, ast.Assign) else ():
+            if isinstance(target, ast.Tuple) and isinstance(each.value, ast.Tuple):
+                pairs += zip(target.elts, each.value.elts, strict=False)
+            else:
+                pairs.append((target, each.value))
+    return {
+        target.id: ast.literal_eval(value)
+        for target, value in pairs
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant)
+    }
 
 
 def _of_function(node: ast.FunctionDef, bound: bool = False) -> Signature:

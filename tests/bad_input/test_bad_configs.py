@@ -85,7 +85,7 @@ VALUES = [
     ("meshes.longest_side", float("nan"), ["meshes.longest_side"]),
     ("meshes.longest_side", float("inf"), ["meshes.longest_side"]),
     ("meshes.longest_side", -1, ["meshes.longest_side is -1", "greater than 0"]),
-    ("meshes.uv", "auto", ["meshes.uv is 'auto'", "'keep' or 'unwrap'"]),
+    ("meshes.uv", "fold", ["meshes.uv is 'fold'", "'auto', 'keep', 'pack' or 'unwrap'"]),
     ("backbone.folder", None, ["backbone", "exactly one of folder and hub"]),
     ("backbone.controlnets", {"../x": {"folder": "y"}}, ["backbone.controlnets"]),
     ("metrics", {}, ["metrics", "at least 1"]),

@@ -25,7 +25,7 @@ CONFIG = {
     "title": "A test",
     "meshes": {"table": "meshes.tsv"},
     "prompts": "prompts.tsv",
-    "backbone": {"hub": "a/b", "controlnets": {}},
+    "backbone": {"hub": "a/b", "controlnets": {"depth_inpaint": {"hub": "a/c"}}},
     "metrics": {"alignment": {"kind": "alignment"}},
     "methods": {"pretrained": {"kind": "texgen"}},
 }

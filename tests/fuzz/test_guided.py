@@ -126,4 +126,6 @@ def test_a_record_is_read_or_nothing(folder):
         path.write_bytes(data)
         assert read_record(path) is None or isinstance(read_record(path), dict)
 
-    assert len(search(read, [RECORD], [*WORKFLOW, str(ROOT / "texgen" / "records")], 500, JSON_WORDS).corpus) > 1
+    assert (
+        len(search(read, [RECORD], [*WORKFLOW, str(ROOT / "texgen" / "records")], 500, JSON_WORDS).corpus) > 1
+    )

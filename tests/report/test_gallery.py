@@ -81,7 +81,9 @@ def test_page_is_one_file_and_shows_failures(page):
     body = text.split('<script type="module">')[0]
     assert "http://" not in body and "https://" not in body, "everything is inside"
     assert "no view shows the mesh" in text
-    assert "Tuned \\u003cours\\u003e" in text and "\\u003c/script\\u003e ball" in text, "labels cannot end the script"
+    assert "Tuned \\u003cours\\u003e" in text and "\\u003c/script\\u003e ball" in text, (
+        "labels cannot end the script"
+    )
     assert text.count("</script>") == 2
 
 

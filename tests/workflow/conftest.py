@@ -71,7 +71,8 @@ if __name__ == "__main__":
 
     words = list(enumerate(sys.argv))
     options = {word: sys.argv[at + 1] for at, word in words if word.startswith("--")}
-    given = pathlib.Path(options["--settings"]).read_text() + options.get("--code", "")
+    settings = [options[each] for each in ("--settings", "--texture", "--model") if each in options]
+    given = "".join(pathlib.Path(each).read_text() for each in settings) + options.get("--code", "")
     out = pathlib.Path(options["--out"]) if "--out" in options else None
     files = {
         "prepare_mesh": lambda: [

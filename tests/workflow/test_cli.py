@@ -16,7 +16,7 @@ from workflow.provenance import ROOT
     ("arguments", "part"),
     [
         (["none.obj", "red", "--out", "x.glb"], "There is no mesh file 'none.obj'."),
-        (["none.obj", "red", "--out", "x.obj"], "the result is a .glb file"),
+        (["none.obj", "red", "--out", "x.stl"], "--out is 'x.stl'; give a name that ends in .glb"),
         (["none.obj", "red", "--out", "x.glb", "--method", "magic"], "allowed are pretrained"),
         (["none.obj", "red", "--out", "x.glb", "--model", "nothing"], "There is no model 'nothing'"),
         (["none.obj", "red", "--out", "x.glb", "--config", "none.yaml"], "none.yaml: cannot be read"),

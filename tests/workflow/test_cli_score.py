@@ -13,6 +13,7 @@ from reference.tiny_scorers import SIDE, write_clip, write_head, write_image_rew
 from rewards.checkpoints.store import WeightsMissing
 from workflow.cli import main
 from workflow.config import load_config
+from workflow.image_files import read_image
 from workflow.provenance import ROOT
 from workflow.weights import needs, require
 
@@ -134,11 +135,13 @@ def test_a_file_that_is_no_image_is_named(config, tmp_path, capsys):
     assert "text.png cannot be read as an image" in capsys.readouterr().err
 
 
-def test_sixteen_bit_images_are_refused_because_they_would_turn_white(config, tmp_path, capsys):
-    Image.fromarray(torch.full((SIDE, SIDE), 1000, dtype=torch.int32).numpy()).save(tmp_path / "deep.tiff")
-    assert main(["score", str(tmp_path / "deep.tiff"), "--prompt", "cow", "--config", str(config)]) == 2
-    error = capsys.readouterr().err.strip()
-    assert "save it with 8 bits per channel" in error and len(error.splitlines()) == 1
+def test_sixteen_bit_images_are_scored_at_their_brightness_and_do_not_turn_white(config, tmp_path, capsys):
+    deep = str(tmp_path / "deep.tiff")
+    Image.fromarray(torch.full((SIDE, SIDE), 1000, dtype=torch.int32).numpy()).save(deep)
+    image = read_image(deep, (1.0, 1.0, 1.0))
+    assert torch.allclose(image, torch.full((1, 3, SIDE, SIDE), 1000 / 65535), atol=1e-6)
+    assert main(["score", deep, "--prompt", "cow", "--config", str(config), "--metric", "clipscore"]) == 0
+    assert "deep.tiff" in capsys.readouterr().out
 
 
 def test_local_models_need_no_weights(config, capsys):

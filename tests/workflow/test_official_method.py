@@ -11,6 +11,8 @@ from reference.tiny_meshes import sphere_mesh
 
 from baselines.official.adapter import PROGRAMS
 from texgen.mesh import save_mesh
+from texgen.records import FILES, stamps, write_record
+from texgen.result_records import MESH_FILES
 from workflow.cli import main as command
 from workflow.config import parse_config
 from workflow.config_official import OfficialProgram
@@ -35,8 +37,8 @@ def official(**changes):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ({"kind": "official"}, "official names the program of an official method"),
-        ({"kind": "intex", "official": RUN}, "official names the program of an official method"),
+        ({"kind": "official"}, "official names the program of a method of kind official"),
+        ({"kind": "intex", "official": RUN}, "official names the program of a method of kind official"),
         (official(program="textur"), "methods.mine.official.program is 'textur'"),
         (official(timeout=0), "timeout is 0"),
         (official(python=""), "python is ''"),
@@ -73,7 +75,10 @@ def step(tmp_path, name, checkout):
         for p in ("red", "blue")
     ]
     if not (tmp_path / "meshes").exists():
-        save_mesh(sphere_mesh(6), tmp_path / "meshes" / "sphere" / "mesh.npz")
+        folder = tmp_path / "meshes" / "sphere"
+        save_mesh(sphere_mesh(6), folder / "mesh.npz")
+        save_mesh(sphere_mesh(6), folder / "geometry.npz")
+        write_record(folder / "mesh.json", {"mesh": "sphere", FILES: stamps(folder, MESH_FILES)})
     out = tmp_path / "textures" / name
     job = job.model_copy(update={"preset": {"texture_size": 32}, "assets": assets})
     return run_shard(job, tmp_path / "meshes", tmp_path / "models", out, "code", 1)

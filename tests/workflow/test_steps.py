@@ -270,7 +270,7 @@ def test_a_failing_asset_leaves_its_reason_and_the_others_go_on(run, capsys, mon
 
     def fails_on_the_second(method, mesh, asset, out):
         if asset["mesh"] == "other":
-            raise RuntimeError("out of memory")
+            raise RuntimeError("no view shows the mesh")
         return real(method, mesh, asset, out)
 
     monkeypatch.setattr(texture, "texture_asset", fails_on_the_second)
@@ -282,7 +282,7 @@ def test_a_failing_asset_leaves_its_reason_and_the_others_go_on(run, capsys, mon
     runs = records(folder, "broken")
     assert runs["unseen--red--0"]["status"] == "ok"
     assert runs["other--red--0"]["status"] == "failed"
-    assert runs["other--red--0"]["reason"] == "RuntimeError: out of memory"
+    assert runs["other--red--0"]["reason"] == "RuntimeError: no view shows the mesh"
     capsys.readouterr()
     texture.main(arguments)
     said = capsys.readouterr().out

@@ -28,13 +28,11 @@ if TYPE_CHECKING:
 def model_folder(weights: Weights, parts: tuple[Part, ...]) -> str:
     """Folder of a diffusion model; one of a hub is found on this machine without asking the network, or
     downloaded at its revision."""
-    from rewards.checkpoints.sources import Wanted
-    from workflow.diffusion_weights import download_model, find_model, to_download
+    from workflow.diffusion_weights import find_or_download
 
     if weights.folder is not None:
         return weights.folder
-    want = Wanted(weights.hub, weights.revision, (), "")
-    return str(find_model(want, parts) or download_model(want, to_download(want, parts)[1]))
+    return str(find_or_download(weights.hub, weights.revision, parts))
 
 
 def load_backbone(block: Weights, device: str) -> Backbone:

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder that gets <asset>/ and renders.tsv")
     options = parser.parse_args(arguments)
     with work_alone(options.out):
-        settings = provenance.read_json(options.settings)
+        settings = provenance.read_settings(options.settings)
         rows = save(settings, options.meshes, options.textures, options.out)
         with (
             provenance.atomic_path(options.out / "renders.tsv") as path,

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     from report.results import Results
     from report.turntables import Turntables, write_gif, write_mp4
 
-    results = Results(provenance.read_json(options.settings), options.results)
+    results = Results(provenance.read_settings(options.settings), options.results)
     turntables = Turntables(results, options.frames, options.size)
     for method in results.methods:
         loop = turntables.loop(method)
