@@ -76,3 +76,12 @@ def _lock(file: IO, path: Path, wait: bool) -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+def require_folder(path: str | Path) -> None:
+    """Raises BusyError with one sentence where a file stands in the place of a results folder."""
+    for place in (Path(path), *Path(path).parents):
+        if place.exists() and not place.is_dir():
+            raise BusyError(
+                f"results: {path}: {place} is a file; remove it, or choose another results folder."
+            )

@@ -171,5 +171,5 @@ def test_the_paper_lists_all_that_is_missing_and_stops(tmp_path, monkeypatch, ca
     assert main(["weights", "check", "--config", str(paper)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any("xswu/HPSv2" in line and "1.97 GB" in line and "Apache-2.0" in line for line in lines)
-    assert any("stable-diffusion-v1-5" in line and "whole model" in line for line in lines)
+    assert any("stable-diffusion-v1-5" in line and "text_encoder/model.safetensors" in line for line in lines)
     assert main(["weights", "fetch", "--config", str(paper)]) == 2

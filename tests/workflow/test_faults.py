@@ -120,11 +120,11 @@ def test_a_metric_that_was_begun_goes_on_behind_the_last_scored_asset(complete, 
     made = []
     real = score.score_asset
 
-    def counted(metric, kind, textured, *more):
+    def counted(metric, textured, *more):
         if len(made) == 1:
             raise KeyboardInterrupt
         made.append(textured.prompt)
-        return real(metric, kind, textured, *more)
+        return real(metric, textured, *more)
 
     folder = Path("results/scores/clipscore")
     (folder / "pretrained.json").unlink()
@@ -135,7 +135,7 @@ def test_a_metric_that_was_begun_goes_on_behind_the_last_scored_asset(complete, 
     journal.write_bytes(journal.read_bytes() + b'["unseen--blue--0", [{"sco')  # killed while it wrote
     made.clear()
     made.append("")
-    monkeypatch.setattr(score, "score_asset", lambda *given: made.append(given[2].prompt) or real(*given))
+    monkeypatch.setattr(score, "score_asset", lambda *given: made.append(given[1].prompt) or real(*given))
     capfd.readouterr()
     assert run_step(lambda: score.main(score_arguments())) == 0
     assert len(made) == 2 and "kept" in capfd.readouterr().out
@@ -272,7 +272,7 @@ def test_a_results_folder_that_cannot_be_written_is_named(tiny, mounted, snakema
     check_sentence(said, str(fixed), "read-only", "another results folder")
     Path("taken").write_text("a file")
     said = said_by(capfd, prepare_mesh.main, [*arguments, "--out", "taken/x"])
-    check_sentence(said, "taken", "is a file")
+    check_sentence(said, "taken", "a file is in the place of a folder")
 
     # The same, before any job.
     config = tiny_config() | {"results": "taken/results"}

@@ -11,7 +11,9 @@ NEEDED = (
     "pickscore: model.safetensors, config.json of yuvalkirstain/PickScore_v1 at a4e4367c",
     "hpsv2, pickscore: config.json, preprocessor_config.json",
     "clipscore: pytorch_model.bin",
-    "backbone: stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "backbone: unet/config.json, unet/diffusion_pytorch_model.safetensors, vae/config.json",
+    "scheduler/scheduler_config.json of stable-diffusion-v1-5/stable-diffusion-v1-5 at 451f4fe1",
+    "inpainting: unet/config.json, unet/diffusion_pytorch_model.safetensors of stable-diffusion-v1-5/",
 )
 
 

@@ -15,7 +15,7 @@ from workflow.config import parse_config
 from workflow.figure_settings import figure_settings, staged_method
 from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
 from workflow.kinds import METHODS
-from workflow.locking import BusyError, lock_folder
+from workflow.locking import BusyError, lock_folder, require_folder
 from workflow.plan import Plan
 from workflow.progress import cost_of_run
 from workflow.recheck import Damages, damaged_jobs
@@ -28,8 +28,10 @@ def make_plan():
     files = [os.path.relpath(path) for path in workflow.configfiles]
     where = " + ".join(dict.fromkeys(files)) or "--config"
     try:
-        return Plan(parse_config(dict(config), where))
-    except ConfigError as error:
+        plan = Plan(parse_config(dict(config), where))
+        require_folder(plan.config.results)
+        return plan
+    except (BusyError, ConfigError) as error:
         raise WorkflowError(str(error)) from None
 
 
