@@ -27,7 +27,7 @@ stop_in() {
     done
     for file in slurm.conf gres.conf cgroup.conf; do
         if [ "$(readlink "$system/$file")" = "$1/$file" ]; then
-            rm "$system/$file"
+            rm -f "$system/$file"
         fi
     done
 }
