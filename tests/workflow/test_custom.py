@@ -158,7 +158,12 @@ def test_its_code_is_part_of_the_identity_and_its_comments_are_not(data, tmp_pat
             "methods.mine.preset.steps does nothing for a method of kind custom",
         ),
         ("methods.mine", "file", None, "methods.mine.file names the code"),
-        ("methods.pretrained", "arguments", {"steps": 2}, "pretrained.arguments: .* its settings in preset"),
+        (
+            "methods.pretrained",
+            "arguments",
+            {"steps": 2},
+            "methods.pretrained.arguments: .* its settings in preset",
+        ),
         ("methods.mine", "arguments", {"texture_size": 64}, "texture_size must be one"),
     ],
 )

@@ -8,24 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from report.columns import SCORE_COLUMNS
 from workflow import provenance
 from workflow.devices import pick_device
 from workflow.jobs import Protocol
 from workflow.locking import work_alone
 from workflow.step_errors import run_step
 
-COLUMNS = (
-    "asset",
-    "mesh",
-    "prompt_id",
-    "prompt",
-    "seed",
-    "view",
-    "azimuth",
-    "elevation",
-    "background",
-    "file",
-)
+# What a score says of a view, and the file instead of the score.
+COLUMNS = (*SCORE_COLUMNS[:-1], "file")
 
 
 def save(settings: dict[str, Any], meshes: Path, textures: Path, out: Path) -> list[dict[str, Any]]:
