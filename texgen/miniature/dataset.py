@@ -21,9 +21,14 @@ SUPERSAMPLE = 2
 
 
 def random_camera(generator: torch.Generator) -> Cameras:
-    """A camera around the object: mostly near the horizon, else anywhere on the sphere or near its poles."""
+    """A camera around the object: mostly near the horizon, else anywhere on the sphere or near its poles.
+
+    Half of them stand at azimuths of the rigs that methods paint from, multiples of 45 degrees.
+    """
     azimuth = 360 * torch.rand(1, generator=generator) - 180
-    kind, height = torch.rand(2, generator=generator)
+    kind, height, of_rigs = torch.rand(3, generator=generator)
+    if of_rigs < 0.5:
+        azimuth = (azimuth / 45).round() * 45
     if kind < 0.6:
         elevation = 65 * height[None] - 20
     elif kind < 0.85:

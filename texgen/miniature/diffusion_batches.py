@@ -17,6 +17,10 @@ from texgen.miniature.training import Run, save_tensors, wait_for_all
 from texgen.miniature.world_arrays import Atlases, Painted
 
 CAPTION_DROPOUT = 0.1
+# Shares of the samples that show nothing, and the background alone.
+NOTHING_KNOWN, NO_SURFACE = 0.4, 0.1
+# Time steps are drawn as 1,000 * u ** this: below 1, noisy ones, in which the layout is settled, more often.
+TIME_POWER = 0.75
 # Paint3D's frame (arXiv 2312.13913): positions are scaled, then raised.
 RAISED = 0.25
 
@@ -77,7 +81,8 @@ class Noising:
         clean = self.latents[index].float()
         noise = torch.randn_like(clean)
         if timesteps is None:
-            timesteps = torch.randint(0, len(self.alphas), (len(index),), device=self.device)
+            share = torch.rand(len(index), device=self.device) ** TIME_POWER
+            timesteps = (share * len(self.alphas)).long().clamp_max(len(self.alphas) - 1)
         a = self.alphas[timesteps].view(-1, 1, 1, 1)
         return a.sqrt() * clean + (1 - a).sqrt() * noise, timesteps, a.sqrt() * noise - (1 - a).sqrt() * clean
 
@@ -123,8 +128,9 @@ def position_maps(positions: Tensor, alpha: Tensor, scale: Tensor) -> Tensor:
 def draw_known_masks(alpha: Tensor, positions: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """What an inpainting model is shown of each image: like a view in the middle of texturing an object.
 
-    A sixth of the samples show nothing, a sixth show only the background, the rest show the background and
-    the part of the surface on one side of a random plane, or outside a random ball.
+    Four in ten samples show nothing, one in ten shows only the background, the rest show the background and
+    the part of the surface on one side of a random plane, or outside a random ball. Where something is known
+    the layout of a pattern is given; it is learned from those that show nothing.
 
     Args:
         alpha: ``[B, size, size]`` in [0, 1].
@@ -142,8 +148,8 @@ def draw_known_masks(alpha: Tensor, positions: Tensor, generator: torch.Generato
     centre = 0.5 * torch.randn(batch, 3, **where)
     radius = 0.25 + 0.5 * torch.rand(batch, **where)
     ball = (positions - centre[:, :, None, None]).norm(dim=1) > radius[:, None, None]
-    surface = torch.where((kind < 0.8)[:, None, None], plane, ball)
-    surface &= (kind > 1 / 3)[:, None, None]
-    outside = (alpha < 0.004) & (kind > 1 / 6)[:, None, None]
+    surface = torch.where((kind < 0.85)[:, None, None], plane, ball)
+    surface &= (kind > NOTHING_KNOWN + NO_SURFACE)[:, None, None]
+    outside = (alpha < 0.004) & (kind > NOTHING_KNOWN)[:, None, None]
     inside = (alpha > 0.996) & surface
     return (outside | inside)[:, None].float()

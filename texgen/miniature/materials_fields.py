@@ -38,6 +38,11 @@ def step(x: Tensor, edge: float, width: float) -> Tensor:
     return ((x - edge) / width + 0.5).clamp(0, 1)
 
 
+def bands(s: Tensor) -> Tensor:
+    """Distance ``[P]`` of numbers from the nearest integer, from 0 there to 1 half way to the next."""
+    return (s - s.round()).abs() * 2
+
+
 def lattice_hash(cells: Tensor, seed: int, channels: int) -> Tensor:
     """Repeatable pseudo-random numbers ``[..., channels]`` in [0, 1) for integer cells ``[..., 3]``."""
     c = cells.to(torch.int64)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from texgen.miniature.materials_fields import (
     Field,
+    bands,
     cell_distances,
     direction,
     draw_seed,
@@ -20,10 +21,8 @@ from texgen.miniature.materials_fields import (
 
 
 def _zebra(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
-    seed = draw_seed(generator)
-    warp = torch.stack([value_noise(points * 2.6 + k * 17, seed) for k in range(3)], -1) - 0.5
-    s = (points + 0.35 * warp) @ direction(generator) / uniform(generator, 0.22, 0.30)
-    wave = (s - s.floor() - 0.5).abs() * 2
+    """Level stripes that bend, everywhere in the same way (why: `materials_patterns`)."""
+    wave = bands((points[:, 1] + 0.30 * (value_noise(points * 2.6, 5) - 0.5)) / 0.26)
     black, white = torch.tensor([0.06, 0.06, 0.07]), torch.tensor([0.96, 0.96, 0.94])
     return mix(black, white, step(wave, 0.5, 0.14))
 
@@ -50,7 +49,7 @@ def _giraffe(points: Tensor, palette: list[Tensor], generator: torch.Generator) 
 
 def _brick(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     height, length, mortar = 0.16, 0.34, 0.032
-    p = points + torch.rand(3, generator=generator)
+    p = points + 0.05
     row = (p[:, 1] / height).floor()
     y = p[:, 1] - row * height
     shift = (row.remainder(2) * 0.5 * length)[:, None]
@@ -94,12 +93,10 @@ def _golden(points: Tensor, palette: list[Tensor], generator: torch.Generator) -
 
 
 def _tiger(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
-    """Narrow black stripes that swell, thin out and bend, on orange fur."""
+    """Narrow black stripes that swell, thin out and bend, everywhere in the same way, on orange fur."""
     seed = draw_seed(generator)
-    warp = torch.stack([value_noise(points * 2.8 + k * 17, seed) for k in range(3)], -1) - 0.5
-    s = (points + 0.30 * warp) @ direction(generator) / uniform(generator, 0.24, 0.30)
-    wave = (s - s.floor() - 0.5).abs() * 2
-    width = 0.12 + 0.42 * value_noise(points * 3.2 + 41, seed + 1)
+    wave = bands((points[:, 1] + 0.30 * (value_noise(points * 2.8, 6) - 0.5)) / 0.26)
+    width = 0.12 + 0.42 * value_noise(points * 3.2 + 41, 7)
     fur = mix(
         torch.tensor([0.90, 0.45, 0.08]), torch.tensor([0.97, 0.66, 0.22]), value_noise(points * 2, seed)
     )
@@ -163,8 +160,7 @@ def _silver(points: Tensor, palette: list[Tensor], generator: torch.Generator) -
 
 def _wicker(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     """Woven strands: rounded strips that cross over and under in a checkerboard."""
-    side = uniform(generator, 0.18, 0.22)
-    q = points / side + torch.rand(3, generator=generator) + 0.137
+    q = points / 0.20 + 0.637
     cell = q.floor()
     f = q - cell
     over = cell.sum(-1).remainder(2) == 0

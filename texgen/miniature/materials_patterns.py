@@ -1,4 +1,9 @@
-"""Materials whose colours are chosen: flat, striped, tiled, blended and broken patterns."""
+"""Materials whose colours are chosen: flat, striped, tiled, blended and broken patterns.
+
+Stripes, waves, checks and tiles lie fixed in the object's frame: level, of one period, of one phase. A free
+direction and phase is a choice that the diffusion model would have to make for the whole picture in its first
+steps; it made it in several places at once, and painted blobs (docs/miniature.md).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,8 @@ from torch import Tensor
 
 from texgen.miniature.materials_fields import (
     Field,
+    bands,
     cell_distances,
-    direction,
     draw_seed,
     lattice_hash,
     mix,
@@ -24,17 +29,13 @@ def _plain(points: Tensor, palette: list[Tensor], generator: torch.Generator) ->
 
 
 def _striped(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
-    period = uniform(generator, 0.22, 0.40)
-    s = points @ direction(generator) / period + uniform(generator, 0, 1)
-    wave = (s - s.floor() - 0.5).abs() * 2  # 0 in the middle of a stripe, 1 at its far side
-    return mix(palette[0], palette[1], step(wave, 0.5, 0.12))
+    """Level stripes, one of the first colour in the middle."""
+    return mix(palette[0], palette[1], step(bands(points[:, 1] / 0.30), 0.5, 0.12))
 
 
 def _checkered(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
-    side = uniform(generator, 0.18, 0.30)
-    # An irrational offset keeps flat faces of boxes from lying on a cell border.
-    p = points / side + torch.rand(3, generator=generator) + 0.137
-    wave = torch.sin(torch.pi * p).prod(-1)
+    # The offset keeps flat faces of boxes from lying on a cell border.
+    wave = torch.sin(torch.pi * (points / 0.26 + 0.637)).prod(-1)
     return mix(palette[0], palette[1], step(wave, 0.0, 0.12))
 
 
@@ -66,15 +67,9 @@ def _camouflage(points: Tensor, palette: list[Tensor], generator: torch.Generato
 
 
 def _wavy(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
-    """Stripes that swing to and fro along their length."""
-    across = direction(generator)
-    along = torch.linalg.cross(across, torch.tensor([0.48, 0.64, 0.6]))
-    along = along / along.norm()
-    swing = torch.sin(points @ along * (6.2832 / uniform(generator, 0.42, 0.56)))
-    period = uniform(generator, 0.28, 0.40)
-    s = (points @ across + uniform(generator, 0.08, 0.11) * swing) / period + uniform(generator, 0, 1)
-    wave = (s - s.floor() - 0.5).abs() * 2
-    return mix(palette[0], palette[1], step(wave, 0.5, 0.12))
+    """Level stripes that swing up and down along their length."""
+    swing = torch.sin(points @ torch.tensor([0.8, 0.0, 0.6]) * (6.2832 / 0.50))
+    return mix(palette[0], palette[1], step(bands((points[:, 1] + 0.09 * swing) / 0.34), 0.5, 0.12))
 
 
 def _gradient(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
@@ -86,9 +81,8 @@ def _gradient(points: Tensor, palette: list[Tensor], generator: torch.Generator)
 def _tiled(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     """Square tiles of one colour, each of a slightly other tone, between light or dark grout."""
     grout = torch.tensor([0.92, 0.91, 0.88]) if float(palette[0].mean()) < 0.75 else torch.tensor([0.3] * 3)
-    side, gap = uniform(generator, 0.24, 0.32), 0.045
-    p = points + torch.rand(3, generator=generator)
-    q = p / side
+    side, gap = 0.28, 0.045
+    q = points / side + 0.637
     edge = ((q - q.floor() - 0.5).abs() - 0.5).neg().amin(-1) * side
     tone = 0.84 + 0.16 * lattice_hash(q.floor(), draw_seed(generator), 1)
     t = step(edge, 0.5 * gap, 0.02)[:, None]
@@ -105,8 +99,7 @@ def _mosaic(points: Tensor, palette: list[Tensor], generator: torch.Generator) -
 
 def _rainbow(points: Tensor, palette: list[Tensor], generator: torch.Generator) -> Tensor:
     """Bands in the order of the spectrum, red on top."""
-    band = uniform(generator, 0.15, 0.20)
-    s = (uniform(generator, -0.1, 0.1) + 3.5 * band - points[:, 1]) / band
+    s = 3.5 - points[:, 1] / 0.18
     low = s.floor()
     colours = _SPECTRUM[low.long().remainder(len(_SPECTRUM))]
     following = _SPECTRUM[(low.long() + 1).remainder(len(_SPECTRUM))]

@@ -28,7 +28,7 @@ from texgen.miniature.diffusion_batches import (
 from texgen.miniature.pretrain_controlnet import beginning, controlled_loss, new_controlnet
 from texgen.miniature.steps import Average, Step, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import save_half, start_run, train, training_parser
+from texgen.miniature.training import add_compile_option, save_half, start_run, train, training_parser
 from texgen.miniature.world_arrays import Painted, open_atlases, open_world
 
 EMA_DECAY = 0.999
@@ -58,6 +58,7 @@ def _opened(args) -> Callable[..., Denoiser]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = training_parser(__doc__, begins=True)
+    add_compile_option(parser)
     architecture.add_arguments(parser)
     args = parser.parse_args(argv)
     make, folder = _opened(args), args.out / "backbone"
@@ -73,6 +74,9 @@ def main(argv: list[str] | None = None) -> None:
     nets = nn.ModuleDict({"model": model, "position": position})
     nets = nets.to(run.device, memory_format=torch.channels_last).train()
     averages = copy.deepcopy(nets).requires_grad_(False)
+    if args.compile:
+        for net in (model.unet, model.controlnet, position):
+            net.compile()
     parameters = list(nets.parameters())
     optimizer = make_optimizer(parameters, run.device, (0.9, 0.99), 0.01)
     average = Average(list(averages.parameters()), parameters, EMA_DECAY)

@@ -26,7 +26,7 @@ from texgen.miniature.diffusion_batches import (
 )
 from texgen.miniature.steps import Step, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import save_half, start_run, train, training_parser
+from texgen.miniature.training import add_compile_option, save_half, start_run, train, training_parser
 from texgen.miniature.world_arrays import open_atlases, open_world
 
 ROLES = ("depth", "uv_position")
@@ -97,6 +97,7 @@ def beginning(base: Path, role: str, begin_with: Path | None = None) -> ControlN
 
 def main(argv: list[str] | None = None) -> None:
     parser = training_parser(__doc__, begins=True)
+    add_compile_option(parser)
     parser.add_argument("--part", choices=ROLES, required=True, help="the role of the ControlNet")
     parser.set_defaults(fall=FALL)
     args = parser.parse_args(argv)
@@ -116,6 +117,9 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(31)
     controlnet = beginning(base, role, args.begin_with)
     controlnet.to(run.device, memory_format=torch.channels_last).train().requires_grad_(True)
+    if args.compile:
+        unet.compile()
+        controlnet.compile()
     optimizer = make_optimizer(controlnet.parameters(), run.device, (0.9, 0.99), 0.01)
 
     def loss() -> dict[str, Tensor]:

@@ -56,6 +56,13 @@ def training_parser(description: str | None, begins: bool = False) -> argparse.A
     return parser
 
 
+def add_compile_option(parser: argparse.ArgumentParser) -> None:
+    """`--compile`, for programs whose networks gain by it."""
+    parser.add_argument(
+        "--compile", action="store_true", help="compile networks: a minute or two, for steps of half the time"
+    )
+
+
 def _above_zero(kind: type) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = kind(text)
