@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import Any
 
 from baselines.presets.intex import FACTS
-from texgen.backbone import Backbone
-from texgen.pipeline import TexGen
+from texgen.diffusion.backbone import Backbone
+from texgen.painting.pipeline import TexGen
 
 
 def intex(backbone: Backbone, cached_meshes: int = 2, **overrides: Any) -> TexGen:

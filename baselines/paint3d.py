@@ -22,23 +22,23 @@ from torch import Tensor
 
 from baselines.presets.paint3d import FACTS, UV_PASSES, Paint3DSettings
 from baselines.settings import require_networks
-from texgen.atlas import Atlas
-from texgen.backbone import Backbone
-from texgen.backproject import face_visibility
-from texgen.cameras import Cameras
-from texgen.conditioning import fill_unknown
-from texgen.fill import padding_index
-from texgen.measured import Painted, TextureResult, measured
-from texgen.mesh import Mesh
-from texgen.painting import Progress
-from texgen.presets import Preset
-from texgen.project import Visibility, gather, texel_visibility
-from texgen.repaint import Look, atlas_look, atlas_view, look, mask_trimap, painted_share, repaint
-from texgen.running import Remembered, method_scene, preset_cameras, step_progress
-from texgen.scene import Scene, complete
-from texgen.state import TextureState, View
+from texgen.backprojection.backproject import face_visibility
+from texgen.backprojection.fill import padding_index
+from texgen.backprojection.project import Visibility, gather, texel_visibility
+from texgen.backprojection.trimap import dilate, erode, kernel_side
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.conditioning import fill_unknown
+from texgen.mesh.mesh import Mesh
+from texgen.painting.measured import Painted, TextureResult, measured
+from texgen.painting.presets import Preset
+from texgen.painting.repaint import Look, atlas_look, atlas_view, look, mask_trimap, painted_share, repaint
+from texgen.painting.running import Remembered, method_scene, preset_cameras, step_progress
+from texgen.painting.scene import Scene, complete
+from texgen.painting.state import TextureState, View
+from texgen.painting.views import Progress
+from texgen.render.atlas import Atlas
+from texgen.render.cameras import Cameras
 from texgen.timing import Stopwatch
-from texgen.trimap import dilate, erode, kernel_side
 
 
 class Paint3D:

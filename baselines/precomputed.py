@@ -18,13 +18,13 @@ import torch
 import trimesh
 from torch import Tensor
 
-from texgen.atlas import build_atlas
-from texgen.backbone import Backbone
-from texgen.fill import fill_uncovered
-from texgen.measured import Painted, TextureResult, measured
-from texgen.mesh import Mesh
-from texgen.painting import Progress
-from texgen.texture import sample
+from texgen.backprojection.fill import fill_uncovered
+from texgen.diffusion.backbone import Backbone
+from texgen.mesh.mesh import Mesh
+from texgen.painting.measured import Painted, TextureResult, measured
+from texgen.painting.views import Progress
+from texgen.render.atlas import build_atlas
+from texgen.render.texture import sample
 
 TOLERANCE = 0.02
 """Largest distance between the surfaces, as a share of the longest side, at which they count as the same."""

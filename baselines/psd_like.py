@@ -22,17 +22,17 @@ from torch import Tensor
 from baselines.presets.psd_like import FACTS, PSDSettings
 from baselines.settings import require_networks
 from texgen import seeds
-from texgen.backbone import Backbone
-from texgen.conditioning import control_of_depth, zoom
-from texgen.measured import Painted, TextureResult, measured
-from texgen.mesh import Mesh
-from texgen.painting import Progress, draw
-from texgen.presets import Preset
-from texgen.render import shade
-from texgen.running import Remembered, method_scene, painted_at_once, view_texts
-from texgen.sampler import make_scheduler, noised, split_prediction
-from texgen.scene import Scene, complete
-from texgen.state import TextureState, View
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.conditioning import control_of_depth, zoom
+from texgen.diffusion.sampler import make_scheduler, noised, split_prediction
+from texgen.mesh.mesh import Mesh
+from texgen.painting.measured import Painted, TextureResult, measured
+from texgen.painting.presets import Preset
+from texgen.painting.running import Remembered, method_scene, painted_at_once, view_texts
+from texgen.painting.scene import Scene, complete
+from texgen.painting.state import TextureState, View
+from texgen.painting.views import Progress, draw
+from texgen.render.images import shade
 from texgen.timing import Stopwatch
 
 Score = Callable[[Tensor, list[str]], Tensor]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from texgen.method_facts import MethodFacts
-from texgen.presets import Preset
+from texgen.painting.method_facts import MethodFacts
+from texgen.painting.presets import Preset
 
 if TYPE_CHECKING:
-    from texgen.backbone import Backbone
+    from texgen.diffusion.backbone import Backbone
 
 
 def require_networks(backbone: Backbone, facts: MethodFacts, preset: Preset, settings: Any = None) -> None:

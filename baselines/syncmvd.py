@@ -21,25 +21,25 @@ from torch import Tensor
 from baselines.presets.syncmvd import FACTS, SyncMVDSettings
 from baselines.settings import require_networks
 from texgen import seeds
-from texgen.atlas import Atlas
-from texgen.backbone import Backbone
-from texgen.backproject import PixelMap, face_visibility
-from texgen.cameras import Cameras
-from texgen.conditioning import control_of_depth, resize
-from texgen.fill import padding_index
-from texgen.fit import blur
-from texgen.measured import Painted, TextureResult, measured
-from texgen.mesh import Mesh
-from texgen.painting import Progress, draw
-from texgen.presets import Preset
-from texgen.project import texel_visibility
-from texgen.render import GeometryBuffer, geometry_buffer
-from texgen.running import Remembered, method_scene, painted_at_once, preset_cameras
-from texgen.sampler import ddim_posterior, make_scheduler, signal_level, split_prediction
-from texgen.scene import Scene
+from texgen.backprojection.backproject import PixelMap, face_visibility
+from texgen.backprojection.fill import padding_index
+from texgen.backprojection.fit import blur
+from texgen.backprojection.project import texel_visibility
+from texgen.backprojection.trimap import dilate
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.conditioning import control_of_depth, resize
+from texgen.diffusion.sampler import ddim_posterior, make_scheduler, signal_level, split_prediction
+from texgen.diffusion.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
+from texgen.mesh.mesh import Mesh
+from texgen.painting.measured import Painted, TextureResult, measured
+from texgen.painting.presets import Preset
+from texgen.painting.running import Remembered, method_scene, painted_at_once, preset_cameras
+from texgen.painting.scene import Scene
+from texgen.painting.views import Progress, draw
+from texgen.render.atlas import Atlas
+from texgen.render.cameras import Cameras
+from texgen.render.images import GeometryBuffer, geometry_buffer
 from texgen.timing import Stopwatch
-from texgen.trimap import dilate
-from texgen.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 
 _BRIGHT = [(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1)]
 COLOURS = torch.tensor(

@@ -19,23 +19,23 @@ from torch import Tensor
 from baselines.presets.text2tex import FACTS, Text2TexSettings
 from baselines.settings import require_networks
 from baselines.text2tex_views import Candidate, Classes, choose, classify, heat, inner_mask
-from texgen.backbone import Backbone
-from texgen.backproject import overwrite4, pixel_texels
-from texgen.cameras import Cameras
-from texgen.conditioning import resize
-from texgen.measured import Painted, TextureResult, measured
-from texgen.mesh import Mesh
-from texgen.painting import Progress
-from texgen.presets import Preset
-from texgen.project import Visibility, gather, texel_visibility
-from texgen.render import GeometryBuffer, geometry_buffer
-from texgen.repaint import Look, atlas_look, atlas_view, look, mask_trimap, repaint
-from texgen.running import Remembered, method_scene, preset_cameras, view_texts
-from texgen.scene import Scene, complete, prepare_scene
-from texgen.state import TextureState, View
+from texgen.backprojection.backproject import overwrite4, pixel_texels
+from texgen.backprojection.project import Visibility, gather, texel_visibility
+from texgen.backprojection.trimap import dilate, kernel_side
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.conditioning import resize
+from texgen.mesh.mesh import Mesh
+from texgen.painting.measured import Painted, TextureResult, measured
+from texgen.painting.presets import Preset
+from texgen.painting.repaint import Look, atlas_look, atlas_view, look, mask_trimap, repaint
+from texgen.painting.running import Remembered, method_scene, preset_cameras, view_texts
+from texgen.painting.scene import Scene, complete, prepare_scene
+from texgen.painting.state import TextureState, View
+from texgen.painting.views import Progress
+from texgen.render.cameras import Cameras
+from texgen.render.images import GeometryBuffer, geometry_buffer
+from texgen.render.view_words import WORD_RULES
 from texgen.timing import Stopwatch
-from texgen.trimap import dilate, kernel_side
-from texgen.view_words import WORD_RULES
 
 
 @dataclass(eq=False)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from texgen.backproject import read_nearest
-from texgen.cameras import Cameras
-from texgen.render import GeometryBuffer
-from texgen.trimap import erode, kernel_side
+from texgen.backprojection.backproject import read_nearest
+from texgen.backprojection.trimap import erode, kernel_side
+from texgen.render.cameras import Cameras
+from texgen.render.images import GeometryBuffer
 
 HEAT = {"keep": 0.1, "update": 0.5, "new": 1.0}
 """What a pixel of each class adds to a candidate's heat; the background adds nothing."""

@@ -16,18 +16,18 @@ import torch
 
 from baselines.presets.texture import FACTS
 from baselines.settings import require_networks
-from texgen.backbone import Backbone
-from texgen.fit import fit_adam, fit_mask
-from texgen.measured import Painted, TextureResult, measured
-from texgen.mesh import Mesh
-from texgen.painting import Progress, trimap_shares
-from texgen.presets import Preset
-from texgen.repaint import Look, look, repaint
-from texgen.running import Remembered, method_scene, step_progress, view_texts
-from texgen.scene import Scene, complete
-from texgen.state import TextureState, View
+from texgen.backprojection.fit import fit_adam, fit_mask
+from texgen.backprojection.trimap import texture_trimap
+from texgen.diffusion.backbone import Backbone
+from texgen.mesh.mesh import Mesh
+from texgen.painting.measured import Painted, TextureResult, measured
+from texgen.painting.presets import Preset
+from texgen.painting.repaint import Look, look, repaint
+from texgen.painting.running import Remembered, method_scene, step_progress, view_texts
+from texgen.painting.scene import Scene, complete
+from texgen.painting.state import TextureState, View
+from texgen.painting.views import Progress, trimap_shares
 from texgen.timing import Stopwatch
-from texgen.trimap import texture_trimap
 
 UNPAINTED = (0.8, 0.1, 0.8)
 """Colour that texels start from; where a fit does not reach its image, this is what shines through."""

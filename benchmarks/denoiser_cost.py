@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from texgen.backbone import Backbone
+from texgen.diffusion.backbone import Backbone
 
 
 @contextmanager

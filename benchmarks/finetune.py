@@ -34,13 +34,13 @@ from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from benchmarks.denoiser_cost import counted, peak_memory
-from texgen.backbone import Backbone
-from texgen.cameras import Cameras
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.sampler import denoise
 from texgen.finetune.gradients import Exact, LastK, Strategy
-from texgen.mesh import Mesh
-from texgen.pipeline import TexGen
-from texgen.presets import get_preset
-from texgen.sampler import denoise
+from texgen.mesh.mesh import Mesh
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import get_preset
+from texgen.render.cameras import Cameras
 
 ROLE = "depth_inpaint"
 VIEWS, STEPS = (2, 6, 8), (5, 10, 20)

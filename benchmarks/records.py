@@ -16,9 +16,9 @@ from pathlib import Path
 
 from reference.fake_results import fake_shard
 
-from texgen.records import stamps
-from texgen.result_records import RUN_FILES, read_run
-from workflow.recheck import _damaged_assets
+from texgen.storage.records import stamps
+from texgen.storage.result_records import RUN_FILES, read_run
+from workflow.jobs.recheck import _damaged_assets
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = 8
 PLAN = (
-    "from workflow.config import load_config; from workflow.plan import Plan; "
+    "from workflow.config.configuration import load_config; from workflow.jobs.plan import Plan; "
     "plan = Plan(load_config('config.yaml')); print(len(plan.assets))"
 )
 SNAKEMAKE = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml"]

@@ -2,7 +2,7 @@
 
 HTML is escaped by Jinja; matplotlib is told to take no mathematics (`paper.mplstyle`). Every function first
 takes out what no output can show: control characters, marks that turn the direction of all that follows, and
-lone surrogates (`texgen.plain_text`).
+lone surrogates (`texgen.storage.plain_text`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from texgen.plain_text import plain
+from texgen.storage.plain_text import plain
 
 # Brackets, hyphens and signs of comparison mean nothing in intervals and numbers, and stay readable there.
 _MARKDOWN = re.compile(

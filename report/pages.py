@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from texgen.plain_text import plain
+from texgen.storage.plain_text import plain
 
 
 def template(name: str) -> Template:

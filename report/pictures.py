@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texgen.cameras import Angles, Cameras, clip_from_world, eye, transform
-from texgen.mesh import Mesh
-from texgen.render import geometry_buffer
-from texgen.texture import build_mips, sample
+from texgen.mesh.mesh import Mesh
+from texgen.render.cameras import Angles, Cameras, clip_from_world, eye, transform
+from texgen.render.images import geometry_buffer
+from texgen.render.texture import build_mips, sample
 
 PICTURE_BACKGROUND = (0.93, 0.93, 0.93)
 WHITE = (1.0, 1.0, 1.0)

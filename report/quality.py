@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from texgen.atlas import Atlas
-from texgen.cameras import rig_cameras
-from texgen.mesh import Mesh, face_cross
-from texgen.render import geometry_buffer
-from texgen.texture import sample
+from texgen.mesh.mesh import Mesh, face_cross
+from texgen.render.atlas import Atlas
+from texgen.render.cameras import rig_cameras
+from texgen.render.images import geometry_buffer
+from texgen.render.texture import sample
 
 SEAM_POINTS = 4
 """Points on every seam edge at which both sides are compared."""

@@ -10,10 +10,10 @@ import pandas as pd
 
 from report.columns import SCORE_COLUMNS
 from texgen.errors import DamagedFileError
-from texgen.files import read_bytes
 from texgen.finetune.history import read_history
-from texgen.records import AGAIN
-from texgen.result_records import checked_model, checked_scores, read_run
+from texgen.storage.files import read_bytes
+from texgen.storage.records import AGAIN
+from texgen.storage.result_records import checked_model, checked_scores, read_run
 
 RUN_KEYS = ("method", "asset", "mesh", "prompt", "seed", "status")
 

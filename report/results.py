@@ -11,7 +11,7 @@ import pandas as pd
 from report.read import read_quality, read_runs, read_scores, read_training
 from report.statistics import sample_means
 from report.style import method_styles
-from texgen.result_records import check_run, checked_mesh
+from texgen.storage.result_records import check_run, checked_mesh
 
 
 class Results:
@@ -95,7 +95,7 @@ class Results:
         return run is not None and run["status"] == "ok"
 
     def mesh(self, name: str):
-        from texgen.mesh import load_mesh
+        from texgen.mesh.mesh import load_mesh
 
         def load():
             checked_mesh(self.folder / "meshes", name)
@@ -124,7 +124,7 @@ class Results:
         return self.folder / "textures" / method / asset / "texture.png"
 
     def _picture(self, method: str, asset: str, name: str):
-        from texgen.export import load_texture_png
+        from texgen.mesh.export import load_texture_png
 
         def load():
             check_run(self.folder / "textures" / method, self.runs[method, asset], [name])

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from texgen.files import atomic_path  # noqa: E402
-from texgen.plain_text import plain  # noqa: E402
+from texgen.storage.files import atomic_path  # noqa: E402
+from texgen.storage.plain_text import plain  # noqa: E402
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 WIDTH = 7.0

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from texgen.render import render as render_mesh
+from texgen.render.images import render as render_mesh
 
 if TYPE_CHECKING:
-    from texgen.cameras import Cameras
     from texgen.geometry.prepared import PreparedGeometry
-    from texgen.mesh import Mesh
-    from texgen.render import GeometryBuffer
+    from texgen.mesh.mesh import Mesh
+    from texgen.render.cameras import Cameras
+    from texgen.render.images import GeometryBuffer
 
 
 class NotApplicable(ValueError):
@@ -81,7 +81,7 @@ class Textured:
         """Images `[N, 3, size, size]` over the background colour, differentiable in the texture.
 
         buffer: the geometry buffer of these cameras at `supersample * size`, when the caller keeps one.
-        rasterizer: see `texgen.rasterize`.
+        rasterizer: see `texgen.render.rasterize`.
         """
         mesh = self.mesh.to(self.texture.device, self.texture.dtype)
         images, _ = render_mesh(

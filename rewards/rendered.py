@@ -11,10 +11,10 @@ from torch import Tensor
 
 from rewards.base import ImageScore, Textured
 from texgen import seeds
-from texgen.cameras import Cameras, rig_cameras
-from texgen.conditioning import Crop, object_crop
-from texgen.mesh import Mesh
-from texgen.render import GeometryBuffer, geometry_buffer
+from texgen.diffusion.conditioning import Crop, object_crop
+from texgen.mesh.mesh import Mesh
+from texgen.render.cameras import Cameras, rig_cameras
+from texgen.render.images import GeometryBuffer, geometry_buffer
 
 Colour = tuple[float, float, float]
 WHITE = (1.0, 1.0, 1.0)
@@ -85,7 +85,7 @@ class RenderedReward:
 
     jitter: moves cameras and backgrounds where `Textured.draw` says what for, i.e. in training; the same draw
     gives the same views. Measurements, without a draw, look from the cameras as they are. rasterizer: see
-    `texgen.rasterize`.
+    `texgen.render.rasterize`.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rewards.base import Textured, TextureReward
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 SHAPES = ("hinge", "target")
 

@@ -13,12 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from texgen import records
 from texgen.errors import DamagedFileError
-from texgen.files import atomic_path as atomic_path
-from texgen.files import read_bytes
-from texgen.files import write_text as write_text
-from texgen.records import hash_file as file_hash
+from texgen.storage import records
+from texgen.storage.files import atomic_path as atomic_path
+from texgen.storage.files import read_bytes
+from texgen.storage.files import write_text as write_text
+from texgen.storage.records import hash_file as file_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 # <job>.<digits of its content>.json
@@ -100,7 +100,7 @@ def _plain_object(path: str | Path) -> dict[str, Any]:
 
 
 def write_json(path: str | Path, value: dict[str, Any]) -> None:
-    """Write a record atomically; see `texgen.records`."""
+    """Write a record atomically; see `texgen.storage.records`."""
     records.write_record(path, value)
 
 

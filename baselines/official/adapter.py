@@ -27,10 +27,10 @@ from baselines.official.health import missing, revision
 from baselines.official.mesh_out import write_input_mesh
 from baselines.official.results import back_in_frame, read_result
 from baselines.precomputed import Part
-from texgen import hub_aliases
+from texgen.diffusion import hub_aliases
+from texgen.diffusion.hub_aliases import HUB_ALIASES
 from texgen.errors import PlainError
-from texgen.hub_aliases import HUB_ALIASES
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 PROGRAMS = ("texture", "text2tex", "intex", "paint3d", "syncmvd", "mv_adapter")
 

@@ -14,7 +14,7 @@ import yaml
 
 from baselines.official.adapter import Job, Program
 from baselines.official.templates import not_looked_up, read_template
-from texgen.hub_aliases import HUB_ALIASES
+from texgen.diffusion.hub_aliases import HUB_ALIASES
 
 TEMPLATE = "configs/revani.yaml"
 

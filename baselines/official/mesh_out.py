@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 
 def write_input_mesh(path: Path, mesh: Mesh, material: bool = False) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from baselines.official.adapter import Adapter, OfficialError, Setup
 from baselines.official.run import run_official
 from baselines.precomputed import transfer
-from texgen.mesh import Mesh
-from texgen.painting import Progress
-from texgen.pipeline import TextureResult
+from texgen.mesh.mesh import Mesh
+from texgen.painting.pipeline import TextureResult
+from texgen.painting.views import Progress
 from texgen.timing import Spent
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from baselines.official.adapter import Job, Program
 from baselines.official.templates import not_looked_up, read_template
-from texgen.hub_aliases import HUB_ALIASES
+from texgen.diffusion.hub_aliases import HUB_ALIASES
 
 STAGES = {
     "stage1": ("controlnet/config/depth_based_inpaint_template.yaml", ("txt2img", "inpaint")),

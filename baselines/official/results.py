@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from baselines.precomputed import Part, boxed, read_parts, surface_gap
-from texgen.export import load_texture_png
-from texgen.mesh import Mesh
-from texgen.mesh_readers import read_raw
+from texgen.mesh.export import load_texture_png
+from texgen.mesh.mesh import Mesh
+from texgen.reading.read import read_raw
 
 TOLERANCE = 0.005
 """Largest distance of the surfaces as a share of the longest side: programs only move and scale the mesh."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from baselines.official.adapter import Adapter, Command, OfficialError
 from baselines.precomputed import Part
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 POLL = 0.1  # seconds between looks at a process; every 20th also looks at memory
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from texgen.method_facts import painter_facts
-from texgen.presets import PRESETS
+from texgen.painting.method_facts import painter_facts
+from texgen.painting.presets import PRESETS
 
 _PAINTER = painter_facts(PRESETS["intex"])
 # Only training paints softly.

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from texgen.method_facts import MethodFacts
-from texgen.presets import Preset
-from texgen.setting_types import Count, NotNegative, Positive, Unit, check_fields
+from texgen.painting.method_facts import MethodFacts
+from texgen.painting.presets import Preset
+from texgen.render.setting_types import Count, NotNegative, Positive, Unit, check_fields
 
 Steps = Annotated[int, Field(ge=0)]
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from texgen.method_facts import MethodFacts
-from texgen.presets import Preset
-from texgen.setting_types import Count, NotNegative, Rig, Side, Unit, check_fields
+from texgen.painting.method_facts import MethodFacts
+from texgen.painting.presets import Preset
+from texgen.render.setting_types import Count, NotNegative, Rig, Side, Unit, check_fields
 
 Rounds = Annotated[int, Field(ge=0)]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from texgen.method_facts import MethodFacts
-from texgen.presets import Preset
+from texgen.painting.method_facts import MethodFacts
+from texgen.painting.presets import Preset
 
 PRESET = Preset(
     name="texture",

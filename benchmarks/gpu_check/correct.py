@@ -11,13 +11,13 @@ import torch
 
 from benchmarks.gpu_check.models import ROLE, ROOT, torus
 from benchmarks.gpu_check.record import psnr
-from texgen.atlas import build_atlas
-from texgen.backbone import Backbone
-from texgen.cameras import Cameras, rig_cameras
-from texgen.fill import fill_index
-from texgen.pipeline import TexGen
-from texgen.presets import get_preset
-from texgen.rasterize import visible_faces
+from texgen.backprojection.fill import fill_index
+from texgen.diffusion.backbone import Backbone
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import get_preset
+from texgen.render.atlas import build_atlas
+from texgen.render.cameras import Cameras, rig_cameras
+from texgen.render.rasterize import visible_faces
 
 REFERENCE = Path(__file__).with_name("reference.npz")
 MINIATURE = ROOT / "models/miniature/backbone"

@@ -12,9 +12,9 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 
 from rewards.preference.clip_model import FrozenClip
 from rewards.preference.preprocess import Preprocessing
-from texgen import captured
-from texgen.backbone import Backbone
-from texgen.mesh import Mesh
+from texgen.diffusion import captured
+from texgen.diffusion.backbone import Backbone
+from texgen.mesh.mesh import Mesh
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = "depth_inpaint"

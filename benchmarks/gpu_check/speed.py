@@ -11,10 +11,10 @@ from benchmarks.gpu_check.correct import prediction_inputs
 from benchmarks.gpu_check.models import clip_l14, torus
 from benchmarks.gpu_check.record import milliseconds
 from rewards.preference.clip_score import CLIPScore
-from texgen.backbone import Backbone
+from texgen.diffusion.backbone import Backbone
 from texgen.finetune.gradients import Exact, LastK, Strategy
-from texgen.pipeline import TexGen
-from texgen.presets import get_preset
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import get_preset
 from texgen.timing import Stopwatch
 
 

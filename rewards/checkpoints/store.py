@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rewards.checkpoints.sources import Wanted, WeightFile
-from texgen.files import write_text
-from texgen.model_files import SCORER, missing_in
+from texgen.storage.files import write_text
+from texgen.storage.model_files import SCORER, missing_in
 
 PATTERNS = ["*.json", "*.txt", "*.safetensors"]
 

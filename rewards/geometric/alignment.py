@@ -47,7 +47,7 @@ from rewards.geometric.surface import (
 )
 from texgen.geometry.prepared import PreparedGeometry
 from texgen.geometry.uv_frames import push_to_uv
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 
 class AlignmentField(NamedTuple):

@@ -29,10 +29,10 @@ from rewards.base import NotApplicable, Textured
 from rewards.geometric.emphasis import vertex_min_max
 from rewards.geometric.per_mesh import GeometricReward, PerMesh, check_form, working
 from rewards.geometric.surface import texel_surface, weighted_quantiles
-from texgen.atlas import texel_barycentrics
 from texgen.geometry.prepared import PreparedGeometry
 from texgen.geometry.uv_frames import bake
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
+from texgen.render.atlas import texel_barycentrics
 
 VARIANTS = ("smooth", "sharp", "supervised")
 QUANTILES = 0.05, 0.95

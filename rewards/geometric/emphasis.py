@@ -44,11 +44,11 @@ from rewards.geometric.surface import (
     texel_surface,
     weighted_quantiles,
 )
-from texgen.atlas import texel_barycentrics
 from texgen.geometry.prepared import PreparedGeometry
 from texgen.geometry.symmetry import sample_surface
 from texgen.geometry.uv_frames import bake
-from texgen.mesh import Mesh, face_cross
+from texgen.mesh.mesh import Mesh, face_cross
+from texgen.render.atlas import texel_barycentrics
 
 MOST_CELLS = 4096
 QUANTILES = 0.05, 0.95

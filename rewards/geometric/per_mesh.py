@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rewards.base import Textured
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 FORMS = ("released", "corrected")
 

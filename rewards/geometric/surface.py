@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texgen import unwrap
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
+from texgen.reading import unwrap
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as sRGB values are used
 MAX_STRETCH = 20.0
@@ -74,7 +74,7 @@ def face_metric(mesh: Mesh) -> Tensor:
 
 
 def chart_labels(mesh: Mesh) -> Tensor:
-    """Number of the chart of every face, `[F]` int64: `texgen.unwrap.chart_labels`."""
+    """Number of the chart of every face, `[F]` int64: `texgen.reading.unwrap.chart_labels`."""
     return torch.from_numpy(unwrap.chart_labels(mesh.uv_faces.cpu().numpy()))
 
 

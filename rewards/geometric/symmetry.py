@@ -38,7 +38,7 @@ from rewards.geometric.surface import (
 )
 from texgen.geometry.prepared import PreparedGeometry
 from texgen.geometry.symmetry import MirrorPlane, Surface
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 FEWEST_POINTS = 4  # a patch with fewer points has no covariance to speak of
 FEWEST_PAIRS = 0.25  # share of sampled points that must have a mirror image

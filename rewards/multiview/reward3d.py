@@ -27,7 +27,7 @@ from rewards.preference.blip_model import FrozenBlip
 from rewards.preference.clip_model import file_digest
 from rewards.preference.preprocess import Preprocessing
 from rewards.preference.tokenizers import open_tokenizer
-from texgen.cameras import Cameras
+from texgen.render.cameras import Cameras
 
 FILES = {"scorer": "Reward3D_Scorer.pt", "fusion": "Reward3D_CrossViewFusion.pt"}
 # Parts of each checkpoint beside the towers.

@@ -11,7 +11,7 @@ from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Preprocessing, preprocess
 from rewards.preference.text import require_prompts
-from texgen.prompts import warn_of_prompt
+from texgen.diffusion.prompts import warn_of_prompt
 
 
 class FrozenBlip:

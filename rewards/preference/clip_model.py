@@ -17,7 +17,7 @@ from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
 from rewards.preference.text import require_prompts
 from rewards.preference.tokenizers import open_tokenizer
-from texgen.prompts import warn_of_prompt
+from texgen.diffusion.prompts import warn_of_prompt
 
 
 class FrozenClip:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from reference.outcomes import check_sentence, files_below, outcome
 
-from workflow.config import load_config
-from workflow.config_base import PlainPath
+from workflow.config.base import PlainPath
+from workflow.config.configuration import load_config
 
 GOOD = {
     "title": "A test",

@@ -14,7 +14,7 @@ import pytest
 import trimesh
 from reference.outcomes import check_sentence, files_below, outcome
 
-from workflow.jobs import MeshJob
+from workflow.jobs.jobs import MeshJob
 from workflow.steps.prepare_mesh import prepare
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
@@ -213,7 +213,7 @@ def test_a_mesh_file_is_prepared_or_refused_in_a_sentence(name, tmp_path, monkey
 
 
 def test_a_small_scene_with_millions_of_faces_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("texgen.mesh_readers.MOST_FACES", 200)
+    monkeypatch.setattr("texgen.reading.read.MOST_FACES", 200)
     (tmp_path / "copies.gltf").write_text(gltf(nodes=copies(8)))
     said = outcome(lambda: prepare(settings_of(f"file:{tmp_path}/copies.gltf"), tmp_path / "out", tmp_path))
     check_sentence(said, "copies.gltf", "more than 200 faces", "simplify")

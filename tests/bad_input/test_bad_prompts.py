@@ -12,13 +12,13 @@ from reference.tiny_models import write_tokenizer
 
 from report.escaping import script_json
 from report.read import read_score_file
-from texgen.presets import get_preset
-from texgen.result_records import write_score_record
-from workflow.config import parse_config
-from workflow.plan import Plan
+from texgen.painting.presets import get_preset
+from texgen.storage.result_records import write_score_record
+from workflow.config.configuration import parse_config
+from workflow.config.sheets import read_meshes, read_prompts
+from workflow.jobs.plan import Plan
 from workflow.provenance import read_json
 from workflow.steps.score import write_scores
-from workflow.tables import read_meshes, read_prompts
 
 MESHES = "mesh\tsource\tsha256\trotate\tlicence\tsplit\ncube\tpymeshlab:cube\t\t\tfree\tevaluation\n"
 CONFIG = {

@@ -16,10 +16,10 @@ from reference.tiny_models import write_miniature
 from reference.tiny_scorers import write_clip, write_head
 from safetensors.torch import load_file, save_file
 
-from texgen.backbone import Backbone
-from workflow.config_inputs import Backbone as BackboneBlock
-from workflow.config_metrics import parse_metric
-from workflow.kinds import ADAPTER_FILE
+from texgen.diffusion.backbone import Backbone
+from workflow.config.inputs import Backbone as BackboneBlock
+from workflow.config.kinds import ADAPTER_FILE
+from workflow.config.metrics import parse_metric
 from workflow.steps.loading import adapter_hashes, load_backbone
 from workflow.steps.scorers import load_metric
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from reference.examples import few
 from reference.mesh_files import valid_files
 
-from texgen.mesh import MeshError
-from texgen.mesh_io import read_mesh
+from texgen.mesh.mesh import MeshError
+from texgen.reading.prepare import read_mesh
 
 FEW = few(30)
 FILES = valid_files()

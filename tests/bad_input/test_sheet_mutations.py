@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference.examples import few
 
-from workflow.config import parse_config
+from workflow.config.configuration import parse_config
+from workflow.config.sheets import NAME, ConfigError, PromptRow, read_meshes, read_prompts
 from workflow.provenance import read_record
-from workflow.tables import NAME, ConfigError, PromptRow, read_meshes, read_prompts
 
 FEW = few(60)
 MESHES = "mesh\tsource\tsha256\trotate\tlicence\tsplit\n"

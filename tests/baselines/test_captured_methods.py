@@ -5,7 +5,7 @@ import torch
 from reference import tiny_models
 from reference.recorders import Rerun
 
-from texgen.captured import Captured
+from texgen.diffusion.captured import Captured
 from workflow.steps.loading import build_method
 
 SMALL = {"image_size": 64, "render_size": 32, "texture_size": 16}

@@ -18,10 +18,10 @@ from baselines.syncmvd import SyncMVD, syncmvd
 from baselines.text2tex import text2tex
 from baselines.text2tex_views import Classes
 from baselines.texture import texture
-from texgen import painting
-from texgen import repaint as repainting
-from texgen.state import TextureState
-from texgen.view_attention import ViewAttention
+from texgen.diffusion.view_attention import ViewAttention
+from texgen.painting import repaint as repainting
+from texgen.painting import views as painting
+from texgen.painting.state import TextureState
 
 SMALL = {"image_size": 64, "render_size": 64, "texture_size": 32}
 

@@ -9,13 +9,18 @@ import pytest
 import torch
 
 from baselines.presets import intex, paint3d, psd_like, syncmvd, text2tex, texture
-from texgen.method_facts import TEXGEN
-from texgen.pipeline import TexGen
-from texgen.presets import Preset
-from texgen.setting_types import given_types
+from texgen.painting.method_facts import TEXGEN
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import Preset
+from texgen.render.setting_types import given_types
 
 # Written and copied there, which is not painting.
-NOT_PAINTING = ("dataclasses", "texgen.presets", "texgen.setting_types", "texgen.method_facts")
+NOT_PAINTING = (
+    "dataclasses",
+    "texgen.painting.presets",
+    "texgen.render.setting_types",
+    "texgen.painting.method_facts",
+)
 # Settings at which all that a method can read is read: sizes, then one variant each.
 SIZES = {"image_size": 64, "render_size": 64, "texture_size": 32, "steps": 2}
 FACTS = {

@@ -6,7 +6,7 @@ from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh
 
 from baselines.intex import intex
-from texgen.cameras import RIGS
+from texgen.render.cameras import RIGS
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from baselines.official.adapter import PROGRAMS, Adapter, OfficialError, Setup
 from baselines.official.method import folder_name, official
 from baselines.official.run import PeakMemory, run_official
 from baselines.precomputed import transfer
-from texgen import hub_aliases
-from texgen.atlas import build_atlas
+from texgen.diffusion import hub_aliases
+from texgen.render.atlas import build_atlas
 
 PYTHON = Path(sys.executable)
 # Braces, quotes, colon and leading dash: each breaks some way of handing a prompt over.

@@ -14,12 +14,12 @@ from baselines.paint3d import (
     uncoloured,
 )
 from baselines.presets.paint3d import PRESET, Paint3DSettings
-from texgen.atlas import build_atlas
-from texgen.cameras import RIGS
-from texgen.render import render
-from texgen.running import preset_cameras
-from texgen.sampler import ddim_posterior, first_step, make_scheduler, noised
-from texgen.state import TextureState
+from texgen.diffusion.sampler import ddim_posterior, first_step, make_scheduler, noised
+from texgen.painting.running import preset_cameras
+from texgen.painting.state import TextureState
+from texgen.render.atlas import build_atlas
+from texgen.render.cameras import RIGS
+from texgen.render.images import render
 
 SMALL = {"image_size": 64, "render_size": 64, "texture_size": 32}
 

@@ -12,11 +12,11 @@ from reference.tiny_meshes import make_mesh, sphere_mesh
 from trimesh.visual.material import PBRMaterial
 
 from baselines.precomputed import aligned, precomputed, read_parts, transfer
-from texgen.atlas import build_atlas
-from texgen.cameras import Cameras
-from texgen.export import write_glb
-from texgen.mesh import Mesh
-from texgen.render import render
+from texgen.mesh.export import write_glb
+from texgen.mesh.mesh import Mesh
+from texgen.render.atlas import build_atlas
+from texgen.render.cameras import Cameras
+from texgen.render.images import render
 
 ASSET = {"asset": "sphere--red--0", "mesh": "sphere", "prompt": "a red ball", "seed": 0}
 

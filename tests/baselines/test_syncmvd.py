@@ -6,13 +6,13 @@ from reference.tiny_meshes import square_mesh
 
 from baselines.presets.syncmvd import PRESET, SyncMVDSettings
 from baselines.syncmvd import COLOURS, blend_views, control_scale, syncmvd
-from texgen.backproject import PixelMap
-from texgen.cameras import RIGS, Cameras, clip_from_world, transform
-from texgen.render import geometry_buffer
-from texgen.running import preset_cameras
-from texgen.sampler import ddim_posterior, make_scheduler, signal_level
-from texgen.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
-from texgen.view_words import syncmvd_word
+from texgen.backprojection.backproject import PixelMap
+from texgen.diffusion.sampler import ddim_posterior, make_scheduler, signal_level
+from texgen.diffusion.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
+from texgen.painting.running import preset_cameras
+from texgen.render.cameras import RIGS, Cameras, clip_from_world, transform
+from texgen.render.images import geometry_buffer
+from texgen.render.view_words import syncmvd_word
 
 SMALL = {"image_size": 64, "render_size": 64, "texture_size": 32, "latent_texture_size": 24}
 

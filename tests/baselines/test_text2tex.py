@@ -7,12 +7,12 @@ from reference.tiny_meshes import square_mesh
 from baselines.presets.text2tex import PRESET, Text2TexSettings
 from baselines.text2tex import text2tex
 from baselines.text2tex_views import Candidate, Classes, choose, classify, heat
-from texgen.backproject import overwrite4, pixel_texels, read_nearest
-from texgen.cameras import RIGS, Cameras
-from texgen.render import depth_map, geometry_buffer, shade
-from texgen.sampler import first_step
-from texgen.trimap import checkerboard
-from texgen.view_words import text2tex_word
+from texgen.backprojection.backproject import overwrite4, pixel_texels, read_nearest
+from texgen.backprojection.trimap import checkerboard
+from texgen.diffusion.sampler import first_step
+from texgen.render.cameras import RIGS, Cameras
+from texgen.render.images import depth_map, geometry_buffer, shade
+from texgen.render.view_words import text2tex_word
 
 TINY = {"image_size": 64, "render_size": 64, "texture_size": 32, "candidate_size": 32, "atlas_size": 64}
 

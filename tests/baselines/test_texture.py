@@ -8,15 +8,15 @@ from scipy import ndimage
 
 from baselines.presets.texture import PRESET
 from baselines.texture import TEXTure, texture
-from texgen.cameras import Cameras, rig_cameras
-from texgen.fit import fit_adam, fit_mask
-from texgen.render import geometry_buffer, shade
-from texgen.repaint import Look, chain_of, repaint
-from texgen.running import method_scene, preset_cameras
-from texgen.sampler import make_scheduler
-from texgen.state import TextureState
-from texgen.trimap import Trimap, checkerboard, dilate, erode, kernel_side, texture_trimap
-from texgen.view_words import texture_word
+from texgen.backprojection.fit import fit_adam, fit_mask
+from texgen.backprojection.trimap import Trimap, checkerboard, dilate, erode, kernel_side, texture_trimap
+from texgen.diffusion.sampler import make_scheduler
+from texgen.painting.repaint import Look, chain_of, repaint
+from texgen.painting.running import method_scene, preset_cameras
+from texgen.painting.state import TextureState
+from texgen.render.cameras import Cameras, rig_cameras
+from texgen.render.images import geometry_buffer, shade
+from texgen.render.view_words import texture_word
 
 
 def test_views_are_the_published_ones():

@@ -16,7 +16,7 @@ from reference.known_shapes import torus
 from rewards.base import Textured
 from rewards.geometric import alignment, colourisation, emphasis, symmetry
 from texgen.geometry.prepared import prepare_geometry
-from texgen.mesh_io import prepare_mesh
+from texgen.reading.prepare import prepare_mesh
 
 spec = importlib.util.spec_from_file_location("published", Path(__file__).with_name("published.py"))
 published = importlib.util.module_from_spec(spec)

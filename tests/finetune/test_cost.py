@@ -47,9 +47,9 @@ def test_live_bytes_follow_what_is_freed():
 
 
 def test_all_arrangements_give_one_gradient(backbone):
-    from texgen.cameras import Cameras
-    from texgen.pipeline import TexGen
-    from texgen.presets import get_preset
+    from texgen.painting.pipeline import TexGen
+    from texgen.painting.presets import get_preset
+    from texgen.render.cameras import Cameras
 
     preset = get_preset("texgen", **SIZES, steps=STEPS, guidance_scale=2.0, crop=False)
     method = TexGen(backbone, preset, cameras=Cameras.orbit([0.0, 180.0], 10.0))

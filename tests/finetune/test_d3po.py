@@ -6,11 +6,11 @@ import pytest
 import torch
 from reference.tiny_painter import ITEMS, redness, tiny_painter
 
+from texgen.diffusion.sampler import transition
 from texgen.finetune.algorithms import Sample
 from texgen.finetune.d3po import D3PO, log_ratio, preference, preference_loss
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.nabla import chosen_steps
-from texgen.sampler import transition
 
 
 @pytest.fixture(scope="module")

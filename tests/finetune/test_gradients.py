@@ -11,11 +11,11 @@ import pytest
 import torch
 from reference.tiny_painter import PRESET, tetrahedron, tiny_painter
 
-from texgen.cameras import Cameras
+from texgen.diffusion.sampler import signal_level
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.gradients import Exact, LastK, LowVariance, RandomK, make_strategy
-from texgen.painting import draw
-from texgen.sampler import signal_level
+from texgen.painting.views import draw
+from texgen.render.cameras import Cameras
 
 STEPS = PRESET.steps
 SEED = 5

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference.tiny_painter import HELDOUT, ITEMS, redness, tiny_painter
 
-from texgen.cameras import Cameras
+from texgen.diffusion.sampler import transition
 from texgen.finetune.algorithms import Sample, divergence, noisy_steps
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.direct import Direct
@@ -17,7 +17,7 @@ from texgen.finetune.learned_cameras import CameraRates, LearnedCameras, load_ca
 from texgen.finetune.nabla import Nabla
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer, TrainingError
-from texgen.sampler import transition
+from texgen.render.cameras import Cameras
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import torch
 from reference.tiny_models import load_miniature
 from reference.tiny_painter import HELDOUT, ITEMS, redness
 
-from texgen.cameras import RIGS
 from texgen.finetune.checkpointing import CheckpointError, _state
 from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.direct import Direct, direct_loss
@@ -18,8 +17,9 @@ from texgen.finetune.history import FIELDS, Progress, read_history
 from texgen.finetune.items import item_number, noise_seed, view_subset
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer, TrainingError
-from texgen.pipeline import TexGen
-from texgen.presets import PRESETS
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import PRESETS
+from texgen.render.cameras import RIGS
 
 PRESET = PRESETS["texgen"].replace(
     rig="tilted_2view",

@@ -18,8 +18,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["texgen", "trimesh"]):
-    from texgen.mesh import MeshError
-    from texgen.mesh_io import read_mesh
+    from texgen.mesh.mesh import MeshError
+    from texgen.reading.prepare import read_mesh
 from reference.mesh_files import valid_files
 
 FILES = valid_files()

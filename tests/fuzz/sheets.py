@@ -17,8 +17,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["workflow"]):
-    from workflow.config import load_config
-    from workflow.tables import ConfigError, read_meshes, read_prompts
+    from workflow.config.configuration import load_config
+    from workflow.config.sheets import ConfigError, read_meshes, read_prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = {

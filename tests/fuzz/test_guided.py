@@ -13,11 +13,11 @@ import trimesh
 from reference.guided import search
 from reference.mesh_files import valid_files
 
-from texgen.mesh import MeshError
-from texgen.mesh_io import read_mesh
-from workflow.config import load_config
+from texgen.mesh.mesh import MeshError
+from texgen.reading.prepare import read_mesh
+from workflow.config.configuration import load_config
+from workflow.config.sheets import NAME, ConfigError, read_meshes, read_prompts
 from workflow.provenance import read_record
-from workflow.tables import NAME, ConfigError, read_meshes, read_prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = [str(ROOT / "texgen" / "mesh"), str(Path(trimesh.__file__).parent / "exchange")]

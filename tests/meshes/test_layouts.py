@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from texgen.mesh_parts import Part, RawMesh, Structure
-from texgen.uv_layout import MOST_CELLS, arrange, shared_share
+from texgen.mesh.parts import Part, RawMesh, Structure
+from texgen.reading.uv_layout import MOST_CELLS, arrange, shared_share
 
 FEW = settings(max_examples=30, deadline=None)
 

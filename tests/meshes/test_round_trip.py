@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.gltf_writer import Writer
 
-from texgen.export import write_glb
-from texgen.export_files import write_textured
-from texgen.mesh_io import clean, prepare
-from texgen.mesh_readers import read_raw
+from texgen.mesh.export import write_glb
+from texgen.mesh.export_files import write_textured
+from texgen.reading.prepare import clean, prepare
+from texgen.reading.read import read_raw
 
 MESHES = 1000
 TEXTURE = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))

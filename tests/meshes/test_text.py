@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from texgen.mesh import MeshError
-from texgen.mesh_io import prepare
-from texgen.mesh_readers import read_raw
-from texgen.mesh_text import decode, number, statements
+from texgen.mesh.mesh import MeshError
+from texgen.reading.prepare import prepare
+from texgen.reading.read import read_raw
+from texgen.reading.text import decode, number, statements
 
 POINTS = [(x, y, z) for x in (0, 2) for y in (0, 1) for z in (0, 1)]
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.tiny_meshes import sphere_mesh
 
-from texgen.mesh_io import prepare
-from texgen.mesh_normals import SMOOTH_WITHIN, corner_normals
-from texgen.mesh_parts import RawMesh
-from texgen.mesh_winding import turned_faces
+from texgen.mesh.parts import RawMesh
+from texgen.reading.normals import SMOOTH_WITHIN, corner_normals
+from texgen.reading.prepare import prepare
+from texgen.reading.winding import turned_faces
 
 FEW = settings(max_examples=40, deadline=None)
 

@@ -62,7 +62,7 @@ def test_the_official_backend_scores_renders_as_png_files(tmp_path):
         pytest.skip("the official packages are asked by `make parity` only")
     import torch
 
-    from workflow.config_metrics import parse_metric
+    from workflow.config.metrics import parse_metric
     from workflow.steps.scorers import load_metric
 
     our_side.run_official(tmp_path, "pickscore", "tiny")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from texgen.records import FILES, stamps, write_record
-from texgen.result_records import MESH_FILES, RUN_FILES, write_manifest, write_score_record
-from workflow.kinds import ADAPTER_FILE
-from workflow.plan import Plan
+from texgen.storage.records import FILES, stamps, write_record
+from texgen.storage.result_records import MESH_FILES, RUN_FILES, write_manifest, write_score_record
+from workflow.config.kinds import ADAPTER_FILE
+from workflow.jobs.plan import Plan
 
 
 def fake_results(plan: Plan) -> None:

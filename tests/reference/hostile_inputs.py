@@ -11,14 +11,14 @@ from pathlib import Path
 from reference.guided import search
 from reference.mesh_files import valid_files
 
-from report.study import read_answers, read_key
+from report.study.booklets import read_answers, read_key
 from texgen.finetune.history import read_history
-from texgen.mesh_io import read_mesh
-from texgen.records import find_record, sealed
-from workflow.config import load_config
+from texgen.reading.prepare import read_mesh
+from texgen.storage.records import find_record, sealed
+from workflow.config.configuration import load_config
+from workflow.config.sheets import read_meshes, read_prompts
 from workflow.provenance import read_settings
-from workflow.step_errors import plain_sentence
-from workflow.tables import read_meshes, read_prompts
+from workflow.runtime.step_errors import plain_sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [str(ROOT / name) for name in ("workflow", "report", "texgen")]

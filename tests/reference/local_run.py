@@ -1,7 +1,7 @@
 """A tiny run as snakemake would do it again, in this process: the jobs that it would start, in order.
 
 What makes a job run is what makes Snakemake run it: an output that is missing, an input that is newer or was
-made again, and damage that `workflow.recheck` finds. The tests compare it with snakemake itself.
+made again, and damage that `workflow.jobs.recheck` finds. The tests compare it with snakemake itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from workflow.config import load_config
-from workflow.kinds import ADAPTER_FILE
-from workflow.plan import Plan
-from workflow.recheck import damaged_jobs
-from workflow.step_errors import plain_sentence, run_step
+from workflow.config.configuration import load_config
+from workflow.config.kinds import ADAPTER_FILE
+from workflow.jobs.plan import Plan
+from workflow.jobs.recheck import damaged_jobs
+from workflow.runtime.step_errors import plain_sentence, run_step
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """One step with what it reads and writes. name: as `workflow.recheck` calls it."""
+    """One step with what it reads and writes. name: as `workflow.jobs.recheck` calls it."""
 
     name: str
     step: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from workflow.step_errors import plain_sentence
+from workflow.runtime.step_errors import plain_sentence
 
 
 def outcome(call: Callable[[], object]) -> str:

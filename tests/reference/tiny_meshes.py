@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 
 def make_mesh(vertices, faces, uvs, uv_faces=None, name="tiny") -> Mesh:

@@ -1,6 +1,6 @@
 """Tiny random instances of the real diffusion classes, written to disk in the genuine folder layout.
 
-Two families, both of which `texgen.backbone.Backbone.load` opens like any published checkpoint:
+Two families, both of which `texgen.diffusion.backbone.Backbone.load` opens like any published checkpoint:
 
 - `write_sd15(root)`: the layout of Stable Diffusion 1.5 (UNet2DConditionModel, AutoencoderKL with 8x
   down-sampling, CLIPTextModel, CLIPTokenizer, PNDM scheduler file, epsilon prediction) plus a depth-aware
@@ -196,8 +196,8 @@ def write_miniature(root: Path, seed: int = 1) -> tuple[Path, Path]:
 
 
 def load_sd15(root: Path, dtype: torch.dtype = torch.float32, seed: int = 0):
-    """Write (when missing) and open the SD 1.5 family as a `texgen.backbone.Backbone`."""
-    from texgen.backbone import Backbone
+    """Write (when missing) and open the SD 1.5 family as a `texgen.diffusion.backbone.Backbone`."""
+    from texgen.diffusion.backbone import Backbone
 
     base, controlnet = Path(root) / "sd15", Path(root) / "control_sd15_depth_aware_inpaint"
     if not (base / "model_index.json").exists():
@@ -206,8 +206,8 @@ def load_sd15(root: Path, dtype: torch.dtype = torch.float32, seed: int = 0):
 
 
 def load_miniature(root: Path, dtype: torch.dtype = torch.float32, seed: int = 1):
-    """Write (when missing) and open the miniature family as a `texgen.backbone.Backbone`."""
-    from texgen.backbone import Backbone
+    """Write (when missing) and open the miniature family as a `texgen.diffusion.backbone.Backbone`."""
+    from texgen.diffusion.backbone import Backbone
 
     base = Path(root) / "miniature"
     controlnet = base / f"controlnet_{ROLE}"

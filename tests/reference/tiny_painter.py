@@ -3,11 +3,11 @@
 import torch
 from reference.tiny_models import load_miniature
 
-from texgen.cameras import Cameras
 from texgen.finetune.items import TrainingItem
-from texgen.mesh import Mesh
-from texgen.pipeline import TexGen
-from texgen.presets import PRESETS
+from texgen.mesh.mesh import Mesh
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import PRESETS
+from texgen.render.cameras import Cameras
 
 PRESET = PRESETS["texgen"].replace(
     rig="tilted_2view",

@@ -101,7 +101,7 @@ def slow_down(project: Path, seconds: float = 1.0) -> None:
     written, so that there is time to interrupt a job in the middle."""
     for module, name in (
         ("texgen/finetune/history.py", "Progress.__call__"),
-        ("workflow/progress.py", "Pace.finish"),
+        ("workflow/runtime/progress.py", "Pace.finish"),
     ):
         with open(project / module, "a") as file:
             file.write(SLOW.format(name=name, seconds=seconds))

@@ -10,11 +10,11 @@ import torch
 from reference.tiny_meshes import sphere_mesh
 
 from report.columns import SCORE_COLUMNS
-from texgen.export import save_texture_png
 from texgen.geometry.prepared import prepare_geometry
-from texgen.mesh import save_mesh
-from texgen.records import FILES, stamps, write_record
-from texgen.result_records import MESH_FILES, RUN_FILES, write_score_record
+from texgen.mesh.export import save_texture_png
+from texgen.mesh.mesh import save_mesh
+from texgen.storage.records import FILES, stamps, write_record
+from texgen.storage.result_records import MESH_FILES, RUN_FILES, write_score_record
 
 SIZE = 32
 METHODS = {"pretrained": "Untuned", "tuned": "Tuned <ours>", "other": "Other"}

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from report.contact_sheet import contact_sheet
+from report.figures.contact_sheet import contact_sheet
 
 
 def pictures():

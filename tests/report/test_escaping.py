@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from reference.hostile_texts import HOSTILE
 
-from report.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
 from report.escaping import csv_cell, latex, markdown, script_json
-from texgen.plain_text import UNSHOWABLE, plain, terminal
+from report.table.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
+from texgen.storage.plain_text import UNSHOWABLE, plain, terminal
 
 ALLOWED = set(
     "html head meta title style body h1 h2 div table thead tbody tr th td ul li strong span".split()

@@ -12,13 +12,16 @@ from reference.tiny_meshes import sphere_mesh
 from reference.tiny_results import FAILED, SIZE, make_results
 
 import workflow
-from report import charts, overlays, rigs, style
-from report.grids import typical_assets
+from report import style
+from report.figures import charts, overlays
+from report.figures import views as rigs
+from report.figures.grids import typical_assets
 from report.pictures import Look
 from report.results import Results
-from texgen.atlas import build_atlas
 from texgen.geometry.symmetry import MirrorPlane
-from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
+from texgen.render.atlas import build_atlas
+from workflow.jobs import figure_names
+from workflow.jobs.figure_names import figure_caption, figure_labels, figure_part
 from workflow.steps import figures, quality, table
 
 

@@ -11,15 +11,15 @@ from PIL import Image
 from reference.known_shapes import torus
 from reference.tiny_results import make_results
 
+from report.figures.showcase import draw_mirror_line, starting_row
+from report.figures.study_result import study_answers
+from report.figures.trainings import repeat_groups, sweep_groups
+from report.figures.turntables import Turntables, write_gif, write_mp4
 from report.results import Results
-from report.showcase import draw_mirror_line, starting_row
-from report.study import key_record, plan_trials
-from report.study_figure import study_answers
-from report.trainings import repeat_groups, sweep_groups
-from report.turntables import Turntables, write_gif, write_mp4
+from report.study.booklets import key_record, plan_trials
 from texgen.geometry.prepared import prepare_geometry
 from texgen.geometry.symmetry import MirrorPlane
-from workflow.figures import figure_names
+from workflow.jobs import figure_names
 from workflow.steps import figures
 
 TRAINING = {"model": "a", "seed": 0, "kl_weight": 0.0, "lora_scale": 1.0, "but_seed": "x", "but_kl": "y"}

@@ -10,8 +10,8 @@ from reference.tiny_meshes import sphere_mesh, square_mesh
 from scipy.stats import wasserstein_distance
 
 from report import quality
-from texgen.atlas import build_atlas
-from texgen.texture import sample
+from texgen.render.atlas import build_atlas
+from texgen.render.texture import sample
 
 SIZE = 64
 

@@ -11,10 +11,10 @@ import pytest
 from reference.tiny_results import make_results, tiny_settings
 from scipy.optimize import minimize
 
-from report import study
-from report.bradley_terry import PRIOR, Choice, fit, strengths, win_matrix
-from workflow import cli_study
-from workflow.tables import ConfigError
+from report.study import booklets as study
+from report.study.bradley_terry import PRIOR, Choice, fit, strengths, win_matrix
+from workflow.cli import study as cli_study
+from workflow.config.sheets import ConfigError
 
 METHODS = {"pretrained": "Untuned", "ours": "Ours", "other": "Other"}
 PAIRS = [(f"asset{k}", a, b) for k in range(5) for a, b in itertools.combinations(METHODS, 2)]

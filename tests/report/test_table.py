@@ -8,19 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from report.blocks import latex, to_html, to_latex, to_text
 from report.columns import SCORE_COLUMNS
-from report.meshes_block import meshes_block
 from report.read import read_runs, read_scores
 from report.statistics import holm, paired_difference, sample_means, sign_flip_test
-from report.table import cost_block, markdown, scores_block, shown_decimals, table_blocks
-from report.table_build import build_table
-from report.table_csv import to_csv
-from report.table_data import Metric, TableSpec
-from report.table_format import show_p
-from report.table_notes import BETTER, TIED, TRAINED, WORSE
-from texgen.records import write_record
-from texgen.result_records import write_score_record
+from report.table.blocks import latex, to_html, to_latex, to_text
+from report.table.build import build_table
+from report.table.csv_rows import to_csv
+from report.table.data import Metric, TableSpec
+from report.table.meshes import meshes_block
+from report.table.notes import BETTER, TIED, TRAINED, WORSE
+from report.table.numbers import show_p
+from report.table.page import cost_block, markdown, scores_block, shown_decimals, table_blocks
+from texgen.storage.records import write_record
+from texgen.storage.result_records import write_score_record
 from workflow.steps.table import published_block
 
 MESHES, PROMPTS, SEEDS, VIEWS = ("bunny", "cow"), ("p0", "p1", "p2", "p3"), (0, 1), 2

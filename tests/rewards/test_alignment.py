@@ -8,10 +8,10 @@ import torch
 
 from rewards.base import Textured, TextureReward
 from rewards.geometric.alignment import GeometryTextureAlignment, alignment_field, released_field
-from texgen.atlas import build_atlas
 from texgen.geometry.prepared import PreparedGeometry, prepare_geometry
 from texgen.geometry.symmetry import MirrorPatches, MirrorPlane
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
+from texgen.render.atlas import build_atlas
 
 SIZE = 128
 LENGTH, RADIUS = 1.6, 0.25

@@ -8,8 +8,8 @@ from rewards.composite import Composite, Term
 from rewards.preference.aesthetic import Aesthetic
 from rewards.preference.clip_score import CLIPScore
 from rewards.rendered import RenderedReward
-from texgen.cameras import rig_cameras
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
+from texgen.render.cameras import rig_cameras
 
 
 @pytest.fixture(scope="module")

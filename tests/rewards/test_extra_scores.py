@@ -17,7 +17,7 @@ from rewards.multiview.reward3d import Reward3D
 from rewards.preference.cycle_reward import CycleReward
 from rewards.preference.pick_high import HP, ICT
 from rewards.preference.preprocess import CLIP_MEAN, CLIP_STD
-from texgen.cameras import Cameras
+from texgen.render.cameras import Cameras
 
 PROMPTS = ["a red cow", "a blue bunny", "a red cow"]
 

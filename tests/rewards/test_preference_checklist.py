@@ -124,7 +124,8 @@ def test_4_a_prompt_is_encoded_once_and_is_a_constant(load, name):
 
 @pytest.mark.parametrize("name", ON_BLIP)
 def test_4_scores_on_blip_read_a_prompt_once(load, name, monkeypatch):
-    # Looking for words that the vocabulary lacks takes a tokenizer apart; it is tested with texgen.prompts.
+    # Looking for words that the vocabulary lacks takes a tokenizer apart; it is tested with
+    # texgen.diffusion.prompts.
     monkeypatch.setattr("rewards.preference.blip_model.warn_of_prompt", lambda *given: None)
     score = load(name, fresh=True)
     read = []

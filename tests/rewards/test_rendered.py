@@ -11,9 +11,9 @@ from reference.tiny_painter import tetrahedron
 from rewards.base import Textured, TextureReward, training_reward
 from rewards.preference.clip_score import CLIPScore
 from rewards.rendered import GREY, REWARD_RIG, WHITE, Jitter, RenderedReward
-from texgen.cameras import rig_cameras
 from texgen.finetune.items import TrainingItem
-from texgen.render import geometry_buffer, render
+from texgen.render.cameras import rig_cameras
+from texgen.render.images import geometry_buffer, render
 
 
 @pytest.fixture(scope="module")

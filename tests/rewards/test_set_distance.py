@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from PIL import Image
 from reference.tiny_results import FAILED, METHODS, make_results
 
-from report.distance_block import distance_block
+from report.table.distances import distance_block
 from rewards.set_distance import cmmd
-from workflow.jobs import ScoreJob
+from workflow.jobs.jobs import ScoreJob
 from workflow.steps import distances, save_renders
 
 

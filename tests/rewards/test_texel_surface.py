@@ -16,8 +16,8 @@ from rewards.geometric.surface import (
     texel_charts,
     weighted_quantiles,
 )
-from texgen.mesh import Mesh
-from texgen.texture import sample
+from texgen.mesh.mesh import Mesh
+from texgen.render.texture import sample
 
 
 def test_neighbouring_charts_are_not_read_together():

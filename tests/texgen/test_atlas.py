@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from texgen.atlas import build_atlas, overlapping_share, texel_barycentrics
-from texgen.mesh import Mesh, area_weighted_normals
+from texgen.mesh.mesh import Mesh, area_weighted_normals
+from texgen.render.atlas import build_atlas, overlapping_share, texel_barycentrics
 
 
 def random_charts(seed=0, count=5):

@@ -5,10 +5,10 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from reference import tiny_models
 
-from texgen import lora
-from texgen.backbone import Backbone
-from texgen.backbone_files import resolve_source
-from texgen.lora import LAYERS, lora_layers
+from texgen.diffusion import lora
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.backbone_files import resolve_source
+from texgen.diffusion.lora import LAYERS, lora_layers
 
 ROLE = tiny_models.ROLE
 

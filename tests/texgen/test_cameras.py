@@ -4,7 +4,7 @@ import pytest
 import torch
 from reference.brute_force import look_at, project
 
-from texgen.cameras import (
+from texgen.render.cameras import (
     RIGS,
     Cameras,
     clip_from_world,

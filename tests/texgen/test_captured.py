@@ -7,9 +7,9 @@ import torch
 from reference import tiny_models
 from reference.recorders import Failing, Rerun, Traced
 
-from texgen import captured
-from texgen.backbone import Backbone, Control, time_on
-from texgen.captured import Captured
+from texgen.diffusion import captured
+from texgen.diffusion.backbone import Backbone, Control, time_on
+from texgen.diffusion.captured import Captured
 
 ROLE = tiny_models.ROLE
 

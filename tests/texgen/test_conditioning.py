@@ -2,7 +2,15 @@
 
 import torch
 
-from texgen.conditioning import Crop, control_image, fill_unknown, object_crop, unzoom, whole_frame, zoom
+from texgen.diffusion.conditioning import (
+    Crop,
+    control_image,
+    fill_unknown,
+    object_crop,
+    unzoom,
+    whole_frame,
+    zoom,
+)
 
 
 def disc(size, row, column, radius):

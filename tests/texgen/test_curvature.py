@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from texgen.geometry.curvature import principal_curvatures
-from texgen.mesh import Mesh, area_weighted_normals
-from texgen.procedural_meshes import cube_sphere, tube
+from texgen.mesh.mesh import Mesh, area_weighted_normals
+from texgen.mesh.procedural import cube_sphere, tube
 
 
 def as_mesh(vertices, faces):

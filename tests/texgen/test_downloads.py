@@ -11,8 +11,8 @@ import time
 import pytest
 from reference.outcomes import check_sentence
 
-from texgen import downloads
-from texgen.downloads import DownloadError, download, file_name, public_address, shown_source
+from texgen.storage import downloads
+from texgen.storage.downloads import DownloadError, download, file_name, public_address, shown_source
 
 CONTENT = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 REDIRECTIONS = {

@@ -9,9 +9,9 @@ import torch
 import trimesh
 from PIL import Image
 
-from texgen.export import load_texture_png, save_image, save_texture_png, split_corners, write_glb
-from texgen.mesh import Mesh, area_weighted_normals
-from texgen.mesh_io import prepare_mesh, read_mesh, rotation_matrix
+from texgen.mesh.export import load_texture_png, save_image, save_texture_png, split_corners, write_glb
+from texgen.mesh.mesh import Mesh, area_weighted_normals
+from texgen.reading.prepare import prepare_mesh, read_mesh, rotation_matrix
 
 
 def two_charts(rotate=""):
@@ -65,7 +65,7 @@ def test_glb_is_in_input_coordinates_with_the_uvs_of_the_mesh(tmp_path, rotate):
     corners = np.asarray(loaded.vertices)[np.asarray(loaded.faces)]
     expected = mesh.input_vertices()[mesh.faces].numpy()
     assert np.allclose(corners, expected, atol=1e-5)
-    working = corners @ mesh.rotation.numpy().T  # the transform of texgen.mesh, applied to what was read
+    working = corners @ mesh.rotation.numpy().T  # the transform of texgen.mesh.mesh, applied to what was read
     working = (working - mesh.centre.numpy()) * mesh.scale
     assert np.allclose(working, mesh.vertices[mesh.faces].numpy(), atol=1e-5)
     uv_corners = np.asarray(loaded.visual.uv)[np.asarray(loaded.faces)]  # trimesh turns v up again

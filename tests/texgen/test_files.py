@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from texgen.files import atomic_path, write_text
+from texgen.storage.files import atomic_path, write_text
 
 
 def names(folder):
@@ -51,5 +51,5 @@ def test_text_is_utf8(tmp_path):
 
 
 def test_importing_it_loads_no_torch():
-    code = "import sys, texgen.files; sys.exit('torch' in sys.modules)"
+    code = "import sys, texgen.storage.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from texgen import fill
-from texgen.atlas import Atlas
-from texgen.fill import dilate_nearest, fill_index, fill_uncovered, padding_index
-from texgen.nearest import inside_of, nearest_point, nearest_texel
+from texgen.backprojection import fill
+from texgen.backprojection.fill import dilate_nearest, fill_index, fill_uncovered, padding_index
+from texgen.backprojection.nearest import inside_of, nearest_point, nearest_texel
+from texgen.render.atlas import Atlas
 
 
 def random_texture(channels=3, size=12, seed=0):
@@ -175,7 +175,7 @@ def test_a_thin_wall_is_not_filled_through():
 @pytest.mark.parametrize("share", [0.002, 0.1, 0.6, 1.0])
 @pytest.mark.parametrize("shape", [(40, 40), (25, 60)])
 def test_the_nearest_texel_on_a_device_is_as_near_as_scipys(share, shape, monkeypatch):
-    monkeypatch.setattr("texgen.nearest.CHUNK", 10_000)  # several chunks
+    monkeypatch.setattr("texgen.backprojection.nearest.CHUNK", 10_000)  # several chunks
     inside = torch.rand(shape, generator=torch.Generator().manual_seed(7)) < share
     inside[3, 4] = True
     index, squared = nearest_texel(inside)

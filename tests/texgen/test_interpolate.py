@@ -2,9 +2,9 @@ import torch
 from reference.brute_force import rasterize_by_triangles
 from reference.tiny_meshes import random_soup
 
-from texgen.cameras import Cameras
-from texgen.interpolate import barycentrics, interpolate
-from texgen.rasterize import rasterize
+from texgen.render.cameras import Cameras
+from texgen.render.interpolate import barycentrics, interpolate
+from texgen.render.rasterize import rasterize
 
 
 def scene(dtype=torch.float64, size=24):

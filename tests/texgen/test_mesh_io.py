@@ -9,9 +9,9 @@ import torch
 import trimesh
 from reference.tiny_meshes import sphere_mesh
 
-from texgen.mesh import Mesh, MeshError, area_weighted_normals, load_mesh, save_mesh
-from texgen.mesh_io import prepare, prepare_mesh, read_mesh, rotation_matrix
-from texgen.polygons import cut_ears
+from texgen.mesh.mesh import Mesh, MeshError, area_weighted_normals, load_mesh, save_mesh
+from texgen.reading.polygons import cut_ears
+from texgen.reading.prepare import prepare, prepare_mesh, read_mesh, rotation_matrix
 
 # A closed box of quads with one uv chart per side; corners are wound outwards.
 BOX_VERTICES = [(x, y, z) for x in (0, 3) for y in (0, 2) for z in (0, 1)]

@@ -7,12 +7,12 @@ import urllib.error
 import numpy as np
 import pytest
 
-from texgen import downloads
-from texgen.mesh import MeshError
-from texgen.mesh_io import prepare_mesh, read_mesh
-from texgen.mesh_sources import fetch_source, pymeshlab_samples
+from texgen.mesh.mesh import MeshError
+from texgen.mesh.procedural import SHAPES
+from texgen.mesh.sources import fetch_source, pymeshlab_samples
 from texgen.miniature.shapes import SHAPES as TRAINING_WORLD
-from texgen.procedural_meshes import SHAPES
+from texgen.reading.prepare import prepare_mesh, read_mesh
+from texgen.storage import downloads
 
 ADDRESS = "https://example.org/models/thing.obj"
 CONTENT = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from texgen.backbone import Backbone
+from texgen.diffusion.backbone import Backbone
 from texgen.miniature import pretrain_controlnet
 from texgen.miniature.architecture import Architecture
 from texgen.miniature.atlases import shape_atlas

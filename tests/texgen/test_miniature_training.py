@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer
 
-from texgen.backbone import Backbone
+from texgen.diffusion.backbone import Backbone
 from texgen.miniature import pretrain_backbone, pretrain_clip, pretrain_vae, train
 from texgen.miniature.architecture import LATENT_CHANNELS, Architecture
 from texgen.miniature.denoiser import new_denoiser, open_finished

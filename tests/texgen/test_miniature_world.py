@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from texgen.cameras import Cameras, direction_word, pixel_rays
-from texgen.mesh import area_weighted_normals
+from texgen.mesh.mesh import area_weighted_normals
 from texgen.miniature import world, world_makers
 from texgen.miniature.dataset import view_shape
 from texgen.miniature.lighting import soft_light
@@ -20,7 +19,8 @@ from texgen.miniature.scale import Sizes
 from texgen.miniature.shapes import make_shape
 from texgen.miniature.world_arrays import COLOUR_NAMES, INDEX, Painted, World, open_atlases, open_world
 from texgen.miniature.world_makers import make_world, paint_sample
-from texgen.rasterize import first_hits
+from texgen.render.cameras import Cameras, direction_word, pixel_rays
+from texgen.render.rasterize import first_hits
 
 SIZES = Sizes(views=8, samples=20, others=4, atlases=2, paints=2)
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ import json
 import pytest
 from reference import tiny_models
 
-from texgen.model_files import BACKBONE, CONTROLNET, INPAINTING, SCORER, files_of, missing_in
+from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, SCORER, files_of, missing_in
 
 SD15 = [  # of the published repository
     ".gitattributes",

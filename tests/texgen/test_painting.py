@@ -5,12 +5,12 @@ import torch
 from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh, square_mesh
 
-from texgen.accumulate import accumulate
-from texgen.cameras import Cameras
-from texgen.painting import paint_view, pin_mask
-from texgen.pipeline import prepare_scene
-from texgen.presets import PRESETS
-from texgen.state import TextureState, render_state
+from texgen.painting.accumulate import accumulate
+from texgen.painting.pipeline import prepare_scene
+from texgen.painting.presets import PRESETS
+from texgen.painting.state import TextureState, render_state
+from texgen.painting.views import paint_view, pin_mask
+from texgen.render.cameras import Cameras
 
 SIZE = 64
 

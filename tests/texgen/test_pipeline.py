@@ -7,11 +7,11 @@ import torch
 from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh
 
-from texgen.cameras import RIGS, Cameras
 from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.evaluations import Evaluations
-from texgen.pipeline import TexGen
-from texgen.presets import get_preset
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import get_preset
+from texgen.render.cameras import RIGS, Cameras
 
 SMALL = {"image_size": 64, "render_size": 64, "texture_size": 48, "steps": 1}
 

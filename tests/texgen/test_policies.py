@@ -4,12 +4,8 @@ import pytest
 import torch
 from reference import tiny_models
 
-from texgen.backbone import Control
-from texgen.cameras import RIGS, Cameras, rig_cameras
-from texgen.presets import PRESETS
-from texgen.repaint import atlas_look, atlas_view, repaint
-from texgen.running import Remembered
-from texgen.sampler import (
+from texgen.diffusion.backbone import Control
+from texgen.diffusion.sampler import (
     Alternation,
     ViewDenoising,
     blend,
@@ -18,7 +14,11 @@ from texgen.sampler import (
     make_scheduler,
     predict_step,
 )
-from texgen.view_words import WORD_RULES
+from texgen.painting.presets import PRESETS
+from texgen.painting.repaint import atlas_look, atlas_view, repaint
+from texgen.painting.running import Remembered
+from texgen.render.cameras import RIGS, Cameras, rig_cameras
+from texgen.render.view_words import WORD_RULES
 
 STEPS = 4
 

@@ -8,7 +8,7 @@ import torch
 from reference.tiny_meshes import sphere_mesh
 
 from texgen.geometry.prepared import FORMAT, PreparedGeometry, prepare_geometry
-from texgen.mesh import MeshError
+from texgen.mesh.mesh import MeshError
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from texgen.cameras import RIGS
-from texgen.presets import PRESETS, Preset, get_preset
+from texgen.painting.presets import PRESETS, Preset, get_preset
+from texgen.render.cameras import RIGS
 
 
 def test_published_settings():
@@ -33,7 +33,12 @@ def test_prompts():
 
 
 def test_preparing_a_mesh_loads_no_diffusion_library():
-    modules = ("texgen.presets", "texgen.mesh_io", "texgen.geometry.prepared", "texgen.render")
+    modules = (
+        "texgen.painting.presets",
+        "texgen.reading.prepare",
+        "texgen.geometry.prepared",
+        "texgen.render.images",
+    )
     code = f"import sys, {', '.join(modules)}; sys.exit('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from texgen.atlas import build_atlas
-from texgen.cameras import Cameras
-from texgen.fill import fill_uncovered
-from texgen.mesh import Mesh
-from texgen.project import Visibility, gather, scatter_mip, splat, texel_visibility
-from texgen.render import geometry_buffer, render
-from texgen.texture import sample
+from texgen.backprojection.fill import fill_uncovered
+from texgen.backprojection.project import Visibility, gather, scatter_mip, splat, texel_visibility
+from texgen.mesh.mesh import Mesh
+from texgen.render.atlas import build_atlas
+from texgen.render.cameras import Cameras
+from texgen.render.images import geometry_buffer, render
+from texgen.render.texture import sample
 
 
 def sphere(centre, radius, chart, rows=16, columns=32):

@@ -6,8 +6,8 @@ import torch
 from reference.brute_force import first_hit_by_solving, rasterize_by_triangles
 from reference.tiny_meshes import random_closed, random_soup, sphere_mesh
 
-from texgen.cameras import Cameras, rig_cameras
-from texgen.rasterize import first_hits, rasterize
+from texgen.render.cameras import Cameras, rig_cameras
+from texgen.render.rasterize import first_hits, rasterize
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

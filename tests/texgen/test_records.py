@@ -12,10 +12,10 @@ import pytest
 from reference.damages import DAMAGES
 from reference.outcomes import check_sentence
 
-from texgen import records
 from texgen.errors import DamagedFileError
-from texgen.files import atomic_path, open_lock, read_bytes
-from workflow.step_errors import plain_sentence
+from texgen.storage import records
+from texgen.storage.files import atomic_path, open_lock, read_bytes
+from workflow.runtime.step_errors import plain_sentence
 
 VALUE = {"asset": "a--b--0", "seconds": 1.5, "text": "é 🧨 \ud800", "list": [1, None, True], "none": {}}
 
@@ -102,7 +102,7 @@ def test_pipes_and_devices_are_no_input_and_are_not_waited_for(tmp_path):
 
 KILLED = """
 import os, sys
-from texgen.files import atomic_path
+from texgen.storage.files import atomic_path
 with atomic_path(sys.argv[1]) as path:
     path.write_bytes(bytes(1000))
     os.kill(os.getpid(), 9)

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from reference.brute_force import project, rasterize_by_triangles
 from reference.tiny_meshes import make_mesh, sphere_mesh, square_mesh
 
-from texgen.cameras import Cameras, eye
-from texgen.interpolate import interpolate
-from texgen.render import depth_map, geometry_buffer, render, shade
+from texgen.render.cameras import Cameras, eye
+from texgen.render.images import depth_map, geometry_buffer, render, shade
+from texgen.render.interpolate import interpolate
 
 
 def uv_texture(size):

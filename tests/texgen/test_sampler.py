@@ -8,8 +8,7 @@ import torch
 from reference import tiny_models
 from torch.utils.checkpoint import checkpoint
 
-from texgen.presets import Preset
-from texgen.sampler import (
+from texgen.diffusion.sampler import (
     SCHEDULER_CLASSES,
     ViewDenoising,
     add_noise,
@@ -19,7 +18,8 @@ from texgen.sampler import (
     denoise_step,
     make_scheduler,
 )
-from texgen.setting_types import given_types
+from texgen.painting.presets import Preset
+from texgen.render.setting_types import given_types
 
 SD15 = {
     "beta_start": 0.00085,

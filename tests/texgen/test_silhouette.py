@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.tiny_meshes import sphere_mesh
 
-from texgen.accumulate import accumulate
-from texgen.cameras import rig_cameras
-from texgen.presets import get_preset
-from texgen.scene import complete, prepare_scene
-from texgen.silhouette import clear_of_silhouette
-from texgen.state import TextureState
+from texgen.painting.accumulate import accumulate
+from texgen.painting.presets import get_preset
+from texgen.painting.scene import complete, prepare_scene
+from texgen.painting.state import TextureState
+from texgen.render.cameras import rig_cameras
+from texgen.render.silhouette import clear_of_silhouette
 
 
 def square(size, low, high):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from reference.tiny_meshes import sphere_mesh
 
-from texgen.atlas import build_atlas
-from texgen.fill import fill_index, padding_index
-from texgen.smooth_fill import REACH, SurfaceFill
+from texgen.backprojection.fill import fill_index, padding_index
+from texgen.backprojection.smooth_fill import REACH, SurfaceFill
+from texgen.render.atlas import build_atlas
 
 SIZE = 24
 

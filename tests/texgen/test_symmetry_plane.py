@@ -17,7 +17,7 @@ from texgen.geometry.symmetry import (
     sample_surface,
     surface_axes,
 )
-from texgen.procedural_meshes import trefoil
+from texgen.mesh.procedural import trefoil
 
 
 def moved(mesh, matrix, shift=(0.0, 0.0, 0.0)):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from texgen.trimap import hard_trimap, soft_trimap
+from texgen.backprojection.trimap import hard_trimap, soft_trimap
 
 
 def random_inputs(seed: int, size: int = 16):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from texgen import unwrap as unwrap_module
-from texgen.atlas import overlapping_share
-from texgen.mesh import Mesh
-from texgen.procedural_meshes import cube_sphere
-from texgen.unwrap import areas, chart_labels, unwrap, uv_problem
+from texgen.mesh.mesh import Mesh
+from texgen.mesh.procedural import cube_sphere
+from texgen.reading import unwrap as unwrap_module
+from texgen.reading.unwrap import areas, chart_labels, unwrap, uv_problem
+from texgen.render.atlas import overlapping_share
 
 
 def as_mesh(vertices, faces, uvs, uv_faces):

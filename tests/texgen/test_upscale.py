@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh
 
-from texgen.pipeline import TexGen
-from texgen.presets import get_preset
-from texgen.upscale import UpscalerError, load_upscaler
+from texgen.diffusion.upscale import UpscalerError, load_upscaler
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import get_preset
 
 SMALL = {"image_size": 32, "render_size": 64, "texture_size": 16, "steps": 1, "rig": "front_3view"}
 

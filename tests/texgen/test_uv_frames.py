@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from texgen.atlas import build_atlas, texel_barycentrics
 from texgen.geometry.prepared import prepare_geometry
 from texgen.geometry.uv_frames import bake, push_to_uv, uv_line_field
-from texgen.mesh import Mesh, area_weighted_normals
-from texgen.procedural_meshes import cube_sphere
-from texgen.unwrap import unwrap
+from texgen.mesh.mesh import Mesh, area_weighted_normals
+from texgen.mesh.procedural import cube_sphere
+from texgen.reading.unwrap import unwrap
+from texgen.render.atlas import build_atlas, texel_barycentrics
 
 
 def tube_chart(turn=0.0, stretch=1.0, radius=0.3, rows=24, columns=40):

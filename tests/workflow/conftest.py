@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow.locking import work_alone
+from workflow.runtime.locking import work_alone
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("texgen", "rewards", "baselines", "report", "workflow")
@@ -44,8 +44,8 @@ WRITE_OUTPUTS = """
 if __name__ == "__main__":
     import pathlib, sys
 
-    from texgen.records import FILES, stamps, write_record
-    from texgen.result_records import MESH_FILES, write_score_record
+    from texgen.storage.records import FILES, stamps, write_record
+    from texgen.storage.result_records import MESH_FILES, write_score_record
 
     def write_records(step, out, options, given):
         if step == "prepare_mesh":

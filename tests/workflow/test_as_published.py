@@ -7,12 +7,12 @@ import yaml
 from reference.tiny_results import tiny_settings
 from snakemake.utils import update_config
 
-from workflow.assets import pair
 from workflow.cli import main
-from workflow.config import parse_config
-from workflow.plan import Plan
+from workflow.config.configuration import parse_config
+from workflow.config.sheets import SPLITS, MeshRow, PromptRow, read_prompts
+from workflow.jobs.assets import pair
+from workflow.jobs.plan import Plan
 from workflow.steps.table import table_spec
-from workflow.tables import SPLITS, MeshRow, PromptRow, read_prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"

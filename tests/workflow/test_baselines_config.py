@@ -5,11 +5,11 @@ from importlib import import_module
 import pytest
 import yaml
 
-from workflow.config import Method, load_config, parse_config
-from workflow.config_presets import PresetOverrides
-from workflow.kinds import METHODS
-from workflow.plan import Plan
-from workflow.tables import ConfigError
+from workflow.config.configuration import Method, load_config, parse_config
+from workflow.config.kinds import METHODS
+from workflow.config.method_settings import PresetOverrides
+from workflow.config.sheets import ConfigError
+from workflow.jobs.plan import Plan
 
 FILE = "config/config.yaml"
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from workflow.cli import Progress, below_root, main
+from workflow.cli import main
+from workflow.cli.main import Progress, below_root
 from workflow.provenance import ROOT
 
 
@@ -81,7 +82,7 @@ def test_the_miniature_says_where_its_models_should_be(tmp_path, capsys):
     assert "nowhere/backbone is missing" in said and said.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["workflow", "workflow.cli"])
+@pytest.mark.parametrize("module", ["workflow", "workflow.cli.main"])
 def test_the_command_runs_as_a_module_and_tells_its_version(module):
     done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("texreward ")

@@ -12,10 +12,10 @@ from reference.tiny_scorers import SIDE, write_clip, write_head, write_image_rew
 
 from rewards.checkpoints.store import WeightsMissing
 from workflow.cli import main
-from workflow.config import load_config
-from workflow.image_files import read_image
+from workflow.cli.image_files import read_image
+from workflow.config.configuration import load_config
 from workflow.provenance import ROOT
-from workflow.weights import needs, require
+from workflow.weights.published import needs, require
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_every_metric_that_judges_images_is_a_column(config, pictures, capsys, m
 
 
 def test_images_are_opened_few_at_a_time_and_scored_as_before(config, pictures, capsys, monkeypatch):
-    from workflow import cli_score
+    from workflow.cli import score as cli_score
 
     monkeypatch.chdir(ROOT)
     arguments = ["score", *pictures, "--prompt", "a red cow", "--config", str(config), "--json"]

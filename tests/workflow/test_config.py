@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow.config import Config, load_config, load_sheets, main, parse_config
-from workflow.plan import Plan
-from workflow.tables import ConfigError
+from workflow.config.configuration import Config, load_config, load_sheets, main, parse_config
+from workflow.config.sheets import ConfigError
+from workflow.jobs.plan import Plan
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 MINIMAL = {

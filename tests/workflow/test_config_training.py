@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from rewards.base import training_reward
-from texgen.cameras import Cameras
 from texgen.finetune.d3po import D3PO
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import Exact, LowVariance
 from texgen.finetune.learned_cameras import load_cameras, save_cameras
 from texgen.finetune.nabla import Nabla
-from workflow.assets import Asset, held_out
-from workflow.config_training import TunedModel
+from texgen.render.cameras import Cameras
+from workflow.config.training import TunedModel
+from workflow.jobs.assets import Asset, held_out
 from workflow.steps.finetune import build_algorithm, judged
 
 MODEL = {"rewards": [{"metric": "alignment"}], "steps": 1}

@@ -10,13 +10,13 @@ from reference.tiny_meshes import sphere_mesh
 from reference.tiny_models import load_miniature
 
 from rewards.base import ImageScore, Textured, TextureReward
-from workflow.config import parse_config
-from workflow.config_metrics import metric_kind
-from workflow.plan import Plan
+from workflow.config.configuration import parse_config
+from workflow.config.metrics import metric_kind
+from workflow.config.sheets import ConfigError
+from workflow.jobs.plan import Plan
 from workflow.steps.finetune import build_reward
 from workflow.steps.loading import build_method
 from workflow.steps.scorers import load_metric
-from workflow.tables import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 REWARD = """
@@ -38,8 +38,8 @@ class Brightness:
         return images.mean(dim=(1, 2, 3))
 """
 METHOD = """
-from texgen.pipeline import TexGen
-from texgen.presets import PRESETS
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import PRESETS
 
 
 def twoview(backbone, steps: int = 2, texture_size: int = 256, **more):

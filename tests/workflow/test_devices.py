@@ -14,8 +14,8 @@ import pytest
 import torch
 import yte
 
-from workflow.devices import claim_gpu, device_name, visible_gpus
-from workflow.locking import BusyError, lock_folder, work_alone
+from workflow.runtime.devices import claim_gpu, device_name, visible_gpus
+from workflow.runtime.locking import BusyError, lock_folder, work_alone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ SMI = "#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho 'GPU 1: A (UUID: y)'\necho '  
 # A job: waits for a GPU, says which, works until it is told to stop.
 JOB = """
 import os, sys
-from workflow.devices import claim_gpu
+from workflow.runtime.devices import claim_gpu
 claim = claim_gpu(folder=sys.argv[1], wait=0.05)
 print(os.environ.get("CUDA_VISIBLE_DEVICES"), claim is not None, flush=True)
 sys.stdin.readline()
@@ -127,7 +127,7 @@ def test_without_a_driver_there_is_no_gpu(tmp_path, monkeypatch):
 # Put into a step: note when it had which GPU.
 NOTE = """
     import os, time
-    from workflow.devices import claim_gpu
+    from workflow.runtime.devices import claim_gpu
     claim = claim_gpu(wait=0.1)
     begun = time.time()
     time.sleep(2)
@@ -162,7 +162,7 @@ def test_the_device_has_a_name(monkeypatch, count, end):
 
 def test_a_folder_is_locked_while_its_holder_lives(tmp_path):
     hold = (
-        "from workflow.locking import lock_folder\n"
+        "from workflow.runtime.locking import lock_folder\n"
         f"lock_folder({str(tmp_path)!r})\n"
         "print('held', flush=True)\n"
         "input()"
@@ -182,7 +182,7 @@ def test_a_folder_is_locked_while_its_holder_lives(tmp_path):
 
 ALONE = """
 import sys
-from workflow.locking import work_alone
+from workflow.runtime.locking import work_alone
 with work_alone(sys.argv[1]):
     print("alone", flush=True)
     sys.stdin.readline()
@@ -214,7 +214,7 @@ def test_a_file_system_without_locks_is_told_and_used(number, tmp_path, monkeypa
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("workflow.locking.fcntl.flock", refuse)
+    monkeypatch.setattr("workflow.runtime.locking.fcntl.flock", refuse)
     lock_folder(tmp_path)
     with work_alone(tmp_path / "x.json"):
         pass

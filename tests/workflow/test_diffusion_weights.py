@@ -13,9 +13,9 @@ import pytest
 import yaml
 from reference import hub, tiny_models
 
-from workflow.config import load_config
+from workflow.config.configuration import load_config
 from workflow.provenance import ROOT
-from workflow.weights import needs
+from workflow.weights.published import needs
 
 SD, CONTROL, INPAINT = "someone/sd", "someone/control", "someone/inpaint"
 
@@ -76,13 +76,13 @@ def weights(action: str, config: Path, folder: Path, endpoint: str | None, *more
     environment |= {"HF_HUB_OFFLINE": "1"} if endpoint is None else {"HF_HUB_OFFLINE": "0"}
     environment |= {"HF_ENDPOINT": endpoint or "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)}
     environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, "-m", "workflow.cli", "weights", action, "--config", str(config), *more]
+    command = [sys.executable, "-m", "workflow.cli.main", "weights", action, "--config", str(config), *more]
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
 
 
 LOAD = """
 import sys
-from workflow.config import load_config
+from workflow.config.configuration import load_config
 from workflow.steps.loading import load_backbone
 settings = load_config(sys.argv[1]).backbone
 backbone = load_backbone(settings, "cpu")

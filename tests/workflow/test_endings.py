@@ -15,14 +15,14 @@ import pytest
 from reference.outcomes import check_sentence
 
 from texgen.errors import DamagedFileError
-from workflow.devices import own_folder
-from workflow.locking import lock_folder, work_alone
-from workflow.step_errors import plain_sentence
+from workflow.runtime.devices import own_folder
+from workflow.runtime.locking import lock_folder, work_alone
+from workflow.runtime.step_errors import plain_sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = """
 import sys, time
-from workflow.step_errors import run_step
+from workflow.runtime.step_errors import run_step
 
 def main():
     try:

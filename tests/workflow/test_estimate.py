@@ -7,11 +7,11 @@ import json
 import pytest
 
 from workflow.cli import main
-from workflow.config import load_config
-from workflow.config_training import Gradient
-from workflow.estimate import costs, gradient_evaluations, measured_seconds, painting_evaluations
-from workflow.kinds import METHODS
-from workflow.plan import Plan
+from workflow.config.configuration import load_config
+from workflow.config.kinds import METHODS
+from workflow.config.training import Gradient
+from workflow.jobs.estimate import costs, gradient_evaluations, measured_seconds, painting_evaluations
+from workflow.jobs.plan import Plan
 from workflow.provenance import ROOT
 
 

@@ -58,8 +58,8 @@ class Brightness:
 BASELINE = '''
 """Two sides, painted once."""
 
-from texgen.pipeline import TexGen
-from texgen.presets import PRESETS
+from texgen.painting.pipeline import TexGen
+from texgen.painting.presets import PRESETS
 
 
 def twoview(backbone, steps: int = 4, texture_size: int = 1024):
@@ -118,9 +118,9 @@ from pathlib import Path
 from reference.tiny_meshes import sphere_mesh
 from reference.tiny_models import load_miniature
 from rewards.base import Textured
-from workflow.config import load_config
-from workflow.config_metrics import metric_kind
-from workflow.plan import Plan
+from workflow.config.configuration import load_config
+from workflow.config.metrics import metric_kind
+from workflow.jobs.plan import Plan
 from workflow.steps.loading import build_method
 from workflow.steps.scorers import load_metric
 def backbone():
@@ -151,7 +151,7 @@ def test_one_file_and_one_line_are_enough(what, project):
     (project / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (project / "models" / "mine").mkdir()
     (project / "models" / "mine" / "bias.txt").write_text("0.25")
-    said = run(project, "-m", "workflow.config", "check", "config/config.yaml")
+    said = run(project, "-m", "workflow.config.configuration", "check", "config/config.yaml")
     assert "valid" in said
     tests = str(Path(__file__).resolve().parents[1])
     said = run(project, "-c", BEFORE.format(tests=tests) + TRIED[what])

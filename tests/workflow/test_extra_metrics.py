@@ -14,13 +14,13 @@ from reference.tiny_scorers import SIDE, write_blip_extras, write_clip, write_pi
 
 from rewards.base import Textured
 from workflow.cli import main
-from workflow.config import load_config, parse_config
-from workflow.kinds import METRICS
-from workflow.plan import Plan
+from workflow.config.configuration import load_config, parse_config
+from workflow.config.kinds import METRICS
+from workflow.config.sheets import ConfigError
+from workflow.jobs.plan import Plan
 from workflow.provenance import ROOT
 from workflow.steps.scorers import load_metric
-from workflow.tables import ConfigError
-from workflow.weights import needs
+from workflow.weights.published import needs
 
 FILES = {
     "cyclereward": ["CycleReward-Combo.pth"],

@@ -29,7 +29,7 @@ from reference.tiny_project import (
 )
 
 from workflow.provenance import read_record
-from workflow.step_errors import run_step
+from workflow.runtime.step_errors import run_step
 from workflow.steps import prepare_mesh, score, texture
 
 KILLS = 5

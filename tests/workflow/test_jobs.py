@@ -11,15 +11,15 @@ import pytest
 import yaml
 
 from texgen.errors import DamagedFileError
-from workflow.backends import require
 from workflow.code_identity import reached
-from workflow.config import parse_config
-from workflow.jobs import MeshJob, ScoreJob, TextureJob, TrainJob
-from workflow.plan import Plan
+from workflow.config.backends import require
+from workflow.config.configuration import parse_config
+from workflow.config.sheets import ConfigError
+from workflow.jobs.jobs import MeshJob, ScoreJob, TextureJob, TrainJob
+from workflow.jobs.plan import Plan
 from workflow.provenance import place_hashes
 from workflow.steps.finetune import training_identity
-from workflow.tables import ConfigError
-from workflow.weights import needs
+from workflow.weights.published import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,15 +10,15 @@ from reference.fake_checkouts import make_checkout
 from reference.tiny_meshes import sphere_mesh
 
 from baselines.official.adapter import PROGRAMS
-from texgen.mesh import save_mesh
-from texgen.records import FILES, stamps, write_record
-from texgen.result_records import MESH_FILES
+from texgen.mesh.mesh import save_mesh
+from texgen.storage.records import FILES, stamps, write_record
+from texgen.storage.result_records import MESH_FILES
 from workflow.cli import main as command
-from workflow.config import parse_config
-from workflow.config_official import OfficialProgram
-from workflow.plan import Plan
+from workflow.config.configuration import parse_config
+from workflow.config.official_methods import OfficialProgram
+from workflow.config.sheets import ConfigError
+from workflow.jobs.plan import Plan
 from workflow.steps.texture import run_shard
-from workflow.tables import ConfigError
 
 RUN = {"program": "texture", "checkout": "there", "python": "envs/texture/bin/python"}
 

@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.mesh import load_mesh
-from texgen.mesh_sources import pymeshlab_samples
+from texgen.mesh.mesh import load_mesh
+from texgen.mesh.procedural import SHAPES
+from texgen.mesh.sources import pymeshlab_samples
 from texgen.miniature.shapes import SHAPES as TRAINING_WORLD
-from texgen.procedural_meshes import SHAPES
+from workflow.config.sheets import read_meshes
 from workflow.steps.prepare_mesh import main
-from workflow.tables import read_meshes
 
 ROOT = Path(__file__).parents[2]
 

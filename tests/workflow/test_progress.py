@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from workflow.journal import Journal
-from workflow.progress import Pace, core_seconds, duration, rate
+from workflow.runtime.journal import Journal
+from workflow.runtime.progress import Pace, core_seconds, duration, rate
 
 
 def test_pace_counts_what_was_made_and_not_what_was_kept():

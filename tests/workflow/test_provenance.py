@@ -127,7 +127,7 @@ class B:
 
 def test_an_edit_of_what_only_the_workflow_uses_changes_nothing(sources):
     assert edited(sources, "texgen/other.py") == set()
-    assert edited(sources, "workflow/plan.py") == set()
+    assert edited(sources, "workflow/jobs/plan.py") == set()
 
 
 def test_the_version_does_not_depend_on_the_order_of_modules(sources):
@@ -140,18 +140,27 @@ def test_stages_of_the_project_depend_on_what_they_should():
     def depends(*modules: str) -> set[str]:
         return set(code_identity.reached(*modules))
 
-    assert {"texgen.pipeline", "texgen.project", "texgen.sampler"} <= depends("texgen.pipeline")
+    assert {
+        "texgen.painting.pipeline",
+        "texgen.backprojection.project",
+        "texgen.diffusion.sampler",
+    } <= depends("texgen.painting.pipeline")
     assert "baselines.intex" not in depends("workflow.steps.texture")
     assert "rewards.preference.aesthetic" not in depends("workflow.steps.texture")
     assert "texgen.finetune.trainer" in depends("workflow.steps.finetune")
     assert "texgen.finetune.trainer" not in depends("workflow.steps.score")
-    painter = depends("workflow.steps.texture", "texgen.pipeline")
+    painter = depends("workflow.steps.texture", "texgen.painting.pipeline")
     assert not {name for name in painter if name.startswith(("rewards", "report", "texgen.finetune"))}
-    assert {"texgen.export", "texgen.mesh", "workflow.steps.loading", "texgen.lora"} <= painter
+    assert {
+        "texgen.mesh.export",
+        "texgen.mesh.mesh",
+        "workflow.steps.loading",
+        "texgen.diffusion.lora",
+    } <= painter
 
 
 def test_planning_loads_no_torch():
-    code = "import sys, workflow.plan, workflow.provenance, workflow.cli; print('torch' in sys.modules)"
+    code = "import sys, workflow.jobs.plan, workflow.cli.main; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -12,10 +12,10 @@ from reference.fake_results import fake_results
 from reference.outcomes import check_sentence
 from reference.tiny_project import MESHES, PROMPTS, tiny_config
 
-from texgen.records import is_whole
-from workflow.config import load_config
-from workflow.plan import Plan
-from workflow.recheck import Damages, damaged_jobs
+from texgen.storage.records import is_whole
+from workflow.config.configuration import load_config
+from workflow.jobs.plan import Plan
+from workflow.jobs.recheck import Damages, damaged_jobs
 
 # Kind -> the jobs of which one is named. Of the others: a checkpoint is checked by the training that goes on
 # from it, a settings file is written again by every parse, the table checks a benchmark.

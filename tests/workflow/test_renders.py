@@ -8,9 +8,9 @@ from reference.tiny_painter import tetrahedron
 
 from rewards.base import Textured
 from rewards.preference.clip_score import CLIPScore
-from texgen.cameras import rig_cameras
-from texgen.render import render
-from workflow.jobs import Protocol
+from texgen.render.cameras import rig_cameras
+from texgen.render.images import render
+from workflow.jobs.jobs import Protocol
 from workflow.steps import renders as module
 from workflow.steps.renders import Renders
 from workflow.steps.score import score_views

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from workflow.config import SCHEMA_PATH, defaults_text, main, schema_text
+from workflow.config.configuration import SCHEMA_PATH, defaults_text, main, schema_text
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

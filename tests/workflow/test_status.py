@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from texgen.records import sealed
+from texgen.storage.records import sealed
 from workflow.cli import main
-from workflow.kinds import ADAPTER_FILE
+from workflow.config.kinds import ADAPTER_FILE
 
 
 def put(path: Path, text: str = "") -> None:

@@ -13,10 +13,10 @@ import torch
 from reference.tiny_models import write_miniature
 from reference.tiny_scorers import write_clip, write_head
 
-from workflow import cli
+from workflow.cli import main as cli
 from workflow.code_identity import code_version
-from workflow.config import parse_config
-from workflow.plan import Plan
+from workflow.config.configuration import parse_config
+from workflow.jobs.plan import Plan
 from workflow.steps import finetune, prepare_mesh, score, table, texture
 from workflow.steps.loading import tensors_hash
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow.tables import ConfigError, read_meshes, read_prompts
+from workflow.config.sheets import ConfigError, read_meshes, read_prompts
 
 MESHES = "mesh\tsource\tsha256\trotate\tlicence\tsplit\n"
 PROMPTS = "prompt_id\tmesh\tprompt\tsplit\n"

@@ -61,11 +61,11 @@ def test_a_bare_call_makes_the_table_and_a_second_run_has_nothing_to_do(small, s
 
     tuned = {"finetune": 1, "texture": 1, "score": 1, **REPORT}
     rerun = {
-        "texgen/painting.py": {"finetune": 1, "texture": 3, "score": 3, **REPORT},
+        "texgen/painting/views.py": {"finetune": 1, "texture": 3, "score": 3, **REPORT},
         "rewards/preference/clip_score.py": {"score": 3, **SCORED},
         "rewards/geometric/alignment.py": {"finetune": 1, "texture": 1, "score": 3, **REPORT},
         "texgen/finetune/trainer.py": tuned,
-        "workflow/cli.py": {},
+        "workflow/cli/main.py": {},
     }
     for module, expected in rerun.items():
         path = small / module

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from texgen import seeds
-from texgen.cameras import Cameras
+from texgen.diffusion.sampler import DDIMScheduler, ddim_posterior, transition
 from texgen.finetune.differentiation import ViewRecord
 from texgen.finetune.evaluations import Evaluations
-from texgen.sampler import DDIMScheduler, ddim_posterior, transition
+from texgen.render.cameras import Cameras
 
 if TYPE_CHECKING:
-    from texgen.backbone import Backbone
-    from texgen.mesh import Mesh
+    from texgen.diffusion.backbone import Backbone
+    from texgen.mesh.mesh import Mesh
 
 
 class Painter(Protocol):

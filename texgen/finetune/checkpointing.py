@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from texgen.errors import PlainError
-from texgen.files import atomic_path, read_bytes
+from texgen.storage.files import atomic_path, read_bytes
 
 FORMAT = 3
 # First line of the file; the SHA-256 is that of all bytes behind it, which torch wrote.

@@ -1,6 +1,6 @@
 """How one painting keeps or rebuilds its graph: its last steps differentiated, recorded, or handed in.
 
-Each class is a `texgen.painting.Gradient` for one painting. With replay nothing but texture states and
+Each class is a `texgen.painting.views.Gradient` for one painting. With replay nothing but texture states and
 latents is kept on the way forward. The backward pass then takes the views in reverse order, and in each the
 steps in reverse order: one step's graph is alive at a time, whatever the number of views and steps.
 Everything that a step or a view depends on is an argument or a constant of the painting, so the second run
@@ -17,11 +17,11 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
-from texgen.backbone import Backbone
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.sampler import Step, ViewDenoising, add_noise
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.replay import Run, replayed
-from texgen.painting import draw
-from texgen.sampler import Step, ViewDenoising, add_noise
+from texgen.painting.views import draw
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Differentiation:
         self.views: dict[int, ViewRecord] = {}  # what was sampled, by view index, without graphs
 
     def frozen(self) -> bool:
-        """See `texgen.painting.Gradient`."""
+        """See `texgen.painting.views.Gradient`."""
         return self.replay or not torch.is_grad_enabled()
 
     def view(
@@ -66,7 +66,7 @@ class Differentiation:
         parameters: Sequence[Tensor],
         fixed_geometry: bool,
     ) -> tuple[Tensor, ...]:
-        """See `texgen.painting.Gradient`. The view's denoiser is not evaluated again as a whole."""
+        """See `texgen.painting.views.Gradient`. The view's denoiser is not evaluated again as a whole."""
         self._parameters = tuple(parameters)
         if not (self.replay and torch.is_grad_enabled()):
             return run(*inputs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from texgen.backbone import Backbone
+from texgen.diffusion.backbone import Backbone
 
 
 @dataclass

@@ -16,7 +16,7 @@ from torch import Tensor
 from texgen import seeds
 from texgen.finetune.differentiation import Differentiation, Recording, Renoised
 from texgen.finetune.evaluations import Evaluations
-from texgen.painting import Gradient
+from texgen.painting.views import Gradient
 
 Painted = tuple[Tensor, Tensor]
 """A texture [3, T, T] and its coverage [1, T, T]."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from texgen.errors import DamagedFileError
-from texgen.files import read_bytes, write_text
+from texgen.storage.files import read_bytes, write_text
 
 FIELDS = (
     "step",  # 1 .. steps; 0 = before training

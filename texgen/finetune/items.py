@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from texgen.finetune.algorithms import Item
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 from texgen.seeds import generator, stable_seed
 
 

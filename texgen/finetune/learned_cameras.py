@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from texgen.cameras import Cameras
 from texgen.errors import DamagedFileError, PlainError
-from texgen.files import read_bytes, write_text
+from texgen.render.cameras import Cameras
+from texgen.storage.files import read_bytes, write_text
 
 FILE_NAME = "cameras.json"
 HIGHEST = 89.0  # degrees of elevation; at the pole azimuth means nothing

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from texgen import seeds
+from texgen.diffusion.sampler import predict_step, signal_level, split_prediction
 from texgen.finetune.algorithms import (
     NotFiniteError,
     Outcome,
@@ -39,7 +40,6 @@ from texgen.finetune.algorithms import (
 from texgen.finetune.differentiation import Given, Recording, ViewRecord
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.replay import replayed
-from texgen.sampler import predict_step, signal_level, split_prediction
 
 
 def residual_balance_loss(mean: Tensor, reference: Tensor, spread: float, flow: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from texgen.errors import PlainError
 from texgen.finetune.algorithms import Outcome, Painter, Reward, Sample
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.settings import TrainSettings
-from texgen.pipeline import TexGen
+from texgen.painting.pipeline import TexGen
 
 
 class TrainingError(PlainError):

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from texgen.cameras import Cameras
 from texgen.finetune.algorithms import Item, NotFiniteError, Outcome, Reward, Sample
 from texgen.finetune.checkpointing import Best, load_checkpoint, save_checkpoint
 from texgen.finetune.direct import measured_divergence
@@ -25,8 +24,9 @@ from texgen.finetune.items import item_name, item_number, noise_seed, view_subse
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
 from texgen.finetune.requirements import Algorithm, TrainingError, require_differentiable
 from texgen.finetune.settings import TrainSettings
-from texgen.measured import peak_memory_bytes
-from texgen.pipeline import TexGen
+from texgen.painting.measured import peak_memory_bytes
+from texgen.painting.pipeline import TexGen
+from texgen.render.cameras import Cameras
 from texgen.seeds import stable_seed
 
 

@@ -10,7 +10,7 @@ import igl
 import torch
 from torch import Tensor
 
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
 
 # In rings of edges around the vertex; libigl's default, and that of the published directions.
 RADIUS = 5

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from texgen.atlas import Atlas, build_atlas, texel_barycentrics
-from texgen.files import atomic_path
 from texgen.geometry.curvature import RADIUS, principal_curvatures
 from texgen.geometry.symmetry import MirrorPatches, MirrorPlane, Surface, find_plane, mirror_patches
 from texgen.geometry.uv_frames import bake, uv_line_field
-from texgen.mesh import Mesh, MeshError
+from texgen.mesh.mesh import Mesh, MeshError
+from texgen.render.atlas import Atlas, build_atlas, texel_barycentrics
+from texgen.storage.files import atomic_path
 
 # Raised whenever fields are added or mean something else; files of other formats are refused.
 FORMAT = 2

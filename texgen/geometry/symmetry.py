@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from texgen.mesh import Mesh, face_cross
+from texgen.mesh.mesh import Mesh, face_cross
 from texgen.seeds import generator
 
 SEARCH_POINTS, FINAL_POINTS = 512, 4096

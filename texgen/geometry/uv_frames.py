@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from texgen.atlas import Atlas, texel_barycentrics
-from texgen.mesh import Mesh
+from texgen.mesh.mesh import Mesh
+from texgen.render.atlas import Atlas, texel_barycentrics
 
 
 def bake(mesh: Mesh, atlas: Atlas, values: Tensor, bary: Tensor | None = None) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from texgen.atlas import build_atlas
-from texgen.mesh import Mesh, area_weighted_normals
+from texgen.mesh.mesh import Mesh, area_weighted_normals
 from texgen.miniature.scale import IMAGE_SIZE
 from texgen.miniature.shapes import make_shape
 from texgen.miniature.views import View
-from texgen.unwrap import unwrap
+from texgen.reading.unwrap import unwrap
+from texgen.render.atlas import build_atlas
 
 # Random polygons of thousands of charts would be all border at 128 texels.
 MOST_CHARTS = 60

@@ -253,8 +253,8 @@ OPENINGS = (
     "a photo of {}",
 )
 ENDINGS = ("{}, highly detailed", "{} on a plain background")
-# the word for a view (`texgen.cameras.direction_word`) -> phrases that follow the object; the first is the
-# one that prompts of the pipeline use
+# the word for a view (`texgen.render.cameras.direction_word`) -> phrases that follow the object; the first
+# is the one that prompts of the pipeline use
 VIEWS: dict[str, tuple[str, ...]] = {
     "front": ("{}, front view", "{}, seen from the front", "front view of {}"),
     "side": ("{}, side view", "{}, seen from the side", "side view of {}"),

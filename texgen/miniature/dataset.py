@@ -11,11 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texgen.cameras import Cameras, clip_from_world, direction_word, pixel_rays, transform, view_from_world
-from texgen.mesh import area_weighted_normals
+from texgen.mesh.mesh import area_weighted_normals
 from texgen.miniature.shapes import SHAPES, make_shape
 from texgen.miniature.views import View
-from texgen.rasterize import first_hits
+from texgen.render.cameras import (
+    Cameras,
+    clip_from_world,
+    direction_word,
+    pixel_rays,
+    transform,
+    view_from_world,
+)
+from texgen.render.rasterize import first_hits
 
 SUPERSAMPLE = 2
 

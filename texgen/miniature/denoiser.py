@@ -102,7 +102,7 @@ def make_scheduler() -> DDIMScheduler:
 
 
 def save_backbone(folder: Path, model: Denoiser, tokenizer: CLIPTokenizer) -> None:
-    """Write what `texgen.backbone` opens in the diffusers layout, but for the VAE."""
+    """Write what `texgen.diffusion.backbone` opens in the diffusers layout, but for the VAE."""
     save_half(model.unet, folder / "unet")
     save_half(model.controlnet, folder / "controlnet_depth_inpaint")
     model.text_encoder.save_pretrained(folder / "text_encoder")

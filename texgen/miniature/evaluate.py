@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texgen.backbone import Backbone
-from texgen.files import atomic_path, write_text
+from texgen.diffusion.backbone import Backbone
 from texgen.miniature.evaluate_generation import (
     autoencoded,
     generate,
@@ -32,6 +31,7 @@ from texgen.miniature.evaluate_scorers import load_scorers, ranking_accuracy
 from texgen.miniature.evaluation_options import add_arguments
 from texgen.miniature.judge import load_judge
 from texgen.miniature.unseen import unseen_samples, unseen_views
+from texgen.storage.files import atomic_path, write_text
 
 SHEET_PICTURES = 48
 # The kinds of pictures in the order of the table.

@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texgen.backbone import Backbone
-from texgen.conditioning import control_for, fill_unknown
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.conditioning import control_for, fill_unknown
+from texgen.diffusion.sampler import ViewDenoising, denoise, make_scheduler
 from texgen.miniature.denoiser import controlled_velocity
 from texgen.miniature.diffusion_batches import Noising, draw_known_masks, encode_images
 from texgen.miniature.judge import Judge, chance_levels, verdicts
 from texgen.miniature.materials import BACKGROUND
 from texgen.miniature.world_arrays import Painted
-from texgen.sampler import ViewDenoising, denoise, make_scheduler
 
 BATCH = 8
 # A pixel is foreground where some channel is further than this from the background.

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from texgen.files import atomic_path
 from texgen.miniature.materials import MATERIALS
 from texgen.miniature.steps import Step, make_optimizer
 from texgen.miniature.training import start_run, train, training_parser
 from texgen.miniature.world_arrays import COLOUR_NAMES, open_world
+from texgen.storage.files import atomic_path
 
 CHANNELS = (24, 48, 96, 128)
 

@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 from diffusers import ModelMixin
 
-from texgen.files import atomic_path
 from texgen.miniature.scale import DEVICES, SCALES, Stage, chosen_device
 from texgen.miniature.steps import Step, restore, set_rate
+from texgen.storage.files import atomic_path
 
 LOG_SECONDS, SAVE_SECONDS = 5.0, 60.0
 FALL = 0.7

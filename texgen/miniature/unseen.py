@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from texgen import procedural_meshes
-from texgen.cameras import Cameras
-from texgen.mesh import area_weighted_normals
-from texgen.mesh_readers import read_raw
-from texgen.mesh_sources import pymeshlab_samples
+from texgen.mesh import procedural as procedural_meshes
+from texgen.mesh.mesh import area_weighted_normals
+from texgen.mesh.sources import pymeshlab_samples
 from texgen.miniature.captions import canonical
 from texgen.miniature.dataset import view_shape
 from texgen.miniature.materials import draw_paint, paint
@@ -21,6 +19,8 @@ from texgen.miniature.shapes import LONGEST_SIDE
 from texgen.miniature.views import View
 from texgen.miniature.world_arrays import Painted, World
 from texgen.miniature.world_makers import write_others
+from texgen.reading.read import read_raw
+from texgen.render.cameras import Cameras
 
 SCANNED = ("bunny", "cow", "airplane", "bone")
 NOUNS = {"trefoil": "knot", "superellipsoid": "box", "bumpy_ball": "ball", "twisted_column": "column"}
@@ -30,7 +30,7 @@ NOUNS = {"trefoil": "knot", "superellipsoid": "box", "bumpy_ball": "ball", "twis
 def unseen_meshes() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Name -> vertices ``[V, 3]`` and faces ``[F, 3]``, placed as the world's shapes are.
 
-    All formulas of `texgen.procedural_meshes` and four samples of pymeshlab.
+    All formulas of `texgen.mesh.procedural` and four samples of pymeshlab.
     """
     meshes = {name: make() for name, make in procedural_meshes.SHAPES.items()}
     files = pymeshlab_samples()

@@ -22,7 +22,7 @@ class View:
         normals: ``[P, 3]`` int8 mean world-space normal under each of them, times 127.
         depth: ``[size, size]`` uint8 control image, 1/depth scaled over all vertices (near 255, else 0).
         eye: ``[3]`` float32 unit direction from the object to the camera.
-        word: the word for that direction, `texgen.cameras.direction_word`.
+        word: the word for that direction, `texgen.render.cameras.direction_word`.
     """
 
     shape: str

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from texgen.files import write_text
 from texgen.miniature.caption_words import VIEWS
 from texgen.miniature.materials import BACKGROUND, COLOURS, MATERIALS, Paint
 from texgen.miniature.scale import IMAGE_SIZE, Sizes
 from texgen.miniature.views import View, paint_view
+from texgen.storage.files import write_text
 
 WORDS, COLOUR_NAMES = sorted(VIEWS), tuple(COLOURS)
 LONGEST_CAPTION, LONGEST_NAME = 200, 40

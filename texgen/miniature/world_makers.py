@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from texgen.files import write_text
 from texgen.miniature.captions import caption
 from texgen.miniature.lighting import soft_light
 from texgen.miniature.materials import draw_paint, paint
@@ -30,6 +29,7 @@ from texgen.miniature.scale import IMAGE_SIZE, Sizes
 from texgen.miniature.shapes import SHAPES
 from texgen.miniature.views import View
 from texgen.miniature.world_arrays import OTHER_KINDS, World, write_caption, write_image, write_index
+from texgen.storage.files import write_text
 
 VIEWS_PER_SHAPE = 6
 CHUNK = 64

@@ -9,18 +9,19 @@ from snakemake.exceptions import WorkflowError
 
 from texgen.errors import PlainError
 from texgen.miniature.parts import PARTS as MINIATURE_PARTS
-from texgen.plain_text import terminal
+from texgen.storage.plain_text import terminal
 from workflow.code_identity import code_version as current_code_version
-from workflow.config import parse_config
-from workflow.figure_settings import figure_settings, staged_method
-from workflow.figures import figure_caption, figure_labels, figure_names, figure_part
-from workflow.kinds import METHODS
-from workflow.locking import BusyError, lock_folder, require_folder
-from workflow.plan import Plan
-from workflow.progress import cost_of_run
-from workflow.recheck import Damages, damaged_jobs
-from workflow.step_errors import plain_sentence
-from workflow.tables import ConfigError
+from workflow.config.configuration import parse_config
+from workflow.jobs.figure_settings import figure_settings, staged_method
+from workflow.jobs.figure_names import figure_caption, figure_labels, figure_part
+from workflow.jobs import figure_names
+from workflow.config.kinds import METHODS
+from workflow.runtime.locking import BusyError, lock_folder, require_folder
+from workflow.jobs.plan import Plan
+from workflow.runtime.progress import cost_of_run
+from workflow.jobs.recheck import Damages, damaged_jobs
+from workflow.runtime.step_errors import plain_sentence
+from workflow.config.sheets import ConfigError
 
 
 def make_plan():
@@ -62,7 +63,7 @@ def lock_results():
 shell.prefix(
     f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH"
     " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296; "
-    "trap 'if [ $? = 137 ]; then python -m workflow.killed >&2; fi' EXIT; "
+    "trap 'if [ $? = 137 ]; then python -m workflow.runtime.killed >&2; fi' EXIT; "
 )
 
 
@@ -338,7 +339,7 @@ def miniature_parts_before(wildcards):
     return [result("miniature", wildcards.scale, f"{part}.done") for part in before]
 
 
-# ---- damage that lets a job run again, see workflow/recheck.py -------------------------------------------------
+# ---- damage that lets a job run again, see workflow/jobs/recheck.py -------------------------------------------------
 
 
 def mesh_again(wildcards):

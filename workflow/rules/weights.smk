@@ -1,8 +1,8 @@
 # Rasterisers and published weights are looked for, and weights downloaded, before any job of a run.
 from rewards.checkpoints.store import WeightsMissing
-from workflow.backends import require as require_rasterizers
-from workflow.tables import ConfigError
-from workflow.weights import require
+from workflow.config.backends import require as require_rasterizers
+from workflow.config.sheets import ConfigError
+from workflow.weights.published import require
 
 
 def require_weights():

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from workflow import provenance
-from workflow.devices import claim_gpu, pick_device
-from workflow.jobs import ScoreJob
-from workflow.step_errors import run_step
+from workflow.jobs.jobs import ScoreJob
+from workflow.runtime.devices import claim_gpu, pick_device
+from workflow.runtime.step_errors import run_step
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 COLUMNS = ("method", "cmmd", "renders", "references", "clip")

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workflow import provenance
-from workflow.figures import BEFORE_AFTER
-from workflow.step_errors import run_step
+from workflow.jobs.figure_names import BEFORE_AFTER
+from workflow.runtime.step_errors import run_step
 
 
 def drawer(name: str) -> Callable:
-    """The function of `report` that draws a figure of `workflow.figures.figure_names`."""
-    from report import charts, grids, method_figure, overlays, rigs, showcase, study_figure, sweeps
+    """The function of `report` that draws a figure of `workflow.jobs.figure_names.figure_names`."""
+    from report.figures import charts, grids, overlays, showcase, sweeps
+    from report.figures import method_diagram as method_figure
+    from report.figures import study_result as study_figure
+    from report.figures import views as rigs
 
     if name.startswith(BEFORE_AFTER):
         return grids.before_after(name.removeprefix(BEFORE_AFTER))

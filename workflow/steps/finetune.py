@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from texgen.records import FILES, stamps
-from texgen.result_records import checked_mesh
+from texgen.storage.records import FILES, stamps
+from texgen.storage.result_records import checked_mesh
 from workflow import provenance
-from workflow.config_metrics import metric_kind
-from workflow.config_training import RewardTerm, TunedModel
-from workflow.devices import claim_gpu, device_name, pick_device
-from workflow.jobs import TrainJob
-from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE
-from workflow.locking import work_alone
-from workflow.step_errors import run_step
+from workflow.config.kinds import ADAPTER_FILE, CAMERAS_FILE
+from workflow.config.metrics import metric_kind
+from workflow.config.training import RewardTerm, TunedModel
+from workflow.jobs.jobs import TrainJob
+from workflow.runtime.devices import claim_gpu, device_name, pick_device
+from workflow.runtime.locking import work_alone
+from workflow.runtime.step_errors import run_step
 
 
 def build_term(job: TrainJob, term: RewardTerm, device: str):
@@ -32,7 +32,7 @@ def build_term(job: TrainJob, term: RewardTerm, device: str):
 def build_unshaped(job: TrainJob, term: RewardTerm, device: str):
     """The same without its shape."""
     from rewards.rendered import Jitter, RenderedReward
-    from texgen.cameras import rig_cameras
+    from texgen.render.cameras import rig_cameras
     from workflow.steps.scorers import load_metric
 
     metric = job.metrics[term.metric]
@@ -155,10 +155,10 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
     """Train into `work`, which keeps history, checkpoint and finished adapter; returns the model's record."""
     import torch
 
+    from texgen.diffusion.lora import LAYERS
     from texgen.finetune.learned_cameras import CameraRates
     from texgen.finetune.settings import TrainSettings
     from texgen.finetune.trainer import Trainer
-    from texgen.lora import LAYERS
     from workflow.steps.loading import build_method, load_backbone
 
     torch.set_num_threads(threads)

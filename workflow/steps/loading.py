@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texgen.errors import DamagedFileError
-from texgen.model_files import BACKBONE, CONTROLNET, INPAINTING, Part
-from texgen.result_records import check_adapter, checked_mesh
-from workflow import custom
-from workflow.kinds import ADAPTER_FILE, CAMERAS_FILE, METHODS, glb_places
+from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, Part
+from texgen.storage.result_records import check_adapter, checked_mesh
+from workflow.config import custom
+from workflow.config.kinds import ADAPTER_FILE, CAMERAS_FILE, METHODS, glb_places
 from workflow.provenance import content_hash, file_hash
 
 if TYPE_CHECKING:
-    from texgen.backbone import Backbone
-    from workflow.config_base import Weights
-    from workflow.jobs import TextureJob
+    from texgen.diffusion.backbone import Backbone
+    from workflow.config.base import Weights
+    from workflow.jobs.jobs import TextureJob
 
 
 def model_folder(weights: Weights, parts: tuple[Part, ...]) -> str:
     """Folder of a diffusion model; one of a hub is found on this machine without asking the network, or
     downloaded at its revision."""
-    from workflow.diffusion_weights import find_or_download
+    from workflow.weights.diffusion_weights import find_or_download
 
     if weights.folder is not None:
         return weights.folder
@@ -36,10 +36,10 @@ def model_folder(weights: Weights, parts: tuple[Part, ...]) -> str:
 
 
 def load_backbone(block: Weights, device: str) -> Backbone:
-    """The backbone of a job (`workflow.config_inputs.Backbone`), on a device."""
+    """The backbone of a job (`workflow.config.inputs.Backbone`), on a device."""
     import torch
 
-    from texgen.backbone import Backbone
+    from texgen.diffusion.backbone import Backbone
 
     return Backbone.load(
         model_folder(block, BACKBONE),
@@ -52,7 +52,7 @@ def load_backbone(block: Weights, device: str) -> Backbone:
 
 def put_on_adapter(backbone: Backbone, folder: Path, scale: float) -> None:
     """Makes a backbone the tuned model of a folder, for painting only; scale: the adapter's strength."""
-    from texgen import lora
+    from texgen.diffusion import lora
 
     check_adapter(folder)
     backbone.load_lora(folder)
@@ -150,7 +150,7 @@ def asset_files(job: TextureJob, asset: dict[str, Any]) -> dict[str, str]:
 def load_prepared(meshes: str | Path, name: str, device: str):
     """(working mesh, prepared geometry) of one mesh of the results folder."""
     from texgen.geometry.prepared import PreparedGeometry
-    from texgen.mesh import load_mesh
+    from texgen.mesh.mesh import load_mesh
 
     folder = Path(meshes) / name
     checked_mesh(Path(meshes), name)

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from workflow.step_errors import run_step
+from workflow.runtime.step_errors import run_step
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey")
 MATERIALS = (
@@ -47,12 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     options = parser.parse_args(arguments)
 
-    from report.contact_sheet import contact_sheet
+    from report.figures.contact_sheet import contact_sheet
     from report.pictures import Look
-    from texgen.mesh import load_mesh
-    from workflow.config import load_config
-    from workflow.config_methods import used_of
-    from workflow.devices import pick_device
+    from texgen.mesh.mesh import load_mesh
+    from workflow.config.configuration import load_config
+    from workflow.config.methods import used_of
+    from workflow.runtime.devices import pick_device
     from workflow.steps.loading import build_method, load_backbone
 
     config = load_config(options.config)

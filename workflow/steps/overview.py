@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from texgen.result_records import check_run, checked_mesh, read_run
+from texgen.storage.result_records import check_run, checked_mesh, read_run
 from workflow import provenance
-from workflow.step_errors import run_step
+from workflow.runtime.step_errors import run_step
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,10 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=192, help="pixels per picture")
     options = parser.parse_args(arguments)
 
-    from report.contact_sheet import contact_sheet
+    from report.figures.contact_sheet import contact_sheet
     from report.pictures import Look
-    from texgen.export import load_texture_png
-    from texgen.mesh import load_mesh
+    from texgen.mesh.export import load_texture_png
+    from texgen.mesh.mesh import load_mesh
 
     settings = provenance.read_settings(options.settings)
     rows, labels = [], []

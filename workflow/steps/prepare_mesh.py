@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from texgen.records import FILES, stamps
-from texgen.result_records import MESH_FILES
+from texgen.storage.records import FILES, stamps
+from texgen.storage.result_records import MESH_FILES
 from workflow import provenance
-from workflow.jobs import MeshJob
-from workflow.locking import work_alone
-from workflow.step_errors import run_step
+from workflow.jobs.jobs import MeshJob
+from workflow.runtime.locking import work_alone
+from workflow.runtime.step_errors import run_step
 
 CACHE = Path("resources")
 PREVIEW_SIZE = 192
@@ -29,8 +29,8 @@ def preview(mesh, size: int = PREVIEW_SIZE):
     """
     import torch
 
-    from texgen.cameras import Cameras
-    from texgen.render import geometry_buffer
+    from texgen.render.cameras import Cameras
+    from texgen.render.images import geometry_buffer
 
     cameras = Cameras.orbit([0.0, 90.0, 180.0, -45.0], [10.0, 10.0, 10.0, 40.0])
     buffer = geometry_buffer(mesh, cameras, 2 * size)
@@ -44,14 +44,14 @@ def preview(mesh, size: int = PREVIEW_SIZE):
 
 def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
     """Prepare the mesh of a settings file into a folder; returns what mesh.json holds."""
-    from texgen.atlas import overlapping_share
-    from texgen.downloads import shown_source
-    from texgen.export import save_image
     from texgen.geometry.prepared import prepare_geometry
-    from texgen.mesh import save_mesh
-    from texgen.mesh_io import prepare as prepare_working_mesh
-    from texgen.mesh_sources import fetch_source
-    from texgen.presets import PRESETS
+    from texgen.mesh.export import save_image
+    from texgen.mesh.mesh import save_mesh
+    from texgen.mesh.sources import fetch_source
+    from texgen.painting.presets import PRESETS
+    from texgen.reading.prepare import prepare as prepare_working_mesh
+    from texgen.render.atlas import overlapping_share
+    from texgen.storage.downloads import shown_source
 
     started = time.perf_counter()
     path = fetch_source(job.source, job.sha256, cache)
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         job = MeshJob(**{name: getattr(options, name) for name in names})
     else:
         parser.error("give --settings, or --mesh and --source")
-    from texgen.mesh import MeshError
+    from texgen.mesh.mesh import MeshError
 
     try:
         with work_alone(options.out):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from report.columns import SCORE_COLUMNS
-from texgen.result_records import check_run, checked_mesh, read_run, write_score_record
+from texgen.storage.result_records import check_run, checked_mesh, read_run, write_score_record
 from workflow import provenance
-from workflow.kinds import METHODS
-from workflow.step_errors import run_step
+from workflow.config.kinds import METHODS
+from workflow.runtime.step_errors import run_step
 
 
 def background_of(run: dict[str, Any]) -> tuple[float, ...] | None:
@@ -27,9 +27,9 @@ def background_of(run: dict[str, Any]) -> tuple[float, ...] | None:
 def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
     """All rows, mesh by mesh, so that each mesh is rasterised once; assets whose run failed have none."""
     from report import quality
-    from texgen.atlas import build_atlas
-    from texgen.export import load_texture_png
-    from texgen.mesh import load_mesh
+    from texgen.mesh.export import load_texture_png
+    from texgen.mesh.mesh import load_mesh
+    from texgen.render.atlas import build_atlas
 
     rows = []
     surfaces: dict[tuple[str, int], quality.Surface] = {}

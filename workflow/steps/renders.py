@@ -7,9 +7,9 @@ import json
 from torch import Tensor
 
 from rewards.base import Textured
-from texgen.cameras import rig_cameras
-from texgen.render import GeometryBuffer, geometry_buffer
-from workflow.jobs import Protocol
+from texgen.render.cameras import rig_cameras
+from texgen.render.images import GeometryBuffer, geometry_buffer
+from workflow.jobs.jobs import Protocol
 
 
 class Renders:

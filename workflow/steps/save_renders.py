@@ -10,10 +10,10 @@ from typing import Any
 
 from report.columns import SCORE_COLUMNS
 from workflow import provenance
-from workflow.devices import pick_device
-from workflow.jobs import Protocol
-from workflow.locking import work_alone
-from workflow.step_errors import run_step
+from workflow.jobs.jobs import Protocol
+from workflow.runtime.devices import pick_device
+from workflow.runtime.locking import work_alone
+from workflow.runtime.step_errors import run_step
 
 # What a score says of a view, and the file instead of the score.
 COLUMNS = (*SCORE_COLUMNS[:-1], "file")
@@ -24,8 +24,8 @@ def save(settings: dict[str, Any], meshes: Path, textures: Path, out: Path) -> l
     import torch
 
     from rewards.base import Textured
-    from texgen.cameras import rig_cameras
-    from texgen.export import load_texture_png, save_image
+    from texgen.mesh.export import load_texture_png, save_image
+    from texgen.render.cameras import rig_cameras
     from workflow.steps.loading import load_prepared
     from workflow.steps.renders import Renders
 

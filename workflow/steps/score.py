@@ -18,14 +18,14 @@ from typing import Any
 
 from report.columns import SCORE_COLUMNS
 from texgen.errors import DamagedFileError
-from texgen.result_records import check_run, checked_scores, read_run, write_score_record
+from texgen.storage.result_records import check_run, checked_scores, read_run, write_score_record
 from workflow import provenance
-from workflow.devices import claim_gpu, device_name, pick_device
-from workflow.jobs import Protocol, ScoreJob
-from workflow.journal import Journal
-from workflow.locking import work_alone
-from workflow.progress import Pace
-from workflow.step_errors import plain_sentence, run_step
+from workflow.jobs.jobs import Protocol, ScoreJob
+from workflow.runtime.devices import claim_gpu, device_name, pick_device
+from workflow.runtime.journal import Journal
+from workflow.runtime.locking import work_alone
+from workflow.runtime.progress import Pace
+from workflow.runtime.step_errors import plain_sentence, run_step
 
 # Meshes with their geometry that stay in memory from one metric to the next.
 MESHES_KEPT = 8
@@ -33,7 +33,7 @@ MESHES_KEPT = 8
 
 def score_views(metric, textured, name: str, protocol: Protocol, renders) -> Iterator[dict[str, Any]]:
     """Scores of the protocol's renders of one textured mesh, which the `Renders` know as `name`."""
-    from texgen.cameras import rig_cameras
+    from texgen.render.cameras import rig_cameras
 
     cameras = rig_cameras(protocol.rig)
     for background, images in renders.of(textured, name, protocol).items():
@@ -78,7 +78,7 @@ def score_method(
     import torch
 
     from rewards.base import NotApplicable, Textured
-    from texgen.export import load_texture_png
+    from texgen.mesh.export import load_texture_png
     from workflow.steps.scorers import load_metric
 
     torch.set_num_threads(threads)

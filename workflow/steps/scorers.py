@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from texgen.errors import damage_named
-from workflow import custom
 from workflow.code_identity import code_version
-from workflow.config_base import Strict
-from workflow.kinds import METRICS
+from workflow.config import custom
+from workflow.config.base import Strict
+from workflow.config.kinds import METRICS
 
 DOWNLOADS = Path("resources")
 
@@ -119,8 +119,8 @@ def head_file(head: dict[str, Any]) -> Path:
     if head["path"] is not None:
         return Path(head["path"])
     from rewards.checkpoints.store import verify
-    from texgen.mesh_sources import fetch_source
-    from workflow.weights import head_places
+    from texgen.mesh.sources import fetch_source
+    from workflow.weights.published import head_places
 
     for place in head_places(head["url"], head["sha256"]):
         if place.is_file():

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from workflow import provenance
-from workflow.devices import claim_gpu, pick_device
-from workflow.jobs import TextureJob, TrainJob
-from workflow.locking import work_alone
-from workflow.step_errors import run_step
+from workflow.jobs.jobs import TextureJob, TrainJob
+from workflow.runtime.devices import claim_gpu, pick_device
+from workflow.runtime.locking import work_alone
+from workflow.runtime.step_errors import run_step
 
 SAME = 2.5 / 255  # root mean square difference to the stored 8-bit texture that counts as the same
 
 
 class Watcher:
-    """A `texgen.painting.Gradient` that keeps each view's chain and its last latents."""
+    """A `texgen.painting.views.Gradient` that keeps each view's chain and its last latents."""
 
     def __init__(self) -> None:
         self.chains: dict[int, Any] = {}
@@ -30,7 +30,7 @@ class Watcher:
         return run(*inputs)
 
     def denoise(self, backbone, scheduler, chain, latents, step, index):
-        from texgen.sampler import denoise
+        from texgen.diffusion.sampler import denoise
 
         self.chains[index] = chain
         self.latents[index] = denoise(backbone, scheduler, chain, latents, step)
@@ -51,13 +51,13 @@ class Given:
 
 
 def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int) -> dict[str, Any]:
-    """Arrays of the stages of the first finished asset, see `report.method_figure`."""
+    """Arrays of the stages of the first finished asset, see `report.figures.method_diagram`."""
     import numpy as np
     import torch
 
     from rewards.base import NotApplicable
-    from texgen.export import load_texture_png
     from texgen.finetune.items import TrainingItem
+    from texgen.mesh.export import load_texture_png
     from workflow.steps.finetune import build_reward
     from workflow.steps.loading import build_method, load_backbone, load_prepared, put_on_adapter
 

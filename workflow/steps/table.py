@@ -11,11 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from report.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
-from report.distance_block import distance_block
-from report.meshes_block import meshes_block
 from report.read import read_quality, read_runs, read_scores, read_training
-from report.table import (
+from report.table.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
+from report.table.build import build_table
+from report.table.csv_rows import to_csv
+from report.table.data import Table, TableSpec
+from report.table.distances import distance_block
+from report.table.meshes import meshes_block
+from report.table.page import (
     baselines_block,
     cost_block,
     failures_block,
@@ -23,14 +26,11 @@ from report.table import (
     own_block,
     scores_block,
 )
-from report.table_build import build_table
-from report.table_csv import to_csv
-from report.table_data import Table, TableSpec
 from texgen.errors import DamagedFileError
-from texgen.files import read_bytes
+from texgen.storage.files import read_bytes
 from workflow import provenance
-from workflow.step_errors import run_step
-from workflow.tables import ConfigError
+from workflow.config.sheets import ConfigError
+from workflow.runtime.step_errors import run_step
 
 QUALITY = (
     ("coverage", "Coverage", True, 3),

@@ -15,15 +15,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from texgen import records
 from texgen.errors import DamagedFileError
-from texgen.result_records import RUN_FILES, check_run, checked_mesh, checked_model, read_run, write_manifest
-from workflow import custom, provenance
-from workflow.devices import claim_gpu, device_name, pick_device
-from workflow.jobs import TextureJob
-from workflow.locking import work_alone
-from workflow.progress import Pace
-from workflow.step_errors import concerns_machine, plain_sentence, run_step
+from texgen.storage import records
+from texgen.storage.result_records import (
+    RUN_FILES,
+    check_run,
+    checked_mesh,
+    checked_model,
+    read_run,
+    write_manifest,
+)
+from workflow import provenance
+from workflow.config import custom
+from workflow.jobs.jobs import TextureJob
+from workflow.runtime.devices import claim_gpu, device_name, pick_device
+from workflow.runtime.locking import work_alone
+from workflow.runtime.progress import Pace
+from workflow.runtime.step_errors import concerns_machine, plain_sentence, run_step
 
 # How little of what a method repeats is enough to warm it up, where the method has such a setting.
 WARM_UP = {"rounds": 0, "adam_steps": 1}
@@ -51,7 +59,7 @@ def finished_run(folder: Path, digest: str) -> dict[str, Any] | None:
 
 def texture_asset(method: Callable, mesh, asset: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the method on one asset and write its files; returns the measured part of run.json."""
-    from texgen.export import save_texture_png, write_glb
+    from texgen.mesh.export import save_texture_png, write_glb
 
     result = method(mesh, asset["prompt"], asset["seed"])
     texture = result.texture.cpu()
@@ -76,7 +84,7 @@ def run_shard(
     """Texture every asset that is not finished; returns one record per asset, in order."""
     import torch
 
-    from texgen.mesh import load_mesh
+    from texgen.mesh.mesh import load_mesh
     from workflow.steps.loading import adapter_hashes, asset_files
 
     adapter = None if job.model is None else models / job.model

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from workflow import provenance
-from workflow.step_errors import run_step
+from workflow.runtime.step_errors import run_step
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,8 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=160, help="pixels per object (default: %(default)s)")
     options = parser.parse_args(arguments)
 
+    from report.figures.turntables import Turntables, write_gif, write_mp4
     from report.results import Results
-    from report.turntables import Turntables, write_gif, write_mp4
 
     results = Results(provenance.read_settings(options.settings), options.results)
     turntables = Turntables(results, options.frames, options.size)

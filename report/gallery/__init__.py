@@ -1,0 +1,1 @@
+"""The gallery: every texture of a run in one HTML file."""

@@ -1,0 +1,1 @@
+"""A blinded pairwise study: booklets, key, summary."""

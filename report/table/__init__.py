@@ -1,0 +1,1 @@
+"""The results page: numbers, blocks, notes, CSV."""

@@ -1,0 +1,1 @@
+"""From painted views back to the texture: projection, trimap, fills."""

@@ -1,0 +1,1 @@
+"""The diffusion model: loading, sampling, adapters, what it is shown of a view."""

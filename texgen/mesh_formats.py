@@ -1,6 +1,0 @@
-"""Which mesh formats are read and written, by the ending of the file. Imports nothing."""
-
-FORMATS = {".obj": "OBJ", ".ply": "PLY", ".off": "OFF", ".stl": "STL", ".glb": "GLB", ".gltf": "glTF"}
-"""Read by `texgen.mesh_readers`."""
-WRITTEN = (".glb", ".obj", ".ply", ".usdz")
-"""Written by `texgen.export_files`."""

@@ -1,0 +1,1 @@
+"""Painting a mesh view by view: presets, scene, state, the pipeline."""

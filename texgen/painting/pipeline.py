@@ -1,0 +1,205 @@
+"""Text to texture: paint a mesh view by view with a frozen, or fine-tuned, diffusion model."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texgen.diffusion.backbone import Backbone
+from texgen.mesh.mesh import Mesh
+from texgen.painting.measured import Painted, TextureResult, measured
+from texgen.painting.method_facts import TEXGEN
+from texgen.painting.presets import Preset
+from texgen.painting.running import step_progress, view_texts
+from texgen.painting.scene import Scene, complete, prepare_scene, prepare_view
+from texgen.painting.state import TextureState, View
+from texgen.painting.views import Gradient, Progress, paint_view
+from texgen.render.cameras import Cameras, rig_cameras
+from texgen.timing import Stopwatch
+
+__all__ = ["Scene", "TexGen", "TextureResult", "TextureState", "View", "paint_view", "prepare_scene"]
+
+
+class TexGen:
+    """A text-to-texture method: a backbone and a preset. Calling it paints one mesh.
+
+    Results depend on (seed, the mesh's shape, prompt, preset name) only, never on what was painted before.
+    cached_meshes: for how many meshes the geometry of the cameras is kept between calls; at 1024 pixels one
+    view takes about 100 MB. cameras: painted from instead of the preset's rig, e.g. learned ones.
+    """
+
+    def __init__(
+        self, backbone: Backbone, preset: Preset, cached_meshes: int = 2, cameras: Cameras | None = None
+    ) -> None:
+        self.backbone, self.preset, self.cached_meshes = backbone, preset, cached_meshes
+        self._cameras = cameras
+        # Keyed by identity; the mesh is held too, so that its id cannot be given to another.
+        self._scenes: OrderedDict[int, tuple[Mesh, Scene]] = OrderedDict()
+        TEXGEN.refuse(preset)
+        backbone.control_channels(preset.control_role)  # refuses a role that is not there
+        if preset.image_size % backbone.latent_scale:
+            raise ValueError(
+                f"Preset {preset.name!r}: image_size is {preset.image_size}, but the backbone's autoencoder "
+                f"needs a multiple of {backbone.latent_scale}."
+            )
+
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras that textures are painted from, in painting order."""
+        if self._cameras is not None:
+            return self._cameras
+        return rig_cameras(self.preset.rig, distance=self.preset.distance, fov_y=self.preset.fov_y)
+
+    @cameras.setter
+    def cameras(self, cameras: Cameras | None) -> None:
+        self._cameras = cameras
+        self._scenes.clear()
+
+    def __call__(self, mesh: Mesh, prompt: str, seed: int, progress: Progress | None = None) -> TextureResult:
+        """Paint, fill and pad a texture. progress(view, views, step, steps) is called after each step.
+
+        Raises ValueError when no view sees any of the mesh's charts.
+        """
+
+        def work() -> Painted:
+            scene = self._scene(mesh)
+            with self.backbone.lora_merged():
+                state, views = self._paint_views(scene, prompt, seed, progress=progress)
+            return Painted(*complete(self.preset, scene, state), views)
+
+        return measured(self.backbone, work)
+
+    def paint(
+        self,
+        mesh: Mesh,
+        prompt: str,
+        seed: int,
+        cameras: Cameras | None = None,
+        gradient: Gradient | None = None,
+        soft: bool = False,
+        detach_conditioning: bool = True,
+        progress: Progress | None = None,
+        views: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The differentiable painting: texture [3, T, T] in [0, 1], filled, and its coverage [1, T, T].
+
+        cameras: instead of the method's own; they may require a gradient. gradient: how graphs are kept or
+        rebuilt, one object for one call; None = plain autograd. soft: the soft trimap. detach_conditioning:
+        see `painting.paint_view`, which names what exactly is cut. views: indices of the cameras that paint,
+        in painting order; None = all of them.
+        With soft=False the values equal those of `__call__`.
+        Raises ValueError when gradients are recorded with a scheduler that keeps state between its steps.
+        """
+        if torch.is_grad_enabled() and self.preset.scheduler != "ddim":
+            raise ValueError(
+                f"Preset {self.preset.name!r} samples with {self.preset.scheduler!r}, which keeps state "
+                'between its steps and cannot be differentiated here; use scheduler="ddim", or paint under '
+                "torch.no_grad()."
+            )
+        scene = self._scene(mesh)
+        angles = None
+        if cameras is not None:
+            cameras = cameras.to(scene.mesh.vertices.device, scene.mesh.vertices.dtype)
+            moving = cameras.azimuth.requires_grad or cameras.elevation.requires_grad
+            angles = cameras if gradient is not None and moving and torch.is_grad_enabled() else None
+            with torch.set_grad_enabled(torch.is_grad_enabled() and angles is None):
+                scene = prepare_scene(scene.mesh, self.preset, cameras, views, scene.atlas)
+        elif views is not None:
+            scene = Scene(scene.mesh, scene.atlas, [scene.views[i] for i in views])
+        frozen = not torch.is_grad_enabled() if gradient is None else gradient.frozen()
+        with self.backbone.lora_merged() if frozen else nullcontext():
+            state, _ = self._paint_views(
+                scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles
+            )
+        return complete(self.preset, scene, state)
+
+    def _scene(self, mesh: Mesh) -> Scene:
+        """The remembered scene of the method's own cameras."""
+        device, preset = self.backbone.device, self.preset
+        dtype = torch.float64 if self.backbone.dtype == torch.float64 else torch.float32
+        if id(mesh) in self._scenes:
+            self._scenes.move_to_end(id(mesh))
+            scene = self._scenes[id(mesh)][1]
+            if scene.mesh.vertices.device == device and scene.mesh.vertices.dtype == dtype:
+                return scene
+        with torch.no_grad():
+            scene = prepare_scene(mesh.to(device, dtype), preset, self.cameras)
+        if self.cached_meshes > 0:
+            self._scenes[id(mesh)] = (mesh, scene)
+            self._scenes.move_to_end(id(mesh))
+            while len(self._scenes) > self.cached_meshes:
+                self._scenes.popitem(last=False)
+        return scene
+
+    def _paint_views(
+        self,
+        scene: Scene,
+        prompt: str,
+        seed: int,
+        soft: bool = False,
+        detach_conditioning: bool = True,
+        gradient: Gradient | None = None,
+        progress: Progress | None = None,
+        cameras: Cameras | None = None,
+    ) -> tuple[TextureState, list[dict[str, Any]]]:
+        """cameras: learned ones; the views are then rebuilt from their angles where a gradient is taken."""
+        preset, vertices = self.preset, scene.mesh.vertices
+        state = TextureState.empty(preset.texture_size, vertices.device, vertices.dtype)
+        texts = view_texts(self.backbone, preset, prompt, scene)
+        identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
+        trained = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
+        reports: list[dict[str, Any]] = []
+        watch = Stopwatch(self.backbone.device)
+        for position, view in enumerate(scene.views, start=1):
+            on_step = step_progress(progress, position, len(scene.views))
+            report: dict[str, Any] = {}
+
+            def run(*inputs: Tensor, view=view, text=texts[position - 1], on_step=on_step, report=report):
+                if cameras is not None and torch.is_grad_enabled():
+                    view = self._rebuilt(scene, view, cameras, *inputs[3:])
+                state, found = paint_view(
+                    self.backbone,
+                    preset,
+                    view,
+                    TextureState(*inputs[:3]),
+                    text,
+                    identity,
+                    soft,
+                    detach_conditioning,
+                    gradient,
+                    on_step,
+                )
+                report.update(found)
+                return state.colour_sum, state.weight, state.best_cosine
+
+            inputs = (state.colour_sum, state.weight, state.best_cosine)
+            if cameras is not None:
+                inputs += (cameras.azimuth[view.index], cameras.elevation[view.index])
+            if gradient is None:
+                parts = run(*inputs)
+            else:
+                parts = gradient.view(run, inputs, trained, cameras is None)
+            state = TextureState(*parts)
+            watch.lap()
+            reports.append({**view.place(), **report})
+        return state, watch.onto(reports)
+
+    def _rebuilt(
+        self, scene: Scene, view: View, cameras: Cameras, azimuth: Tensor, elevation: Tensor
+    ) -> View:
+        """A view whose geometry depends on the given angles (scalars, degrees)."""
+        fixed = cameras[view.index]
+        camera = Cameras(
+            azimuth.reshape(1), elevation.reshape(1), fixed.distance, fixed.fov_y, fixed.near, fixed.far
+        )
+        return prepare_view(scene.mesh, scene.atlas, self.preset, camera, view.index)
+
+
+def texgen(backbone: Backbone, cameras: Cameras | None = None, **overrides: Any) -> TexGen:
+    """The painter of this package as a method; overrides: fields of the preset "texgen"."""
+    return TexGen(backbone, TEXGEN.resolved(overrides)[0], cameras=cameras)

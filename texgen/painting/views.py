@@ -1,0 +1,189 @@
+"""Painting one view: render what there is, decide what to generate, denoise, project back.
+
+The texture state goes in and comes out; nothing is stored. The steps follow InTeX (arXiv 2403.11878) and the
+differentiable generator of paper 2506.18331; a `Preset` says what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+from texgen import seeds
+from texgen.backprojection.trimap import Trimap, hard_trimap, soft_trimap
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.conditioning import control_image, fill_unknown, resize, unzoom, zoom
+from texgen.diffusion.sampler import Step, ViewDenoising, denoise, denoise_step, make_scheduler
+from texgen.diffusion.upscale import upscale
+from texgen.painting.accumulate import accumulate
+from texgen.painting.presets import Preset
+from texgen.painting.state import TextureState, View, render_state
+from texgen.render.cameras import Size
+
+Progress = Callable[[int, int, int, int], None]
+"""progress(view, views, step, steps): called after each denoising step; counts start at 1."""
+
+
+class Gradient(Protocol):
+    """How one differentiable painting keeps or rebuilds its graph (`texgen.finetune.differentiation`).
+
+    view: paints a view, `run(*inputs)` -> the texture state's tensors, of which only the first carries a
+    gradient where `fixed_geometry`. denoise: runs the sampler of view `index` with `step`, a pure function.
+    frozen: whether all evaluations of the painting itself, before any backward pass, are without gradient.
+    """
+
+    def frozen(self) -> bool: ...
+
+    def view(
+        self,
+        run: Callable[..., tuple[Tensor, ...]],
+        inputs: tuple[Tensor, ...],
+        parameters: Sequence[Tensor],
+        fixed_geometry: bool,
+    ) -> tuple[Tensor, ...]: ...
+
+    def denoise(
+        self,
+        backbone: Backbone,
+        scheduler: SchedulerMixin,
+        chain: ViewDenoising,
+        latents: Tensor,
+        step: Step,
+        index: int,
+    ) -> Tensor: ...
+
+
+def paint_view(
+    backbone: Backbone,
+    preset: Preset,
+    view: View,
+    state: TextureState,
+    text: Tensor,
+    seed: tuple[object, ...],
+    soft: bool = False,
+    detach_conditioning: bool = True,
+    gradient: Gradient | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[TextureState, dict[str, float | bool]]:
+    """Paint one view: texture state in, texture state out, and the fractions of the trimap.
+
+    text: [2, L, D], unconditional first. seed: everything that the noise depends on besides the view and its
+    purpose; the same arguments give the same result, also when the view is computed again for a checkpointed
+    gradient. soft: the soft trimap, for training.
+
+    detach_conditioning: True cuts the derivative of this view with respect to earlier colours where they
+    enter the diffusion model: the rgb channels of the control image and the encoded known latents. Attached
+    stay: the colours that are pasted into kept pixels, the accumulated sums, counts and cosines (the
+    trimap), and all dependence on the cameras. False keeps the whole derivative. Constants in either case:
+    which pixels are shown as known, which face and texel is visible, the crop, the direction word, whether
+    the view is skipped.
+
+    A view without a pixel to generate returns its state as it came.
+    """
+    rgb, count, best = render_state(view, state, preset.background, preset.pin_background)
+    cosine = view.buffer.cosine
+    if soft:
+        trimap = soft_trimap(count, best, cosine, preset.soft_sharpness)
+    else:
+        trimap = hard_trimap(count, best, cosine)
+    report: dict[str, float | bool] = {**trimap_shares(trimap, view.buffer.mask)}
+    report["skipped"] = not bool((trimap.generate > 0.5).any())
+    if report["skipped"]:
+        return state, report
+
+    shown = rgb
+    if detach_conditioning and state.colour_sum.requires_grad:
+        shown = render_state(view, state.detach(), preset.background, preset.pin_background)[0]
+    drawn = (*seed, view.index)
+    chain = view_denoising(backbone, preset, view, shown, trimap, text, drawn)
+    scheduler = make_scheduler(
+        backbone.scheduler_config, preset.scheduler, preset.steps, preset.spacing, preset.last_signal
+    )
+    latents = draw(chain.known_latents.shape, rgb, *drawn, "start") * float(scheduler.init_noise_sigma)
+
+    def step(backbone, scheduler, chain, latents, i):
+        latents = denoise_step(backbone, scheduler, chain, latents, i)
+        if on_step is not None:
+            on_step(i + 1, preset.steps)
+        return latents
+
+    if gradient is None:
+        latents = denoise(backbone, scheduler, chain, latents, step)
+    else:
+        latents = gradient.denoise(backbone, scheduler, chain, latents, step, view.index)
+    image = backbone.decode_latents(latents).clamp(0, 1)
+    if preset.upscaler and not soft:  # training enlarges bilinearly, as released
+        image = upscale(image, preset.upscaler)
+    image = unzoom(image, view.crop)
+    image = image * (1 - trimap.keep) + rgb * trimap.keep
+    return accumulate(preset, view, state, image, trimap.keep), report
+
+
+def view_denoising(
+    backbone: Backbone,
+    preset: Preset,
+    view: View,
+    rgb: Tensor,
+    trimap: Trimap,
+    text: Tensor,
+    seed: tuple[object, ...],
+) -> ViewDenoising:
+    """Everything the sampler needs for one view, from its rendered state rgb [1, 3, R, R] and its trimap.
+
+    Known pixels are decided after resizing (share of "keep" above the preset's threshold), so that the
+    control image holds either a colour or -1 and never a mixture.
+    """
+    size = preset.image_size
+    if preset.fill_before_encoding:
+        rgb = fill_unknown(rgb, (trimap.generate.detach() <= 0.5).to(rgb.dtype))
+    rgb = zoom(rgb, view.crop, size)
+    keep, generate = (zoom(mask, view.crop, size) for mask in (trimap.keep, trimap.generate))
+    known = (keep.detach() > preset.known_threshold).to(rgb.dtype)
+    control = control_image(rgb, known, zoom(view.depth, view.crop, size))
+
+    posterior = seeds.generator(*seed, "posterior") if preset.sample_posterior else None
+    latents = backbone.encode_images(rgb, posterior)
+    small = latents.shape[-1]
+    noise_shape = (preset.steps, *latents.shape)
+    return ViewDenoising(
+        text=text,
+        control=control,
+        role=preset.control_role,
+        known_latents=latents,
+        pin_early=pin_mask(1 - generate, small, preset.hard_pins),
+        pin_late=pin_mask(keep, small, preset.hard_pins),
+        switch_step=round(preset.steps * preset.refine_strength),
+        blend_noise=draw(noise_shape, rgb, *seed, "blend"),
+        variance_noise=draw(noise_shape, rgb, *seed, "variance"),
+        guidance_scale=preset.guidance_scale,
+        eta=preset.eta,
+        control_scale=preset.control_scale,
+    )
+
+
+def pin_mask(known: Tensor, size: Size, hard: bool) -> Tensor:
+    """Known pixels [1, 1, H, W] in [0, 1] -> pinned latents [1, 1, *size]; one number is a square.
+
+    The share of each latent's pixels that are known, or with `hard` 1 where all of them are and 0 elsewhere.
+    """
+    if hard:
+        return (F.adaptive_max_pool2d(1 - known, size) < 0.01).to(known.dtype)
+    return resize(known, size)
+
+
+def draw(shape: tuple[int, ...], like: Tensor, *seed: object) -> Tensor:
+    """Standard normal numbers that depend on the seed alone: drawn on the CPU in float32, then moved."""
+    values = torch.randn(shape, generator=seeds.generator(*seed), dtype=torch.float32)
+    return seeds.sent(values, like.device).to(like.dtype)
+
+
+def trimap_shares(trimap: Trimap, mask: Tensor) -> dict[str, float]:
+    """Shares, in [0, 1], of the visible surface (mask [1, 1, R, R]) to "generate", "refine" and "keep"."""
+    area, names = mask.sum().clamp(min=1), ("generate", "refine", "keep")
+    shares = torch.stack([(getattr(trimap, name).detach() * mask).sum() / area for name in names])
+    return dict(zip(names, shares.tolist(), strict=True))  # one answer that the host waits for

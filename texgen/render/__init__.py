@@ -1,0 +1,1 @@
+"""Cameras, visible faces, differentiable images of a textured mesh, and its atlas."""

@@ -1,0 +1,1 @@
+"""The command `texreward`, one module per subcommand."""

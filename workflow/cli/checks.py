@@ -1,0 +1,158 @@
+"""What the command line checks before anything is loaded: outputs, numbers, inputs. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from texgen.mesh.formats import FORMATS, WRITTEN
+from workflow.provenance import ROOT
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+SOURCES = ("pymeshlab", "procedural", "file", "https")
+MOST_TEXELS = 8192
+
+
+class UsageError(ValueError):
+    """A request that cannot be met, told in one sentence."""
+
+
+def check_output(option: str, given: str, endings: tuple[str, ...], inputs: tuple[Path, ...] = ()) -> Path:
+    """The path to write. Raises UsageError where it cannot be written or would overwrite an input."""
+    path = Path(given)
+    try:
+        if path.is_dir():
+            raise UsageError(f"{option} is {given!r}, which is a folder; give the name of a file.")
+        if path.suffix.lower() not in endings:
+            raise UsageError(f"{option} is {given!r}; give a name that ends in {' or '.join(endings)}.")
+        for each in inputs:
+            if path.exists() and each.exists() and path.samefile(each):
+                raise UsageError(f"{option} is {given!r}, which is read; choose another name.")
+        folder = path.absolute().parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise UsageError(f"{option} is {given!r}, but {folder} is a file and no folder; choose another.")
+        if not os.access(folder, os.W_OK | os.X_OK) or folder.is_relative_to("/proc"):
+            raise UsageError(f"{option} is {given!r}, but {folder} cannot be written; choose another.")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UsageError(f"{option} is {given!r}, which cannot be written; choose another.")
+    except OSError as error:  # e.g. a name that is too long
+        raise UsageError(f"{option} is {given[:200]!r} ({error.strerror}); choose another name.") from None
+    return path
+
+
+def check_mesh_output(given: str, inputs: tuple[Path, ...] = ()) -> Path:
+    """`check_output` of the textured mesh, with all files that its format consists of."""
+    path = check_output("--out", given, WRITTEN, inputs)
+    if path.suffix.lower() in (".obj", ".ply"):
+        check_output("--out", str(path.with_suffix(".png")), (".png",), inputs)
+    if path.suffix.lower() == ".obj":
+        check_output("--out", str(path.with_suffix(".mtl")), (".mtl",), inputs)
+    return path
+
+
+def check_number(option: str, value: int | None, low: int, high: int) -> None:
+    """Raises UsageError for a number outside of low to high; None is the default and passes."""
+    if value is not None and not low <= value <= high:
+        raise UsageError(f"{option} is {value}; give a whole number from {low} to {high}.")
+
+
+def check_threads(value: int | None) -> None:
+    """Raises UsageError for an impossible number of CPU threads."""
+    check_number("--threads", value, 1, 1024)
+
+
+def find_mesh(name: str, cache: Path, sha256: str = "") -> Path:
+    """File of a mesh given as a path, a folder that holds one, or a source such as pymeshlab:bunny."""
+    from texgen.mesh.sources import fetch_source
+
+    try:
+        if Path(name).is_file():
+            return Path(name)
+        if Path(name).is_dir():
+            found = sorted(path for path in Path(name).iterdir() if path.suffix.lower() in FORMATS)
+            if len(found) == 1:
+                return found[0]
+            named = ", ".join(path.name for path in found[:8]) or "none"
+            raise UsageError(f"{name} is a folder with {len(found)} mesh files ({named}); name one of them.")
+    except OSError as error:
+        raise UsageError(f"{name[:200]!r} cannot be opened ({error.strerror}); check the path.") from None
+    if name.partition(":")[0] not in SOURCES:
+        raise UsageError(f"There is no mesh file {name!r}.")
+    return fetch_source(name, sha256, cache)
+
+
+def below_root(path: str) -> Path:
+    """A path of a configuration: from the working directory, else from the root of the project."""
+    return Path(path) if Path(path).exists() else ROOT / path
+
+
+AXES = {
+    f"{sign}{axis}": (index, -1 if sign == "-" else 1)
+    for index, axis in enumerate("xyz")
+    for sign in ("", "+", "-")
+}
+
+
+def turns(up: str | None, front: str | None, rotate: str | None) -> str:
+    """The turns, in the words of `rotate`, that bring the file's `up` to +y and its `front` to +z.
+
+    up, front: x, y, z with an optional sign; up None = y; front None = z, or -y where that is not across up.
+    rotate: turns given as such. Raises UsageError.
+    """
+    if rotate is not None:
+        if up is not None or front is not None:
+            raise UsageError("--rotate says all of the turn; leave --up and --front out beside it.")
+        if not re.fullmatch(r"\s*([xyz]:[+-]?\d+(\.\d*)?\s*(,\s*|$))*", rotate):
+            raise UsageError(f"--rotate is {rotate!r}; give turns such as x:-90 or x:-90,y:180.")
+        return rotate
+    up = "y" if up is None else up.lower()
+    for option, value in (("--up", up), ("--front", front)):
+        if value is not None and value.lower() not in AXES:
+            raise UsageError(f"{option} is {value!r}; give one of x, y, z, -x, -y, -z.")
+    axis, sign = AXES[up]
+    if front is None:
+        # A file with z up looks along -y in CAD and in Blender; one with x up has no custom.
+        front = {1: "z", 2: "-y", 0: "z"}[axis]
+    ahead, ahead_sign = AXES[front.lower()]
+    if ahead == axis:
+        raise UsageError(f"--front {front} and --up {up} lie on one axis; the front is across up.")
+    return _turn_text((axis, sign), (ahead, ahead_sign))
+
+
+def _turn_text(up: tuple[int, int], front: tuple[int, int]) -> str:
+    """Quarter turns about x, y and z that bring two signed axes to +y and +z, tried in turn."""
+    from itertools import product
+
+    import numpy as np
+
+    from texgen.reading.prepare import rotation_matrix
+
+    wanted = np.eye(3)
+    for x, y, z in product((0, -90, 90, 180), repeat=3):
+        text = ",".join(f"{name}:{angle}" for name, angle in (("x", x), ("z", z), ("y", y)) if angle)
+        turn = rotation_matrix(text)
+        reached = turn[:, up[0]] * up[1], turn[:, front[0]] * front[1]
+        if np.allclose(reached, wanted[1:]):
+            return text
+    raise AssertionError("quarter turns reach every pair of axes")
+
+
+def orientation_line(rotate: str) -> str:
+    """What is taken for up and front, for a person to check."""
+    import numpy as np
+
+    from texgen.reading.prepare import rotation_matrix
+
+    inverse = rotation_matrix(rotate).T
+
+    def name(direction: np.ndarray) -> str:
+        axis = int(np.abs(direction).argmax())
+        if abs(direction[axis]) < 0.999:
+            return "(" + ", ".join(f"{value:.2f}" for value in direction) + ")"
+        return f"{'-' if direction[axis] < 0 else '+'}{'xyz'[axis]}"
+
+    up, front = name(inverse[:, 1]), name(inverse[:, 2])
+    return f"up is {up} and front is {front} of the file (--up, --front and --rotate change it)"

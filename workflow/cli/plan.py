@@ -1,0 +1,84 @@
+"""`texreward plan`: what a configuration will cost, before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from workflow.config.configuration import load_config
+from workflow.provenance import ROOT
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser("plan", help="jobs, evaluations, hours, disk and downloads of a run")
+    parser.add_argument(
+        "--config", default=str(ROOT / "config" / "paper.yaml"), help="configuration (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="device seconds of one evaluation at 512 pixels on your machine"
+    )
+    parser.add_argument(
+        "--measured",
+        type=Path,
+        help="where to take them from: the result of make gpu-check, or a results folder (default: the "
+        "configuration's, where it has textures)",
+    )
+    parser.set_defaults(run=show)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the estimate, beside what the same methods have taken where they have run."""
+    from workflow.jobs.estimate import costs, measured_seconds, spent_seconds
+    from workflow.jobs.plan import Plan
+
+    plan = Plan(load_config(options.config))
+    results = Path(plan.config.results)
+    seconds, source = options.seconds, "as given"
+    if seconds is None:
+        place = options.measured or results
+        seconds, source = measured_seconds(place), f"measured, {place}"
+    found = costs(plan)
+    print(f"{plan.config.title}: {len(plan.meshes)} meshes, {len(plan.assets)} assets per method")
+    print(f"{'':34}{'jobs':>5}{'evaluations':>14}{'hours':>8}{'taken, h':>10}{'disk':>10}")
+    for cost in found:
+        taken = spent_seconds(results, cost.name.removeprefix("textures "))
+        print(
+            f"{cost.name:34}{cost.jobs:5}{cost.evaluations:14,.0f}{_hours(cost.evaluations, seconds):>8}"
+            f"{'-' if taken is None else f'{taken / 3600:.2f}':>10}{cost.disk / 1e9:8.1f} GB"
+        )
+    total = sum(cost.evaluations for cost in found)
+    jobs, disk = sum(cost.jobs for cost in found) + len(plan.meshes), sum(cost.disk for cost in found)
+    print(f"{'in all':34}{jobs:5}{total:14,.0f}{_hours(total, seconds):>8}{'':10}{disk / 1e9:8.1f} GB")
+    if seconds is None:
+        print(
+            "Hours need the seconds of one evaluation on your machine: run `make gpu-check` and give "
+            "--measured results/gpu-check.json, or --seconds."
+        )
+    else:
+        print(f"Hours of networks alone, at {1000 * seconds:.4g} ms an evaluation ({source}); at most.")
+    for line in downloads(plan):
+        print(line)
+    return 0
+
+
+def _hours(evaluations: float, seconds: float | None) -> str:
+    return "-" if seconds is None else f"{evaluations * seconds / 3600:.2f}"
+
+
+def downloads(plan: Any) -> list[str]:
+    """What is to be downloaded, with the sizes that are known without asking a network."""
+    from workflow.weights.downloads import size_text
+    from workflow.weights.published import needs
+
+    absent = [need for need in needs(plan.config) if need.path() is None]
+    if not absent:
+        return ["Nothing is to be downloaded."]
+    lines = [
+        f"to download: {need.name}, {size_text(need.want.size if need.want else None)}" for need in absent
+    ]
+    return [
+        *lines,
+        "Sizes shown as - are asked, and all are summed, before `texreward weights fetch` begins.",
+    ]

@@ -1,0 +1,1 @@
+"""The configuration: blocks, checks, sheets, kinds of methods and metrics."""

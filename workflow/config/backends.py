@@ -1,0 +1,31 @@
+"""Whether the rasterisers that a configuration chooses can be used here, before any job. Imports no torch."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from workflow.config.configuration import Config
+from workflow.config.sheets import ConfigError
+
+
+def chosen(config: Config) -> dict[str, str]:
+    """Field of the configuration -> the rasterizer that it names."""
+    found = {"evaluation.rasterizer": config.evaluation.rasterizer}
+    presets = {f"presets.{kind}": preset for kind, preset in config.presets.items()}
+    presets |= {f"methods.{name}.preset": method.preset for name, method in config.methods.items()}
+    presets |= {f"models.{name}.preset": model.preset for name, model in config.models.items()}
+    found |= {f"{where}.rasterizer": each.rasterizer for where, each in presets.items() if each.rasterizer}
+    for name, model in config.models.items():
+        for index, term in enumerate(model.rewards):
+            found[f"models.{name}.rewards[{index}].rasterizer"] = term.rasterizer
+    return found
+
+
+def require(config: Config) -> None:
+    """Raise ConfigError for a rasterizer that is not installed."""
+    for field, name in chosen(config).items():
+        if name == "nvdiffrast" and find_spec("nvdiffrast") is None:
+            raise ConfigError(
+                f"{field} is nvdiffrast, which is not installed; install it from its repository "
+                "(docs/architecture.md says how), or choose warp."
+            )

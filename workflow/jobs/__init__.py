@@ -1,0 +1,1 @@
+"""From a configuration to typed jobs: plan, cost, status, damaged results."""

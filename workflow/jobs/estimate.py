@@ -1,0 +1,145 @@
+"""What a run will cost, before it starts: evaluations, hours, disk, downloads. Imports no torch.
+
+An evaluation is one UNet and its ControlNets on one guidance pair. Counts are those of the published
+algorithms, at most: views with nothing to paint make none. Hours follow from the seconds of one evaluation,
+which must be measured on the machine that is to run; decoding, rewards and loading come on top.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from texgen.render.rigs import RIGS
+from workflow.config.kinds import METHODS, METRICS
+from workflow.config.training import TunedModel
+from workflow.jobs.plan import Plan
+
+REFERENCE_SIDE = 512
+"""Pixels; an evaluation at another size counts by its share of the pixels."""
+TEXTURE_BYTES = 0.8
+"""Of a texel in a PNG, as measured (docs/scaling.md); two per texture, and in the GLB once more."""
+MESH_BYTES = 2_300_000
+"""Of a prepared mesh, and of the geometry in each GLB, as measured."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One row of the estimate. jobs: of the workflow. evaluations: at 512 pixels, at most. disk: bytes."""
+
+    name: str
+    jobs: int
+    evaluations: float
+    disk: float = 0.0
+
+
+def costs(plan: Plan) -> list[Cost]:
+    """The costs of all trainings, methods and scores."""
+    return [*trainings(plan), *textures(plan), scores(plan)]
+
+
+def trainings(plan: Plan) -> Iterator[Cost]:
+    for name in plan.models:
+        block = plan.config.models[name]
+        preset, _ = METHODS["texgen"].load_facts().resolved(plan.config.changes("texgen", block.preset))
+        views = len(RIGS[preset.rig])
+        painted = min(views, block.views_per_step or views)
+        per_item = gradient_evaluations(block, painted, preset.steps)
+        measured = block.steps // block.validate_every + 1 if block.validate_every else 0
+        held_out = measured * len(plan.validation_assets(name)) * views * (preset.steps + 2)
+        total = block.steps * block.batch * per_item + held_out
+        yield Cost(f"training {name}", 1, total * _share(preset.image_size), 10e6)
+
+
+def gradient_evaluations(block: TunedModel, views: int, steps: int) -> float:
+    """Evaluations of one item's gradient: forward passes, their repetitions and backward passes."""
+    if block.algorithm != "direct":
+        transitions = getattr(block, block.algorithm).transitions
+        samples = 2 if block.algorithm == "d3po" else 1
+        return samples * views * (steps + 4 * min(transitions, steps))
+    again = 3 if block.gradient.replay else 2
+    carried = {
+        "exact": float(steps),
+        "last_k": float(min(block.gradient.k, steps)),
+        "random_k": (1 + min(block.gradient.k, steps)) / 2,
+        "low_variance": 0.0,
+    }[block.gradient.strategy]
+    total = views * (steps + (again - 1) * carried)
+    if block.gradient.strategy == "low_variance":
+        total += views * again * block.gradient.copies
+    return total + (3 * views if block.kl_weight > 0 else 0)
+
+
+def textures(plan: Plan) -> Iterator[Cost]:
+    assets = len(plan.assets)
+    for name in plan.methods:
+        job = plan.texture_job(name)
+        facts = METHODS[job.kind].load_facts()
+        each, side = 0.0, plan.texture_size or 1024
+        if facts is not None:
+            preset, own = facts.resolved(job.preset)
+            each, side = painting_evaluations(job.kind, preset, own), preset.texture_size
+        disk = assets * (3 * TEXTURE_BYTES * side**2 + MESH_BYTES)
+        yield Cost(f"textures {name}", len(plan.shards), assets * each, disk)
+
+
+def painting_evaluations(kind: str, preset: Any, own: Any) -> float:
+    """Evaluations of one texture at 512 pixels."""
+    views, steps, share = len(RIGS[preset.rig]), preset.steps, _share(preset.image_size)
+    if kind == "text2tex":
+        updates = min(int(steps * own.update_strength) + 1, steps)
+        atlas = 0.0 if own.atlas_role == "none" else own.atlas_steps * _share(own.atlas_size)
+        return (views * (steps + updates) + own.rounds * updates) * share + atlas
+    if kind == "paint3d":  # pairs of views as one picture, twice as wide
+        passes = {"none": 0.0, "inpaint": 1.0, "full": 1.0 + own.tile_strength}.get(own.uv_stage, 2.0)
+        return views * steps * share + passes * steps * _share(own.uv_size)
+    if kind == "psd_like":  # four single evaluations a step
+        return 2 * steps * share
+    if kind == "texture" and preset.scheduler == "pndm":
+        steps += 1  # its list holds one time step twice
+    return views * steps * share
+
+
+def scores(plan: Plan) -> Cost:
+    """Jobs of scores; what a network takes per image depends on it, so there are no evaluations here."""
+    images = [each for each in plan.config.metrics.values() if not _is_geometric(each.kind)]
+    protocol = plan.config.evaluation
+    views = len(RIGS[protocol.rig]) * len(protocol.backgrounds)
+    rendered = len(plan.assets) * len(plan.methods) * views
+    return Cost(f"scores ({len(images) * rendered:,} of images)", len(plan.methods), 0.0)
+
+
+def _is_geometric(kind: str) -> bool:
+    return kind in METRICS and METRICS[kind].is_geometric
+
+
+def _share(side: int) -> float:
+    return (side / REFERENCE_SIDE) ** 2
+
+
+def measured_seconds(place: Path) -> float | None:
+    """Device seconds of one evaluation: from the result of `make gpu-check`, or from the run.json files of a
+    results folder (those of the kind texgen, everything of a texture included); None where there are none."""
+    if place.is_file():
+        found = json.loads(place.read_text(encoding="utf-8"))["items"].get("prediction", {})
+        milliseconds = found.get("captured_ms", found.get("plain_ms"))
+        return None if milliseconds is None else milliseconds / 1000
+    seconds, calls = 0.0, 0
+    for path in sorted((place / "textures").glob("*/*/run.json")):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if run.get("kind") == "texgen" and run.get("device_seconds") and run.get("calls", {}).get("unet"):
+            seconds, calls = seconds + run["device_seconds"], calls + run["calls"]["unet"]
+    return seconds / calls if calls else None
+
+
+def spent_seconds(results: Path, name: str) -> float | None:
+    """Device seconds that the textures of a method took in a run that is there; None without any."""
+    runs = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (results / "textures" / name).glob("*/run.json")
+    ]
+    found = [run["device_seconds"] for run in runs if run.get("device_seconds")]
+    return sum(found) if found else None

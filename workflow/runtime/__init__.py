@@ -1,0 +1,1 @@
+"""What a running job needs: device, locks, journal, progress, how it ends."""

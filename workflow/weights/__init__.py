@@ -1,0 +1,1 @@
+"""Published weights: what a configuration needs, what is here, what is fetched."""

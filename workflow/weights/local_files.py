@@ -1,0 +1,59 @@
+"""Where the weights of a configuration's blocks lie on this machine, and which files are read there.
+
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow.config.base import Strict, Weights
+from workflow.config.inputs import Backbone
+from workflow.config.metrics import FileScore, Head
+
+ENDINGS = (".safetensors", ".pt", ".bin", ".pth")
+
+
+def backbone_places(backbone: Backbone) -> dict[str, str]:
+    """Role -> folder of a backbone's parts; of those in folders, not of a hub's."""
+    parts = {
+        "backbone": backbone,
+        **{f"controlnet {role}": part for role, part in backbone.controlnets.items()},
+        **({"inpainting": backbone.inpainting} if backbone.inpainting is not None else {}),
+    }
+    return {role: part.folder for role, part in parts.items() if part.folder is not None}
+
+
+def metric_places(block: Strict, name: str) -> dict[str, str]:
+    """ "<name> <field>" -> folder or file of everything that a metric loads from this machine."""
+    found = {}
+    for field, value in block:
+        if isinstance(value, Weights) and value.folder is not None:
+            found[f"{name} {field}"] = value.folder
+        elif isinstance(value, Head) and value.path is not None:
+            found[f"{name} {field}"] = value.path
+    if isinstance(block, FileScore):
+        found |= {f"{name} weights {Path(path).name}": path for path in block.files()}
+    return found
+
+
+def of_the_miniature(places: dict[str, str]) -> bool:
+    """Whether weights are the small ones that this repository ships or trains: models/miniature/...,
+    results/miniature/... ."""
+    return any("miniature" in Path(place).resolve().parts for place in places.values())
+
+
+def read_in(role: str, place: str) -> list[str]:
+    """Files of weights in a place; of a tokenizer all files count.
+
+    A folder without any yields one that it should hold, so that Snakemake names what is missing.
+    """
+    path, field = Path(place), role.rpartition(" ")[2]
+    if path.suffix in ENDINGS:
+        return [path.as_posix()]
+    every = field == "tokenizer"
+    files = sorted(each for each in path.rglob("*") if each.is_file() and (every or each.suffix in ENDINGS))
+    wanted = {"tokenizer": "tokenizer_config.json", "head": "head.safetensors"}.get(
+        field, "model.safetensors"
+    )
+    return [each.as_posix() for each in files] or [(path / wanted).as_posix()]
