@@ -13,8 +13,7 @@ from texgen.storage.plain_text import terminal
 from workflow.code_identity import code_version as current_code_version
 from workflow.config.configuration import parse_config
 from workflow.jobs.figure_settings import figure_settings, staged_method
-from workflow.jobs.figure_names import figure_caption, figure_labels, figure_part
-from workflow.jobs import figure_names
+from workflow.jobs.figure_names import figure_caption, figure_labels, figure_names, figure_part
 from workflow.config.kinds import METHODS
 from workflow.runtime.locking import BusyError, lock_folder, require_folder
 from workflow.jobs.plan import Plan

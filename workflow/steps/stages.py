@@ -26,6 +26,10 @@ class Watcher:
         self.chains: dict[int, Any] = {}
         self.latents: dict[int, Any] = {}
 
+    def frozen(self) -> bool:
+        """True: nothing is differentiated while it watches."""
+        return True
+
     def view(self, run, inputs, parameters, fixed_geometry):
         return run(*inputs)
 
@@ -42,6 +46,10 @@ class Given:
 
     def __init__(self, latents: dict[int, Any]) -> None:
         self.latents = latents
+
+    def frozen(self) -> bool:
+        """True: it evaluates no network, so no adapter needs a gradient."""
+        return True
 
     def view(self, run, inputs, parameters, fixed_geometry):
         return run(*inputs)
