@@ -13,6 +13,7 @@ from benchmarks.gpu_check.models import ROLE, ROOT, torus
 from benchmarks.gpu_check.record import psnr
 from texgen.backprojection.fill import fill_index
 from texgen.diffusion.backbone import Backbone
+from texgen.finetune.loss_scale import FIRST, LossScale
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
 from texgen.render.atlas import build_atlas
@@ -72,8 +73,14 @@ def textures(device: torch.device) -> dict[str, Any]:
         out[f"{name}_psnr_db"] = psnr(plain, wanted)
         out["checks"][f"{name} texture within {least:.0f} dB of the CPU's"] = psnr(plain, wanted) >= least
         if device.type == "cuda":
-            same = torch.equal(painted(device, dtype, captured=True), plain)
-            out["checks"][f"{name} texture with captured predictions equal to the bit"] = same
+            # Sums by atomic additions differ in their last digits from one painting to the next; what capturing
+            # adds to that must be nothing.
+            again, captured = painted(device, dtype), painted(device, dtype, captured=True)
+            out[f"{name}_repeated_psnr_db"] = repeated = psnr(again, plain)
+            out[f"{name}_captured_psnr_db"] = replayed = psnr(captured, plain)
+            out["checks"][f"{name} texture with captured predictions as near as a repeated one"] = (
+                replayed >= min(repeated, 120.0) - 6.0
+            )
     return out
 
 
@@ -160,7 +167,7 @@ def gradients(backbone: Backbone, side: int) -> dict[str, Any]:
             ((texture * weights).mean() * scale).backward()
         return torch.cat([p.grad.flatten().double() for p in backbone.lora_parameters()]) / scale
 
-    found = {f"{str(own)[6:]} x {scale:g}": gradient(scale) for scale in (1.0, 1024.0)}
+    found = {f"{str(own)[6:]} x {scale:g}": gradient(scale) for scale in (1.0, FIRST)}
     for module in backbone._modules():
         module.to(dtype=torch.float32)
     backbone.to()
@@ -179,8 +186,10 @@ def gradients(backbone: Backbone, side: int) -> dict[str, Any]:
             "zero_share": float((each == 0).double().mean()),
             "finite": bool(each.isfinite().all()),
         }
-    plain = out[f"{str(own)[6:]} x 1"]
-    out["checks"]["gradients without loss scaling are healthy"] = (
-        plain["finite"] and plain["cosine_to_float32"] > 0.98
+    # What training does (`texgen.finetune.loss_scale`): 1,024 in float16, nothing in other formats.
+    scale = LossScale.of(own).value
+    used = out[f"{str(own)[6:]} x {scale:g}"]
+    out["checks"][f"gradients with the loss scale of training, {scale:g}, are healthy"] = (
+        used["finite"] and used["cosine_to_float32"] > 0.98
     )
     return out

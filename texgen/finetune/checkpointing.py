@@ -38,37 +38,39 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Resumed:
-    """Where a run continues: steps done, the rows of its history, and the best weights so far."""
+class Progressed:
+    """How far a run is: steps done, the rows of its history, the best weights so far, the loss scale with the
+    steps that it has held (`texgen.finetune.loss_scale`)."""
 
     step: int
     rows: list[dict[str, Any]]
     best: Best | None = None
+    scale: tuple[float, int] | None = None
 
 
 def save_checkpoint(
     path: str | Path,
+    progressed: Progressed,
     identity: str,
-    step: int,
     parameters: Sequence[Parameter],
     optimizer: torch.optim.Optimizer,
-    rows: list[dict[str, Any]],
-    best: Best | None = None,
 ) -> None:
-    """Writes the state after `step` steps, atomically: a kill leaves the earlier checkpoint whole.
+    """Writes the state of a run, atomically: a kill leaves the earlier checkpoint whole.
 
     identity: text that is equal for runs whose steps are equal; checked when resuming.
     """
+    best = progressed.best
     state = {
         "format": FORMAT,
         "identity": identity,
-        "step": step,
+        "step": progressed.step,
         "parameters": [parameter.detach().cpu() for parameter in parameters],
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "history": json.dumps(rows),
+        "history": json.dumps(progressed.rows),
         "best": None if best is None else (best.step, best.reward, [each.cpu() for each in best.parameters]),
+        "scale": progressed.scale,
     }
     content = BytesIO()
     torch.save(state, content)
@@ -82,7 +84,7 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: str | Path, identity: str, parameters: Sequence[Parameter], optimizer: torch.optim.Optimizer
-) -> Resumed | None:
+) -> Progressed | None:
     """Puts the stored state into parameters, optimiser and random generators; None where there is no
     checkpoint.
 
@@ -110,7 +112,7 @@ def load_checkpoint(
     if state["cuda_rng"] and len(state["cuda_rng"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda_rng"])
     best = None if state["best"] is None else Best(*state["best"])
-    return Resumed(state["step"], json.loads(state["history"]), best)
+    return Progressed(state["step"], json.loads(state["history"]), best, state.get("scale"))
 
 
 def _state(path: Path) -> dict[str, Any]:

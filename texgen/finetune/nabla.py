@@ -125,10 +125,11 @@ class Nabla:
             raise NotFiniteError("reward", float(value))
         if not value.requires_grad:
             return {index: torch.zeros_like(end) for index, end in ends.items()}
-        gradients = torch.autograd.grad(value, list(ends.values()), allow_unused=True)
+        # The share carries the loss scale, without which a decoder in float16 lets the gradient vanish.
+        scaled = torch.autograd.grad(value * sample.share, list(ends.values()), allow_unused=True)
         flows = {}
-        for (index, end), gradient in zip(ends.items(), gradients, strict=True):
-            flow = torch.zeros_like(end) if gradient is None else gradient.detach()
+        for (index, end), gradient in zip(ends.items(), scaled, strict=True):
+            flow = torch.zeros_like(end) if gradient is None else gradient.detach() / sample.share
             flow = flow * (self.beta * signal_level(views[index].scheduler, i + 1))
             if self.max_flow is not None:
                 flow = flow * min(1.0, self.max_flow / max(float(flow.norm()), 1e-12))

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 from texgen.finetune.algorithms import Item, NotFiniteError, Outcome, Reward, Sample
-from texgen.finetune.checkpointing import Best, load_checkpoint, save_checkpoint
+from texgen.finetune.checkpointing import Best, Progressed, load_checkpoint, save_checkpoint
 from texgen.finetune.direct import measured_divergence
 from texgen.finetune.history import History, Progress, history_row
 from texgen.finetune.items import item_name, item_number, noise_seed, view_subset
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
+from texgen.finetune.loss_scale import LossScale
 from texgen.finetune.requirements import Algorithm, TrainingError, require_differentiable
 from texgen.finetune.settings import TrainSettings
 from texgen.painting.measured import peak_memory_bytes
@@ -81,6 +82,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.scale = LossScale.of(method.backbone.dtype)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.identity = self._identity(identity)
         self.best: Best | None = None
@@ -106,6 +108,8 @@ class Trainer:
         history = History(folder / "history.jsonl", resumed.rows if resumed else ())
         done = resumed.step if resumed else 0
         self.best = resumed.best if resumed else None
+        if resumed and resumed.scale is not None:
+            self.scale.value, self.scale.steps = resumed.scale
         if not history.rows:
             self._record(history, self._row(0) | self._measure(0))
         for step in range(done + 1, self.settings.steps + 1):
@@ -129,21 +133,14 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self.algorithm.evaluations.reset()
-        self.optimizer.zero_grad(set_to_none=True)
-        views = self._views(step)
-        outcomes, names, seeds = [], [], []
-        for part in range(settings.accumulate):
-            number = (step - 1) * settings.accumulate + part
-            item = self.items[item_number(len(self.items), number, settings.seed)]
-            seed = noise_seed(settings.seed, step, part)
-            names.append(item_name(item))
-            seeds.append(seed)
-            cameras = self._cameras()
-            sample = Sample(item, seed, views, cameras, 1 / settings.accumulate)
-            try:
-                outcomes.append(self.algorithm.accumulate(self.method, sample))
-            except NotFiniteError as error:
-                raise self._not_finite(error.what, error.value, step, names[-1], seed) from None
+        outcomes: list[Outcome] = []
+        samples = self._samples(step)
+        names, seeds = [item_name(item) for item, _ in samples], [seed for _, seed in samples]
+
+        def add_gradients(scale: float) -> None:
+            outcomes[:] = self._outcomes(step, scale)
+
+        self.scale.backward(add_gradients, self.parameters)
         limit = math.inf if settings.grad_clip is None else settings.grad_clip
         norm = float(torch.nn.utils.clip_grad_norm_(self.adapter, limit))
         if not math.isfinite(norm):
@@ -166,6 +163,26 @@ class Trainer:
             evaluations=self.algorithm.evaluations.as_dict(),
             details=self._details(outcomes),
         )
+
+    def _samples(self, step: int) -> list[tuple[Item, int]]:
+        """Items of a step with their noise seeds."""
+        settings, samples = self.settings, []
+        for part in range(settings.accumulate):
+            number = (step - 1) * settings.accumulate + part
+            item = self.items[item_number(len(self.items), number, settings.seed)]
+            samples.append((item, noise_seed(settings.seed, step, part)))
+        return samples
+
+    def _outcomes(self, step: int, scale: float) -> list[Outcome]:
+        """Adds the gradients of a step's items, times the scale."""
+        views, outcomes = self._views(step), []
+        for item, seed in self._samples(step):
+            sample = Sample(item, seed, views, self._cameras(), scale / self.settings.accumulate)
+            try:
+                outcomes.append(self.algorithm.accumulate(self.method, sample))
+            except NotFiniteError as error:
+                raise self._not_finite(error.what, error.value, step, item_name(item), seed) from None
+        return outcomes
 
     def _cameras(self) -> Cameras | None:
         return None if self.cameras is None else self.cameras.cameras()
@@ -242,7 +259,11 @@ class Trainer:
     def _save(self, step: int, history: History) -> None:
         if self.checkpoint is not None:
             save_checkpoint(
-                self.checkpoint, self.identity, step, self.parameters, self.optimizer, history.rows, self.best
+                self.checkpoint,
+                Progressed(step, history.rows, self.best, (self.scale.value, self.scale.steps)),
+                self.identity,
+                self.parameters,
+                self.optimizer,
             )
 
     def _not_finite(self, what: str, value: float, step: int, item: str, seed: int) -> TrainingError:
