@@ -73,8 +73,8 @@ def textures(device: torch.device) -> dict[str, Any]:
         out[f"{name}_psnr_db"] = psnr(plain, wanted)
         out["checks"][f"{name} texture within {least:.0f} dB of the CPU's"] = psnr(plain, wanted) >= least
         if device.type == "cuda":
-            # Sums by atomic additions differ in their last digits from one painting to the next; what capturing
-            # adds to that must be nothing.
+            # Sums by atomic additions differ in their last digits from one painting to the next; capturing
+            # must add nothing to that.
             again, captured = painted(device, dtype), painted(device, dtype, captured=True)
             out[f"{name}_repeated_psnr_db"] = repeated = psnr(again, plain)
             out[f"{name}_captured_psnr_db"] = replayed = psnr(captured, plain)

@@ -13,7 +13,13 @@ from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer
 from texgen.painting.pipeline import TexGen
 
-from .test_trainer import ITEMS, PRESET, models, redness  # noqa: F401
+from .test_trainer import ITEMS, PRESET, load_miniature, redness
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return lambda: load_miniature(root)
 
 
 def half_gradient(scale):
