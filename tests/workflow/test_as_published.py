@@ -7,7 +7,7 @@ import yaml
 from reference.tiny_results import tiny_settings
 from snakemake.utils import update_config
 
-from workflow.cli import main
+from workflow.cli.main import main
 from workflow.config.configuration import parse_config
 from workflow.config.sheets import SPLITS, MeshRow, PromptRow, read_prompts
 from workflow.jobs.assets import pair

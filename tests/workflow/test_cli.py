@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from workflow.cli import main
-from workflow.cli.main import Progress, below_root
+from workflow.cli.main import Progress, below_root, main
 from workflow.provenance import ROOT
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from reference.tiny_scorers import SIDE, write_clip, write_head, write_image_reward
 
 from rewards.checkpoints.store import WeightsMissing
-from workflow.cli import main
 from workflow.cli.image_files import read_image
+from workflow.cli.main import main
 from workflow.config.configuration import load_config
 from workflow.provenance import ROOT
 from workflow.weights.published import needs, require

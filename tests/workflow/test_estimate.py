@@ -6,11 +6,18 @@ import json
 
 import pytest
 
-from workflow.cli import main
+from workflow.cli.main import main
 from workflow.config.configuration import load_config
 from workflow.config.kinds import METHODS
 from workflow.config.training import Gradient
-from workflow.jobs.estimate import costs, gradient_evaluations, measured_seconds, painting_evaluations
+from workflow.jobs.estimate import (
+    Cost,
+    Rates,
+    costs,
+    gradient_evaluations,
+    measured_rates,
+    painting_evaluations,
+)
 from workflow.jobs.plan import Plan
 from workflow.provenance import ROOT
 
@@ -59,17 +66,39 @@ def test_it_is_printed_with_hours_only_where_something_was_measured(capsys, monk
     text = capsys.readouterr().out
     assert "Hours need the seconds of one evaluation" in text and "to download: xswu/HPSv2, 1.97 GB" in text
     checked = tmp_path / "gpu-check.json"
-    checked.write_text(json.dumps({"items": {"prediction": {"plain_ms": 40.0, "captured_ms": 15.0}}}))
-    assert measured_seconds(checked) == 0.015
+    painting = {"device_s": [1.5, 1.7], "calls": {"unet": 40}}
+    checked.write_text(json.dumps({"items": {"painting_texgen": painting}}))
+    assert measured_rates(checked) == Rates(0.04, {})
     assert main(["plan", *config, "--measured", str(checked)]) == 0
-    assert "at 15 ms an evaluation (measured," in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "At 40 ms an evaluation (measured," in text and "No training was measured" in text
+    steps = {
+        "exact_6_views": {"device_s": 18.0, "passes": 180},
+        "last_1_6_views": {"device_s": 3.6, "passes": 72},
+    }
+    checked.write_text(json.dumps({"items": {"painting_texgen": painting, "training": steps}}))
+    assert measured_rates(checked) == Rates(0.04, {"exact": 0.1, "last_k": 0.05})
+
+
+def test_the_measured_check_of_the_documents_can_be_read():
+    rates = measured_rates(ROOT / "docs" / "measured" / "gpu-check-h100.json")
+    assert rates is not None and rates.painting < rates.training["last_k"] < rates.training["exact"]
+
+
+def test_passes_of_a_training_take_what_its_strategy_was_measured_to_take():
+    rates = Rates(0.1, {"exact": 1.0, "last_k": 0.5})
+    assert rates.hours(Cost("training", 1, 7200, strategy="exact", passes=3600)) == pytest.approx(1.1)
+    assert rates.hours(Cost("training", 1, 3600, strategy="last_k", passes=3600)) == pytest.approx(0.5)
+    assert rates.hours(Cost("training", 1, 3600, strategy="d3po", passes=3600)) == pytest.approx(1.0)
+    assert rates.hours(Cost("textures", 1, 3600)) == pytest.approx(0.1)
 
 
 def test_seconds_are_taken_from_runs(tmp_path):
-    assert measured_seconds(tmp_path) is None
+    assert measured_rates(tmp_path) is None
     for i, seconds in enumerate((6.0, 12.0)):
         folder = tmp_path / "textures" / "pretrained" / f"asset{i}"
         folder.mkdir(parents=True)
         run = {"kind": "texgen", "device_seconds": seconds, "calls": {"unet": 60}}
         (folder / "run.json").write_text(json.dumps(run))
-    assert measured_seconds(tmp_path) == pytest.approx(0.15)
+    rates = measured_rates(tmp_path)
+    assert rates is not None and rates.painting == pytest.approx(0.15) and not rates.training

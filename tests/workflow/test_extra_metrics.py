@@ -13,7 +13,7 @@ from reference.tiny_meshes import sphere_mesh
 from reference.tiny_scorers import SIDE, write_blip_extras, write_clip, write_pick_high
 
 from rewards.base import Textured
-from workflow.cli import main
+from workflow.cli.main import main
 from workflow.config.configuration import load_config, parse_config
 from workflow.config.kinds import METRICS
 from workflow.config.sheets import ConfigError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from texgen.storage.records import sealed
-from workflow.cli import main
+from workflow.cli.main import main
 from workflow.config.kinds import ADAPTER_FILE
 
 

@@ -17,7 +17,9 @@ def add_parser(commands: Any) -> None:
         "--config", default=str(ROOT / "config" / "paper.yaml"), help="configuration (default: %(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=float, help="device seconds of one evaluation at 512 pixels on your machine"
+        "--seconds",
+        type=float,
+        help="device seconds of one evaluation at 512 pixels on your machine, whether painting or training",
     )
     parser.add_argument(
         "--measured",
@@ -30,41 +32,48 @@ def add_parser(commands: Any) -> None:
 
 def show(options: argparse.Namespace) -> int:
     """Print the estimate, beside what the same methods have taken where they have run."""
-    from workflow.jobs.estimate import costs, measured_seconds, spent_seconds
+    from workflow.jobs.estimate import Rates, costs, measured_rates, spent_seconds
     from workflow.jobs.plan import Plan
 
     plan = Plan(load_config(options.config))
     results = Path(plan.config.results)
-    seconds, source = options.seconds, "as given"
-    if seconds is None:
+    if options.seconds is None:
         place = options.measured or results
-        seconds, source = measured_seconds(place), f"measured, {place}"
+        rates, source = measured_rates(place), f"measured, {place}"
+    else:
+        rates, source = Rates(options.seconds, {}), "as given"
     found = costs(plan)
     print(f"{plan.config.title}: {len(plan.meshes)} meshes, {len(plan.assets)} assets per method")
     print(f"{'':34}{'jobs':>5}{'evaluations':>14}{'hours':>8}{'taken, h':>10}{'disk':>10}")
     for cost in found:
         taken = spent_seconds(results, cost.name.removeprefix("textures "))
         print(
-            f"{cost.name:34}{cost.jobs:5}{cost.evaluations:14,.0f}{_hours(cost.evaluations, seconds):>8}"
+            f"{cost.name:34}{cost.jobs:5}{cost.evaluations:14,.0f}{_hours(cost, rates):>8}"
             f"{'-' if taken is None else f'{taken / 3600:.2f}':>10}{cost.disk / 1e9:8.1f} GB"
         )
     total = sum(cost.evaluations for cost in found)
     jobs, disk = sum(cost.jobs for cost in found) + len(plan.meshes), sum(cost.disk for cost in found)
-    print(f"{'in all':34}{jobs:5}{total:14,.0f}{_hours(total, seconds):>8}{'':10}{disk / 1e9:8.1f} GB")
-    if seconds is None:
+    hours = "-" if rates is None else f"{sum(rates.hours(cost) for cost in found):.2f}"
+    print(f"{'in all':34}{jobs:5}{total:14,.0f}{hours:>8}{'':10}{disk / 1e9:8.1f} GB")
+    if rates is None:
         print(
             "Hours need the seconds of one evaluation on your machine: run `make gpu-check` and give "
             "--measured results/gpu-check.json, or --seconds."
         )
     else:
-        print(f"Hours of networks alone, at {1000 * seconds:.4g} ms an evaluation ({source}); at most.")
+        passes = "".join(
+            f", {1000 * each:.4g} ms a training pass of {name}" for name, each in rates.training.items()
+        )
+        print(f"At {1000 * rates.painting:.4g} ms an evaluation{passes} ({source}); at most.")
+        if not rates.training and any(cost.passes for cost in found):
+            print("No training was measured: its passes, with a backward pass, take longer than this says.")
     for line in downloads(plan):
         print(line)
     return 0
 
 
-def _hours(evaluations: float, seconds: float | None) -> str:
-    return "-" if seconds is None else f"{evaluations * seconds / 3600:.2f}"
+def _hours(cost: Any, rates: Any) -> str:
+    return "-" if rates is None else f"{rates.hours(cost):.2f}"
 
 
 def downloads(plan: Any) -> list[str]:

@@ -1,8 +1,9 @@
 """What a run will cost, before it starts: evaluations, hours, disk, downloads. Imports no torch.
 
 An evaluation is one UNet and its ControlNets on one guidance pair. Counts are those of the published
-algorithms, at most: views with nothing to paint make none. Hours follow from the seconds of one evaluation,
-which must be measured on the machine that is to run; decoding, rewards and loading come on top.
+algorithms, at most: views with nothing to paint make none. Hours follow from seconds of one evaluation, which
+must be measured on the machine that is to run: of a painting, all that belongs to a texture included, and of
+a training, whose evaluations carry the adapter beside the network and a backward pass.
 """
 
 from __future__ import annotations
@@ -28,12 +29,32 @@ MESH_BYTES = 2_300_000
 
 @dataclass(frozen=True)
 class Cost:
-    """One row of the estimate. jobs: of the workflow. evaluations: at 512 pixels, at most. disk: bytes."""
+    """One row of the estimate.
+
+    jobs: of the workflow. evaluations: at 512 pixels, at most. disk: bytes. strategy: of a training's
+    gradient, with passes: those evaluations that are part of an optimiser step.
+    """
 
     name: str
     jobs: int
     evaluations: float
     disk: float = 0.0
+    strategy: str | None = None
+    passes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of one evaluation at 512 pixels. training: of one pass of an optimiser step, by strategy."""
+
+    painting: float
+    training: dict[str, float]
+
+    def hours(self, cost: Cost) -> float:
+        """Of a row; passes of a strategy that was not measured take as long as the slowest one that was."""
+        slowest = max([self.painting, *self.training.values()])
+        passes = cost.passes * self.training.get(cost.strategy or "", slowest)
+        return (passes + (cost.evaluations - cost.passes) * self.painting) / 3600
 
 
 def costs(plan: Plan) -> list[Cost]:
@@ -50,8 +71,9 @@ def trainings(plan: Plan) -> Iterator[Cost]:
         per_item = gradient_evaluations(block, painted, preset.steps)
         measured = block.steps // block.validate_every + 1 if block.validate_every else 0
         held_out = measured * len(plan.validation_assets(name)) * views * (preset.steps + 2)
-        total = block.steps * block.batch * per_item + held_out
-        yield Cost(f"training {name}", 1, total * _share(preset.image_size), 10e6)
+        share, passes = _share(preset.image_size), block.steps * block.batch * per_item
+        strategy = block.gradient.strategy if block.algorithm == "direct" else block.algorithm
+        yield Cost(f"training {name}", 1, (passes + held_out) * share, 10e6, strategy, passes * share)
 
 
 def gradient_evaluations(block: TunedModel, views: int, steps: int) -> float:
@@ -120,19 +142,26 @@ def _share(side: int) -> float:
     return (side / REFERENCE_SIDE) ** 2
 
 
-def measured_seconds(place: Path) -> float | None:
-    """Device seconds of one evaluation: from the result of `make gpu-check`, or from the run.json files of a
-    results folder (those of the kind texgen, everything of a texture included); None where there are none."""
+def measured_rates(place: Path) -> Rates | None:
+    """From the result of `make gpu-check`, or from the run.json files of a results folder (those of the kind
+    texgen, which say nothing of training); None where there are none."""
     if place.is_file():
-        found = json.loads(place.read_text(encoding="utf-8"))["items"].get("prediction", {})
-        milliseconds = found.get("captured_ms", found.get("plain_ms"))
-        return None if milliseconds is None else milliseconds / 1000
+        return _checked_rates(json.loads(place.read_text(encoding="utf-8"))["items"])
     seconds, calls = 0.0, 0
     for path in sorted((place / "textures").glob("*/*/run.json")):
         run = json.loads(path.read_text(encoding="utf-8"))
         if run.get("kind") == "texgen" and run.get("device_seconds") and run.get("calls", {}).get("unet"):
             seconds, calls = seconds + run["device_seconds"], calls + run["calls"]["unet"]
-    return seconds / calls if calls else None
+    return Rates(seconds / calls, {}) if calls else None
+
+
+def _checked_rates(items: dict[str, Any]) -> Rates | None:
+    painting, training = items.get("painting_texgen", {}), items.get("training", {})
+    if "device_s" not in painting:
+        return None
+    seconds = sum(painting["device_s"]) / len(painting["device_s"]) / painting["calls"]["unet"]
+    steps = {"exact": training.get("exact_6_views"), "last_k": training.get("last_1_6_views")}
+    return Rates(seconds, {name: each["device_s"] / each["passes"] for name, each in steps.items() if each})
 
 
 def spent_seconds(results: Path, name: str) -> float | None:
