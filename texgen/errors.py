@@ -18,7 +18,7 @@ _MEMORY_WORDS = (
 
 
 class PlainError(ValueError):
-    """A mistake or damage outside the code: the message names it and the mend, and is shown on its own."""
+    """A mistake or damage outside the code: the message names it and how to fix it, and is shown on its own."""
 
 
 class DamagedFileError(PlainError):

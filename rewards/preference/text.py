@@ -15,10 +15,10 @@ def require_prompts(prompts: list[str]) -> None:
 
 
 def clean_text(prompt: str) -> str:
-    """Mends broken unicode, unescapes HTML twice, and joins runs of white space to one space.
+    """Repairs broken Unicode, unescapes HTML twice, and joins runs of white space to one space.
 
     Source: what OpenAI's and open_clip's tokenizers do first. Without it curly quotes, HTML entities and
     ligatures become other tokens.
     """
-    mended = html.unescape(html.unescape(ftfy.fix_text(prompt)))
-    return re.sub(r"\s+", " ", mended.strip()).strip()
+    repaired = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return re.sub(r"\s+", " ", repaired.strip()).strip()

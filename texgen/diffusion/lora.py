@@ -144,7 +144,7 @@ def load(unet: UNet2DConditionModel, folder: str | Path) -> None:
             has_prefix = all(key.startswith("unet.") for key in file.keys())  # noqa: SIM118 (no iterator)
     except SafetensorError as error:
         raise DamagedFileError(
-            f"{path} is no whole adapter ({error}); delete it and train the model again."
+            f"{path} is not a complete adapter ({error}); delete it and train the model again."
         ) from error
     if lora_layers(unet):
         folded = is_folded(unet)

@@ -55,7 +55,7 @@ def save_texture_png(path: Path | str, texture: Tensor) -> None:
 def load_texture_png(path: Path | str) -> Tensor:
     """Read a texture as [3, H, W] float32 in [0, 1], row 0 at v = 0: the inverse of `save_texture_png`.
 
-    Raises DamagedFileError when the file is no whole picture.
+    Raises DamagedFileError when the file is not a complete picture.
     """
     try:
         with Image.open(BytesIO(read_bytes(path))) as image:
@@ -64,7 +64,7 @@ def load_texture_png(path: Path | str) -> Tensor:
         raise
     except (OSError, SyntaxError) as error:
         raise DamagedFileError(
-            f"{path} is no whole picture ({error}); delete {Path(path).parent} and texture this asset again "
+            f"{path} is not a complete picture ({error}); delete {Path(path).parent} and texture this asset again "
             "(snakemake --forcerun texture keeps all others)."
         ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).flip(1).float() / 255

@@ -19,7 +19,7 @@ from texgen.storage.files import atomic_path
 
 
 class MeshError(PlainError):
-    """A mesh that cannot be used; the message is one sentence that names the file and the mend."""
+    """A mesh that cannot be used; the message is one sentence that names the file and how to fix it."""
 
 
 def _identity() -> Tensor:

@@ -36,7 +36,7 @@ def parse_header(path: Path, content: bytes) -> tuple[str, list[Element], int]:
     """(format word, elements, where the data begin). Raises MeshError."""
     end = content.find(b"end_header")
     if not content.startswith(b"ply") or end < 0:
-        raise MeshError(f"{path} cannot be read as PLY (it has no whole header); export the mesh again.")
+        raise MeshError(f"{path} cannot be read as PLY (its header is incomplete); export the mesh again.")
     line = content.find(b"\n", end)
     body = len(content) if line < 0 else line + 1
     if content[end + 10 : end + 11] == b"\r" and content[end + 11 : end + 12] != b"\n":

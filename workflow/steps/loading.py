@@ -83,7 +83,7 @@ def tensors_hash(path: Path) -> str:
         tensors = load_file(path)
     except SafetensorError as error:
         raise DamagedFileError(
-            f"{path} is no whole adapter ({error}); delete it and train the model again."
+            f"{path} is not a complete adapter ({error}); delete it and train the model again."
         ) from error
     return content_hash(
         [
