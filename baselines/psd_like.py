@@ -24,7 +24,7 @@ from baselines.settings import require_networks
 from texgen import seeds
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_of_depth, zoom
-from texgen.diffusion.sampler import make_scheduler, noised, split_prediction
+from texgen.diffusion.schedules import make_scheduler, noised, split_prediction
 from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.presets import Preset

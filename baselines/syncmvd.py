@@ -28,7 +28,7 @@ from texgen.backprojection.project import texel_visibility
 from texgen.backprojection.trimap import dilate
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_of_depth, resize
-from texgen.diffusion.sampler import ddim_posterior, make_scheduler, signal_level, split_prediction
+from texgen.diffusion.schedules import ddim_posterior, make_scheduler, signal_level, split_prediction
 from texgen.diffusion.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import Painted, TextureResult, measured

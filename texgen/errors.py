@@ -18,7 +18,7 @@ _MEMORY_WORDS = (
 
 
 class PlainError(ValueError):
-    """A mistake or damage outside the code: the message names it and how to fix it, and is shown on its own."""
+    """A mistake or damage outside the code. The message names it and how to fix it, and is shown alone."""
 
 
 class DamagedFileError(PlainError):

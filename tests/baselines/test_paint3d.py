@@ -14,7 +14,7 @@ from baselines.paint3d import (
     uncoloured,
 )
 from baselines.presets.paint3d import PRESET, Paint3DSettings
-from texgen.diffusion.sampler import ddim_posterior, first_step, make_scheduler, noised
+from texgen.diffusion.schedules import ddim_posterior, first_step, make_scheduler, noised
 from texgen.painting.running import preset_cameras
 from texgen.painting.state import TextureState
 from texgen.render.atlas import build_atlas

@@ -7,7 +7,7 @@ from reference.tiny_meshes import square_mesh
 from baselines.presets.syncmvd import PRESET, SyncMVDSettings
 from baselines.syncmvd import COLOURS, blend_views, control_scale, syncmvd
 from texgen.backprojection.backproject import PixelMap
-from texgen.diffusion.sampler import ddim_posterior, make_scheduler, signal_level
+from texgen.diffusion.schedules import ddim_posterior, make_scheduler, signal_level
 from texgen.diffusion.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 from texgen.painting.running import preset_cameras
 from texgen.render.cameras import RIGS, Cameras, clip_from_world, transform

@@ -9,7 +9,7 @@ from baselines.text2tex import text2tex
 from baselines.text2tex_views import Candidate, Classes, choose, classify, heat
 from texgen.backprojection.backproject import overwrite4, pixel_texels, read_nearest
 from texgen.backprojection.trimap import checkerboard
-from texgen.diffusion.sampler import first_step
+from texgen.diffusion.schedules import first_step
 from texgen.render.cameras import RIGS, Cameras
 from texgen.render.images import depth_map, geometry_buffer, shade
 from texgen.render.view_words import text2tex_word

@@ -10,7 +10,7 @@ from baselines.presets.texture import PRESET
 from baselines.texture import TEXTure, texture
 from texgen.backprojection.fit import fit_adam, fit_mask
 from texgen.backprojection.trimap import Trimap, checkerboard, dilate, erode, kernel_side, texture_trimap
-from texgen.diffusion.sampler import make_scheduler
+from texgen.diffusion.schedules import make_scheduler
 from texgen.painting.repaint import Look, chain_of, repaint
 from texgen.painting.running import method_scene, preset_cameras
 from texgen.painting.state import TextureState

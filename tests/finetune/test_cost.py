@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from benchmarks.denoiser_cost import LiveBytes, counted, peak_memory
-from benchmarks.finetune import ball, gradient_step, measure, tiny_backbone
+from benchmarks.finetune import gradient_step, measure
+from benchmarks.tiny import ball, tiny_backbone
 from texgen.finetune.gradients import Exact, LastK
 
 SIZES = {"image_size": 16, "render_size": 16, "texture_size": 8}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from reference.tiny_painter import PRESET, tetrahedron, tiny_painter
 
-from texgen.diffusion.sampler import signal_level
+from texgen.diffusion.schedules import signal_level
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.gradients import Exact, LastK, LowVariance, RandomK, make_strategy
 from texgen.painting.views import draw

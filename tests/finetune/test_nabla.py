@@ -4,7 +4,7 @@ import pytest
 import torch
 from reference.tiny_painter import ITEMS, PRESET, redness, tiny_painter
 
-from texgen.diffusion.sampler import ddim_transition, signal_level, split_prediction
+from texgen.diffusion.schedules import ddim_transition, signal_level, split_prediction
 from texgen.finetune.algorithms import Sample
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.nabla import Nabla, chosen_steps, residual_balance_loss

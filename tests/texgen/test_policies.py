@@ -5,15 +5,8 @@ import torch
 from reference import tiny_models
 
 from texgen.diffusion.backbone import Control
-from texgen.diffusion.sampler import (
-    Alternation,
-    ViewDenoising,
-    blend,
-    denoise,
-    first_step,
-    make_scheduler,
-    predict_step,
-)
+from texgen.diffusion.sampler import Alternation, ViewDenoising, blend, denoise, predict_step
+from texgen.diffusion.schedules import first_step, make_scheduler
 from texgen.painting.presets import PRESETS
 from texgen.painting.repaint import atlas_look, atlas_view, repaint
 from texgen.painting.running import Remembered

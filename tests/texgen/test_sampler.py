@@ -8,16 +8,8 @@ import torch
 from reference import tiny_models
 from torch.utils.checkpoint import checkpoint
 
-from texgen.diffusion.sampler import (
-    SCHEDULER_CLASSES,
-    ViewDenoising,
-    add_noise,
-    blend,
-    ddim_step,
-    denoise,
-    denoise_step,
-    make_scheduler,
-)
+from texgen.diffusion.sampler import ViewDenoising, blend, denoise, denoise_step
+from texgen.diffusion.schedules import SCHEDULER_CLASSES, add_noise, ddim_step, make_scheduler
 from texgen.painting.presets import Preset
 from texgen.render.setting_types import given_types
 

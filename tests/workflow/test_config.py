@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow.config.configuration import Config, load_config, load_sheets, main, parse_config
+from workflow.config.__main__ import main
+from workflow.config.configuration import Config, load_config, load_sheets, parse_config
 from workflow.config.sheets import ConfigError
 from workflow.jobs.plan import Plan
 

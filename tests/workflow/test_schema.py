@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from workflow.config.configuration import SCHEMA_PATH, defaults_text, main, schema_text
+from workflow.config.__main__ import main
+from workflow.config.describe import SCHEMA_PATH, defaults_text, schema_text
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from texgen import seeds
-from texgen.diffusion.sampler import DDIMScheduler, ddim_posterior, transition
+from texgen.diffusion.sampler import DDIMScheduler, transition
+from texgen.diffusion.schedules import ddim_posterior
 from texgen.finetune.differentiation import ViewRecord
 from texgen.finetune.evaluations import Evaluations
 from texgen.render.cameras import Cameras

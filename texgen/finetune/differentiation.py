@@ -18,7 +18,8 @@ from diffusers import SchedulerMixin
 from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
-from texgen.diffusion.sampler import Step, ViewDenoising, add_noise
+from texgen.diffusion.sampler import Step, ViewDenoising
+from texgen.diffusion.schedules import add_noise
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.replay import Run, replayed
 from texgen.painting.views import draw

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from texgen import seeds
-from texgen.diffusion.sampler import predict_step, signal_level, split_prediction
+from texgen.diffusion.sampler import predict_step
+from texgen.diffusion.schedules import signal_level, split_prediction
 from texgen.finetune.algorithms import (
     NotFiniteError,
     Outcome,

@@ -64,8 +64,8 @@ def load_texture_png(path: Path | str) -> Tensor:
         raise
     except (OSError, SyntaxError) as error:
         raise DamagedFileError(
-            f"{path} is not a complete picture ({error}); delete {Path(path).parent} and texture this asset again "
-            "(snakemake --forcerun texture keeps all others)."
+            f"{path} is not a complete image ({error}); delete {Path(path).parent} and texture this asset "
+            "again (snakemake --forcerun texture keeps all others)."
         ) from error
     return torch.from_numpy(pixels).permute(2, 0, 1).flip(1).float() / 255
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_for, fill_unknown
-from texgen.diffusion.sampler import ViewDenoising, denoise, make_scheduler
+from texgen.diffusion.sampler import ViewDenoising, denoise
+from texgen.diffusion.schedules import make_scheduler
 from texgen.miniature.denoiser import controlled_velocity
 from texgen.miniature.diffusion_batches import Noising, draw_known_masks, encode_images
 from texgen.miniature.judge import Judge, chance_levels, verdicts

@@ -17,15 +17,8 @@ from texgen import seeds
 from texgen.backprojection.trimap import Trimap, checkerboard
 from texgen.diffusion.backbone import Backbone, Control
 from texgen.diffusion.conditioning import control_for, fill_unknown, unzoom, whole_frame, zoom
-from texgen.diffusion.sampler import (
-    Alternation,
-    ViewDenoising,
-    add_noise,
-    denoise,
-    denoise_step,
-    first_step,
-    make_scheduler,
-)
+from texgen.diffusion.sampler import Alternation, ViewDenoising, denoise, denoise_step
+from texgen.diffusion.schedules import add_noise, first_step, make_scheduler
 from texgen.painting.presets import Preset
 from texgen.painting.state import TextureState, View, render_state
 from texgen.painting.views import draw, pin_mask

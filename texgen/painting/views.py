@@ -18,7 +18,8 @@ from texgen import seeds
 from texgen.backprojection.trimap import Trimap, hard_trimap, soft_trimap
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_image, fill_unknown, resize, unzoom, zoom
-from texgen.diffusion.sampler import Step, ViewDenoising, denoise, denoise_step, make_scheduler
+from texgen.diffusion.sampler import Step, ViewDenoising, denoise, denoise_step
+from texgen.diffusion.schedules import make_scheduler
 from texgen.diffusion.upscale import upscale
 from texgen.painting.accumulate import accumulate
 from texgen.painting.presets import Preset

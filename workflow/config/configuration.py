@@ -9,20 +9,17 @@ Imports no torch: a Snakefile loads this at every parse.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from texgen.errors import PlainError
 from texgen.render.setting_types import Rasterizer, Rig
 from texgen.storage.files import read_bytes
 from workflow.config.base import Colour, InputPath, Name, PlainPath, Strict
-from workflow.config.error_sentences import nested_models, sentence
+from workflow.config.error_sentences import sentence
 from workflow.config.inputs import Backbone, MeshPreparation
 from workflow.config.kinds import METHODS, OFFICIAL_BACKEND
 from workflow.config.method_settings import PresetOverrides
@@ -40,7 +37,6 @@ from workflow.config.sheets import ConfigError, MeshRow, PromptRow, read_meshes,
 from workflow.config.training import TunedModel
 
 MOST_BYTES = 16 << 20
-SCHEMA_PATH = Path(__file__).parent.parent / "schemas" / "config.schema.json"
 
 
 class References(Strict):
@@ -231,73 +227,3 @@ def load_sheets(config: Config) -> tuple[list[MeshRow], list[PromptRow]]:
     """The checked mesh and prompt rows of a configuration. Raises `ConfigError`."""
     meshes = read_meshes(config.meshes.table)
     return meshes, read_prompts(config.prompts, meshes)
-
-
-def schema_text() -> str:
-    """The JSON schema of a configuration file, as it is stored."""
-    return json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def defaults_text(model: type[BaseModel] = Config, indent: str = "") -> str:
-    """YAML-like text of every field of a block and of the blocks in it: its default and what it means."""
-    lines = []
-    for name, field in model.model_fields.items():
-        blocks = nested_models(field.annotation)
-        if field.is_required():
-            value = "required"
-        elif model is PresetOverrides:
-            value = "the preset's"
-        elif blocks:
-            value = ""
-        else:
-            value = json.dumps(field.get_default(call_default_factory=True))
-        lines.append(f"{indent}{name}: {value}".rstrip() + f"  # {field.description}")
-        repeated = any(word in str(field.annotation) for word in ("dict[", "list["))
-        for block in blocks:
-            inner = indent + "  "
-            if repeated:
-                lines.append(f"{inner}(each {block.__name__})")
-                inner += "  "
-            lines.append(defaults_text(block, inner))
-    return "\n".join(lines)
-
-
-def _check(paths: list[str]) -> int:
-    failed = False
-    for path in paths:
-        try:
-            config = load_config(path)
-            meshes, prompts = load_sheets(config)
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            failed = True
-            continue
-        print(
-            f"{path}: valid; {len(config.methods)} methods, {len(config.models)} tuned models, "
-            f"{len(config.metrics)} metrics, {len(meshes)} meshes, {len(prompts)} prompts."
-        )
-    return int(failed)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m workflow.config", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="check configuration files and the sheets they name")
-    check.add_argument("files", nargs="+")
-    schema = commands.add_parser("schema", help="write the JSON schema")
-    schema.add_argument("--check", action="store_true", help="only compare; exit 1 when it differs")
-    commands.add_parser("defaults", help="print every field with its default and meaning")
-    options = parser.parse_args(arguments)
-    if options.command == "check":
-        return _check(options.files)
-    if options.command == "defaults":
-        print(defaults_text())
-        return 0
-    if options.check:
-        same = SCHEMA_PATH.is_file() and SCHEMA_PATH.read_text(encoding="utf-8") == schema_text()
-        if not same:
-            print(f"{SCHEMA_PATH.name} is stale; run `python -m workflow.config schema`.", file=sys.stderr)
-        return int(not same)
-    SCHEMA_PATH.parent.mkdir(exist_ok=True)
-    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")
-    return 0

@@ -6,10 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args
 
 from pydantic import Field, TypeAdapter, create_model, model_validator
 
-from rewards.checkpoints.sources import CLIP_MODELS, PUBLISHED
+from rewards.checkpoints.sources import CLIP_MODELS
 from workflow.config.base import InputPath, Strict, Weights
+from workflow.config.checkpoints import BERT, VIT_H_14, Checkpoint, pinned, tokenizer_of
 from workflow.config.custom import PLACE, Place, check_arguments
 from workflow.config.custom import signature_of as signature_of_custom
+from workflow.config.file_metrics import CycleRewardMetric, HpMetric, IctMetric, Reward3DMetric
 from workflow.config.geometry_metrics import (
     AlignmentMetric,
     ColourisationMetric,
@@ -19,23 +21,6 @@ from workflow.config.geometry_metrics import (
 from workflow.config.kinds import METRICS, CustomKind, MetricKind
 from workflow.config.signatures import REQUIRED
 from workflow.config.signatures import of_module as signature_of
-
-# Tokenizers of published scores.
-BERT = "google-bert/bert-base-uncased"
-VIT_H_14 = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-
-
-class Checkpoint(Weights):
-    """Weights of a scorer."""
-
-    sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file of weights; checked when given."
-    )
-
-
-def pinned(hub: str) -> Checkpoint:
-    """A published checkpoint at the revision that is pinned in rewards/checkpoints/sources.py."""
-    return Checkpoint(hub=hub, revision=PUBLISHED[hub].revision)
 
 
 class Scoring(Strict):
@@ -98,10 +83,6 @@ class ClipScoreMetric(Strict):
         return self
 
 
-def _tokenizer(hub: str) -> Weights:
-    return Weights(hub=hub, revision=PUBLISHED[hub].revision)
-
-
 class HubScore(Strict):
     """Base of metrics whose published weights come without the tokenizer that they need."""
 
@@ -115,7 +96,7 @@ class HubScore(Strict):
     @model_validator(mode="after")
     def _published_tokenizer(self) -> Self:
         if self.tokenizer is None and self.weights.hub is not None:
-            self.tokenizer = _tokenizer(self.tokenizer_hub)
+            self.tokenizer = tokenizer_of(self.tokenizer_hub)
         return self
 
 
@@ -159,76 +140,6 @@ class PickScoreMetric(HubScore):
         description="Official checkpoint, or a folder in transformers layout.",
     )
     label: str = Field("PickScore", description="Name of the column.")
-
-
-class LocalFolder(Strict):
-    """Published files that are put in place by hand: no revision or hash of them is pinned here."""
-
-    folder: InputPath = Field(description="Folder, from the root.")
-
-
-class FileScore(Strict):
-    """Base of extra scores, whose files are put into a folder (addresses: docs/scorers.md)."""
-
-    weights: LocalFolder = Field(description="Folder with the published files.")
-
-    def names(self) -> tuple[str, ...]:
-        """Names of the files of weights in the folder."""
-        raise NotImplementedError
-
-    def files(self) -> list[str]:
-        """Their paths, as inputs of the rules that read them."""
-        return [f"{self.weights.folder.rstrip('/')}/{name}" for name in self.names()]
-
-
-class CycleRewardMetric(FileScore):
-    """CycleReward of renders: BLIP trained on cycle consistency instead of people's preferences."""
-
-    kind: Literal["cyclereward"] = Field(description="cyclereward")
-    model: Literal["Combo", "T2I", "I2T"] = Field("Combo", description="Which of the published models.")
-    tokenizer: Weights = Field(default_factory=lambda: _tokenizer(BERT), description="BERT's tokenizer.")
-    label: str = Field("CycleReward", description="Name of the column.")
-
-    def names(self) -> tuple[str, ...]:
-        return (f"CycleReward-{self.model}.pth",)
-
-
-class IctMetric(FileScore):
-    """ICT of renders: whether an image contains what the text says, richness not marked down."""
-
-    kind: Literal["ict"] = Field(description="ict")
-    tokenizer: Weights = Field(
-        default_factory=lambda: _tokenizer(VIT_H_14),
-        description="Configuration, image settings and tokenizer of LAION's CLIP ViT-H/14.",
-    )
-    label: str = Field("ICT", description="Name of the column.")
-
-    def names(self) -> tuple[str, ...]:
-        return ("pytorch_model.bin",)
-
-
-class HpMetric(IctMetric):
-    """HP of renders: preference for an image, whatever its prompt; the companion of ICT."""
-
-    kind: Literal["hp"] = Field(description="hp")
-    label: str = Field("HP", description="Name of the column.")
-
-    def names(self) -> tuple[str, ...]:
-        return ("hp_backbone/pytorch_model.bin", "hp_scorer/mlp_pytorch_model.bin")
-
-
-class Reward3DMetric(FileScore):
-    """Reward3D of a textured mesh: BLIP judges four views together."""
-
-    kind: Literal["reward3d"] = Field(description="reward3d")
-    variant: Literal["scorer", "fusion"] = Field(
-        "scorer", description="How the views are joined: scorer = the paper's, fusion = the later one."
-    )
-    tokenizer: Weights = Field(default_factory=lambda: _tokenizer(BERT), description="BERT's tokenizer.")
-    label: str = Field("Reward3D", description="Name of the column.")
-
-    def names(self) -> tuple[str, ...]:
-        return ({"scorer": "Reward3D_Scorer.pt", "fusion": "Reward3D_CrossViewFusion.pt"}[self.variant],)
 
 
 class CustomMetric(Strict):

@@ -106,7 +106,9 @@ def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
 
 def _check_name(path: Path, number: int, column: str, value: str, seen: dict[str, int]) -> None:
     if not NAME.fullmatch(value) or len(value) > LONGEST_NAME:
-        raise ConfigError(f"{path}, row {number}, {column}: {value!r} is not a valid name; allowed are {_NAME_RULE}.")
+        raise ConfigError(
+            f"{path}, row {number}, {column}: {value!r} is not a valid name; allowed are {_NAME_RULE}."
+        )
     if value in seen:
         raise ConfigError(
             f"{path}, row {number}, {column}: {value!r} is also in row {seen[value]}; names are unique."

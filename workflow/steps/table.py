@@ -177,7 +177,8 @@ def benchmark_seconds(path: Path) -> float:
             raise ValueError("its two times differ")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFileError(
-            f"{path} is not a complete measurement of snakemake ({error}); delete it to leave the wall time out."
+            f"{path} is not a complete measurement of snakemake ({error}); delete it to leave "
+            "out the wall time."
         ) from None
     return seconds
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from workflow.config.base import Strict, Weights
+from workflow.config.file_metrics import FileScore
 from workflow.config.inputs import Backbone
-from workflow.config.metrics import FileScore, Head
+from workflow.config.metrics import Head
 
 ENDINGS = (".safetensors", ".pt", ".bin", ".pth")
 
