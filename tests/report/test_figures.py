@@ -20,8 +20,7 @@ from report.pictures import Look
 from report.results import Results
 from texgen.geometry.symmetry import MirrorPlane
 from texgen.render.atlas import build_atlas
-from workflow.jobs import figure_names
-from workflow.jobs.figure_names import figure_caption, figure_labels, figure_part
+from workflow.jobs.figure_names import figure_caption, figure_labels, figure_names, figure_part
 from workflow.steps import figures, quality, table
 
 

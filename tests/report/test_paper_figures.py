@@ -19,7 +19,7 @@ from report.results import Results
 from report.study.booklets import key_record, plan_trials
 from texgen.geometry.prepared import prepare_geometry
 from texgen.geometry.symmetry import MirrorPlane
-from workflow.jobs import figure_names
+from workflow.jobs.figure_names import figure_names
 from workflow.steps import figures
 
 TRAINING = {"model": "a", "seed": 0, "kl_weight": 0.0, "lora_scale": 1.0, "but_seed": "x", "but_kl": "y"}

@@ -13,7 +13,7 @@ from baselines.official.adapter import PROGRAMS
 from texgen.mesh.mesh import save_mesh
 from texgen.storage.records import FILES, stamps, write_record
 from texgen.storage.result_records import MESH_FILES
-from workflow.cli import main as command
+from workflow.cli.main import main as command
 from workflow.config.configuration import parse_config
 from workflow.config.official_methods import OfficialProgram
 from workflow.config.sheets import ConfigError

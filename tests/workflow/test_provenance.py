@@ -127,7 +127,7 @@ class B:
 
 def test_an_edit_of_what_only_the_workflow_uses_changes_nothing(sources):
     assert edited(sources, "texgen/other.py") == set()
-    assert edited(sources, "workflow/jobs/plan.py") == set()
+    assert edited(sources, "workflow/plan.py") == set()
 
 
 def test_the_version_does_not_depend_on_the_order_of_modules(sources):

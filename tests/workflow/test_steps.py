@@ -13,7 +13,7 @@ import torch
 from reference.tiny_models import write_miniature
 from reference.tiny_scorers import write_clip, write_head
 
-from workflow.cli import main as cli
+from workflow.cli.main import main as cli
 from workflow.code_identity import code_version
 from workflow.config.configuration import parse_config
 from workflow.jobs.plan import Plan
@@ -331,7 +331,7 @@ def test_the_command_line_textures_a_file(run, capsys, tmp_path):
         "--threads",
         "1",
     ]
-    assert cli.main(["texture", *arguments, *extra]) == 0
+    assert cli(["texture", *arguments, *extra]) == 0
     said = capsys.readouterr().err
     assert "view 3/3 painted" in said and "unet calls" in said
     assert (tmp_path / "x.glb").read_bytes()[:4] == b"glTF"
