@@ -14,7 +14,7 @@ class TrainSettings:
     does where the rates decay."""
 
     steps: int = 60  # optimiser steps
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     warmup: int = 0  # steps in which the learning rates rise to their values
     decay: bool = False  # let them fall to nearly 0 by the last step, by half a cosine
     weight_decay: float = 1e-4
@@ -24,7 +24,7 @@ class TrainSettings:
     holdout_every: int = (
         10  # steps between held-out measurements (also before the first and after the last); 0 = never
     )
-    checkpoint_every: int = 10  # steps between checkpoints
+    checkpoint_every: int = 5  # steps between checkpoints
     views_per_step: int | None = None  # None = all views of the rig, else a random subset, in the rig's order
     keep_best: bool = True  # the saved adapter is that of the best held-out reward, else the last one
     patience: int | None = None  # stop after so many held-out measurements without a new best; None = never

@@ -7,8 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from workflow.config.base import Strict, Unit
+from workflow.config.signatures import defaults_of
 
 Form = Literal["released", "corrected"]
+ALIGNMENT = defaults_of("rewards.geometric.alignment", "GeometryTextureAlignment")
+SYMMETRY = defaults_of("rewards.geometric.symmetry", "Symmetry")
+EMPHASIS = defaults_of("rewards.geometric.emphasis", "TextureEmphasis")
+COLOURISATION = defaults_of("rewards.geometric.colourisation", "Colourisation")
 FORM = "released = the formula of the paper's published code, on right uv; corrected = ours."
 
 
@@ -16,7 +21,7 @@ class AlignmentMetric(Strict):
     """Geometry-texture alignment: colour edges along maximum curvature. Up is better, 0 to 1."""
 
     kind: Literal["alignment"] = Field(description="alignment")
-    form: Form = Field("corrected", description=FORM)
+    form: Form = Field(ALIGNMENT["form"], description=FORM)
     label: str = Field("Alignment", description="Name of the column.")
 
 
@@ -24,15 +29,16 @@ class SymmetryMetric(Strict):
     """Symmetry error of colours at mirrored points. Down is better; 0 = mirrored, 1 = unrelated."""
 
     kind: Literal["symmetry"] = Field(description="symmetry")
-    form: Form = Field("corrected", description=FORM)
+    form: Form = Field(SYMMETRY["form"], description=FORM)
     max_residual: float = Field(
-        0.01,
+        SYMMETRY["max_residual"],
         gt=0,
         description="Meshes whose mirror plane leaves more than this share of their diagonal are not judged; "
         "used by corrected.",
     )
     detail: Unit = Field(
-        0.5, description="Weight of detail inside small patches, against layout; used by corrected."
+        SYMMETRY["detail"],
+        description="Weight of detail inside small patches, against layout; used by corrected.",
     )
     label: str = Field("Symmetry error", description="Name of the column.")
 
@@ -41,22 +47,26 @@ class EmphasisMetric(Strict):
     """Texture-feature emphasis: detail where the surface bends. Up is better, -1 to 1."""
 
     kind: Literal["emphasis"] = Field(description="emphasis")
-    form: Form = Field("corrected", description=FORM)
+    form: Form = Field(EMPHASIS["form"], description=FORM)
     cell: float = Field(
-        0.1,
+        EMPHASIS["cell"],
         gt=0,
         description="Width of the surface cells that are compared; the mesh's longest side is 1.6. "
         "Used by corrected.",
     )
     min_contrast: float = Field(
-        0.3, gt=0, description="Change of luma over 0.1 that counts as detail; used by corrected."
+        EMPHASIS["min_contrast"],
+        gt=0,
+        description="Change of luma over 0.1 that counts as detail; used by corrected.",
     )
     contrast_floor: float = Field(
-        0.15,
+        EMPHASIS["contrast_floor"],
         gt=0,
         description="Spread of log detail below which a texture counts as even; used by corrected.",
     )
-    colour_weight: float = Field(0.02, ge=0, description="Weight of colourfulness; used by corrected.")
+    colour_weight: float = Field(
+        EMPHASIS["colour_weight"], ge=0, description="Weight of colourfulness; used by corrected."
+    )
     label: str = Field("Emphasis", description="Name of the column.")
 
 
@@ -65,10 +75,14 @@ class ColourisationMetric(Strict):
 
     kind: Literal["colourisation"] = Field(description="colourisation")
     variant: Literal["smooth", "sharp", "supervised"] = Field(
-        "smooth", description="Colour in proportion to curvature, two halves, or a given picture."
+        COLOURISATION["variant"],
+        description="Colour in proportion to curvature, two halves, or a given picture.",
     )
-    form: Form = Field("corrected", description=FORM)
+    form: Form = Field(COLOURISATION["form"], description=FORM)
     split: float = Field(
-        0.5, gt=0, lt=1, description="Share of the surface that counts as low curvature; used by corrected."
+        COLOURISATION["split"],
+        gt=0,
+        lt=1,
+        description="Share of the surface that counts as low curvature; used by corrected.",
     )
     label: str = Field("Colourisation", description="Name of the column.")

@@ -51,6 +51,13 @@ def of_module(module: str, name: str, method: str = "__init__") -> Signature:
     return of_file(path, name, method)
 
 
+def defaults_of(module: str, name: str) -> dict[str, Any]:
+    """The defaults of a function or class of a first-party module: whoever repeats one in a configuration
+    asks here, so that it stands once, where it is used."""
+    parameters = of_module(module, name).parameters
+    return {each.name: each.default for each in parameters if each.default is not REQUIRED}
+
+
 @cache
 def of_file(path: Path, name: str, method: str = "__init__") -> Signature:
     """The same in a file. Raises ValueError with one sentence where the file or the name is not there."""

@@ -9,6 +9,15 @@ from pydantic import Field, model_validator
 from texgen.render.setting_types import Rasterizer, Rig
 from workflow.config.base import Colour, Name, Strict
 from workflow.config.method_settings import PresetOverrides
+from workflow.config.signatures import defaults_of
+
+# What stands in the code that uses it is not typed again.
+LOOP = defaults_of("texgen.finetune.settings", "TrainSettings")
+STRATEGY = defaults_of("texgen.finetune.gradients", "make_strategy")
+DIRECT = defaults_of("texgen.finetune.direct", "Direct")
+NABLA = defaults_of("texgen.finetune.nabla", "Nabla")
+D3PO = defaults_of("texgen.finetune.d3po", "D3PO")
+CAMERAS = defaults_of("texgen.finetune.learned_cameras", "CameraRates")
 
 
 class Jitter(Strict):
@@ -59,10 +68,15 @@ class Gradient(Strict):
         description="exact = all steps; last_k = only the last k; random_k = the last 1 to k, drawn anew; "
         "low_variance = the last step, repeated from several noisings.",
     )
-    k: int = Field(1, ge=1, description="Number of last steps that carry gradient, at most for random_k.")
-    copies: int = Field(2, ge=1, description="Noisings of the last step; used by low_variance.")
+    k: int = Field(
+        STRATEGY["k"], ge=1, description="Number of last steps that carry gradient, at most for random_k."
+    )
+    copies: int = Field(
+        STRATEGY["copies"], ge=1, description="Noisings of the last step; used by low_variance."
+    )
     replay: bool = Field(
-        True, description="Keep no graph on the way forward: memory does not grow with views and steps."
+        STRATEGY["replay"],
+        description="Keep no graph on the way forward: memory does not grow with views and steps.",
     )
     through_conditioning: bool = Field(
         False, description="Follow earlier colours into the conditioning of later views, too."
@@ -72,27 +86,41 @@ class Gradient(Strict):
 class Nabla(Strict):
     """Residual gradient detailed balance; used by the algorithm nabla."""
 
-    beta: float = Field(1.0, gt=0, description="Strength of the reward against the untuned model.")
-    transitions: int = Field(2, ge=1, description="Denoising steps per chain that are trained.")
-    draws: int = Field(1, ge=1, description="Jittered judgements whose mean is the reward.")
-    max_flow: float | None = Field(None, gt=0, description="Largest norm of a target; null = no limit.")
+    beta: float = Field(NABLA["beta"], gt=0, description="Strength of the reward against the untuned model.")
+    transitions: int = Field(
+        NABLA["transitions"], ge=1, description="Denoising steps per chain that are trained."
+    )
+    draws: int = Field(NABLA["draws"], ge=1, description="Jittered judgements whose mean is the reward.")
+    max_flow: float | None = Field(
+        NABLA["max_flow"], gt=0, description="Largest norm of a target; null = no limit."
+    )
 
 
 class D3po(Strict):
     """Preference between two samples; used by the algorithm d3po."""
 
-    beta: float = Field(0.1, gt=0, description="Temperature of the preference.")
-    clip: float = Field(0.1, gt=0, lt=1, description="Ratios of densities are clipped to 1 +- clip.")
-    transitions: int = Field(2, ge=1, description="Denoising steps per chain that are trained.")
-    margin: float = Field(0.0, ge=0, description="Rewards nearer than this are a tie, which trains nothing.")
+    beta: float = Field(D3PO["beta"], gt=0, description="Temperature of the preference.")
+    clip: float = Field(D3PO["clip"], gt=0, lt=1, description="Ratios of densities are clipped to 1 +- clip.")
+    transitions: int = Field(
+        D3PO["transitions"], ge=1, description="Denoising steps per chain that are trained."
+    )
+    margin: float = Field(
+        D3PO["margin"], ge=0, description="Rewards nearer than this are a tie, which trains nothing."
+    )
 
 
 class LearnCameras(Strict):
     """Azimuth and elevation of the generation cameras, trained together with the adapter."""
 
-    azimuth_lr: float = Field(1.0, ge=0, description="Learning rate of azimuths; degrees per early step.")
-    elevation_lr: float = Field(1.0, ge=0, description="Learning rate of elevations; degrees per early step.")
-    limit: float = Field(30.0, gt=0, description="How far a camera may move from its rig; degrees.")
+    azimuth_lr: float = Field(
+        CAMERAS["azimuth"], ge=0, description="Learning rate of azimuths; degrees per early step."
+    )
+    elevation_lr: float = Field(
+        CAMERAS["elevation"], ge=0, description="Learning rate of elevations; degrees per early step."
+    )
+    limit: float = Field(
+        CAMERAS["limit"], gt=0, description="How far a camera may move from its rig; degrees."
+    )
 
 
 class TunedModel(Strict):
@@ -105,17 +133,21 @@ class TunedModel(Strict):
     )
     rewards: list[RewardTerm] = Field(min_length=1, description="Terms of the reward.")
     steps: int = Field(ge=1, description="Optimiser steps.")
-    batch: int = Field(1, ge=1, description="Textures per optimiser step, by gradient accumulation.")
+    batch: int = Field(
+        LOOP["accumulate"], ge=1, description="Textures per optimiser step, by gradient accumulation."
+    )
     # YAML reads 1e-3 (no dot) as text; this is the one field that people write so.
-    learning_rate: float = Field(1e-3, gt=0, strict=False, description="Learning rate of AdamW.")
+    learning_rate: float = Field(
+        LOOP["learning_rate"], gt=0, strict=False, description="Learning rate of AdamW."
+    )
     warmup: int = Field(
-        0, ge=0, description="Optimiser steps in which the learning rates rise to their values."
+        LOOP["warmup"], ge=0, description="Optimiser steps in which the learning rates rise to their values."
     )
     decay: bool = Field(
-        False, description="Let the learning rates fall to 0 over the training, by half a cosine."
+        LOOP["decay"], description="Let the learning rates fall to 0 over the training, by half a cosine."
     )
     max_grad_norm: float | None = Field(
-        1.0, gt=0, description="Norm above which gradients are scaled down; null = never."
+        LOOP["grad_clip"], gt=0, description="Norm above which gradients are scaled down; null = never."
     )
     rank: int = Field(4, ge=1, description="LoRA rank.")
     alpha: float = Field(4.0, gt=0, description="LoRA alpha; alpha / rank scales the adapter.")
@@ -126,37 +158,49 @@ class TunedModel(Strict):
     nabla: Nabla = Field(default_factory=Nabla, description="Settings of nabla.")
     d3po: D3po = Field(default_factory=D3po, description="Settings of d3po.")
     kl_weight: float = Field(
-        0.0, ge=0, description="Weight of the divergence from the untuned model in direct's loss."
+        DIRECT["kl_weight"],
+        ge=0,
+        description="Weight of the divergence from the untuned model in direct's loss.",
     )
     learn_cameras: LearnCameras | None = Field(
         None, description="Train the generation cameras, too (direct only); null = they are fixed."
     )
     views_per_step: int | None = Field(
-        None, ge=1, description="Views drawn anew for every optimiser step; null = all of the preset's rig."
+        LOOP["views_per_step"],
+        ge=1,
+        description="Views drawn anew for every optimiser step; null = all of the preset's rig.",
     )
     target: float | None = Field(
-        None, description="Reward beyond which nothing is gained (a hinge); null = none."
+        DIRECT["target"], description="Reward beyond which nothing is gained (a hinge); null = none."
     )
     preset: PresetOverrides = Field(
         default_factory=PresetOverrides, description="Changes to the texgen preset while training."
     )
     validate_every: int = Field(
-        10, ge=1, description="Optimiser steps between measurements of the held-out reward."
+        LOOP["holdout_every"],
+        ge=1,
+        description="Optimiser steps between measurements of the held-out reward.",
     )
     validation_samples: int = Field(
         2, ge=0, description="Training (mesh, prompt) pairs kept for that measurement, at most half of them."
     )
-    keep_best: bool = Field(True, description="Keep the adapter of the best held-out reward, not the last.")
+    keep_best: bool = Field(
+        LOOP["keep_best"], description="Keep the adapter of the best held-out reward, not the last."
+    )
     patience: int | None = Field(
-        None, ge=1, description="Measurements without a new best after which training stops; null = never."
+        LOOP["patience"],
+        ge=1,
+        description="Measurements without a new best after which training stops; null = never.",
     )
     monitor: list[Name] | None = Field(
         [],
         description="Metrics measured beside the held-out reward, each with its weights in memory; "
         "null = all of the configuration.",
     )
-    checkpoint_every: int = Field(5, ge=1, description="Optimiser steps between resumable checkpoints.")
-    seed: int = Field(0, ge=0, description="Seed of the training run.")
+    checkpoint_every: int = Field(
+        LOOP["checkpoint_every"], ge=1, description="Optimiser steps between resumable checkpoints."
+    )
+    seed: int = Field(LOOP["seed"], ge=0, description="Seed of the training run.")
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TunedModel:
