@@ -8,6 +8,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from reference.tiny_models import write_miniature
@@ -17,7 +18,7 @@ from workflow.cli.main import main as cli
 from workflow.code_identity import code_version
 from workflow.config.configuration import parse_config
 from workflow.jobs.plan import Plan
-from workflow.steps import finetune, prepare_mesh, score, table, texture
+from workflow.steps import finetune, prepare_mesh, score, stages, table, texture
 from workflow.steps.loading import tensors_hash
 
 SIZES = {
@@ -224,6 +225,21 @@ def test_the_table_names_every_method_and_what_was_trained_on(run):
         assert word in text, text
     with open(folder / "results" / "table.csv", newline="") as stream:
         assert [row["n"] for row in csv.DictReader(stream)] == ["2", "2", "2"]
+
+
+def test_the_stages_of_a_texture_are_those_that_made_it(run):
+    folder, plan = run
+    paths = [
+        plan.write_settings("texture.tuned.0", plan.texture_job("tuned", 0)),
+        plan.write_settings("model.tuned", plan.train_job("tuned")),
+    ]
+    arguments = ["--texture", paths[0], "--model", paths[1], "--results", "results", "--threads", "1"]
+    assert stages.main([*arguments, "--out", "results/stages.npz"]) == 0
+    found = np.load(folder / "results/stages.npz")
+    assert float(found["difference"]) < stages.SAME
+    views = found["views"].tolist()
+    assert views and all(found[f"image_{i}"].shape == (3, 32, 32) for i in views)
+    assert any(found[f"gradient_{i}"].max() > 0 for i in views), "the reward reaches no view"
 
 
 def test_training_left_a_history_with_held_out_rewards(run):
