@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from rewards.base import ImageScore, Textured
 from texgen import seeds
 from texgen.diffusion.conditioning import Crop, object_crop
+from texgen.kept import Kept
 from texgen.mesh.mesh import Mesh
 from texgen.render.cameras import Cameras, rig_cameras
 from texgen.render.images import GeometryBuffer, geometry_buffer
@@ -115,8 +115,7 @@ class RenderedReward:
         self.jitter = Jitter() if jitter is None else jitter
         self.rasterizer = rasterizer
         self.crop, self.judged_size = crop, judged_size
-        self._cache = cache
-        self._buffers: OrderedDict[tuple, tuple[Mesh, GeometryBuffer]] = OrderedDict()
+        self._buffers = Kept(cache)
 
     def per_view(self, textured: Textured) -> Tensor:
         """Scores `[V, B]` float32, one per camera and background, before averaging."""
@@ -166,17 +165,10 @@ class RenderedReward:
         return self.per_view(textured).mean()
 
     def _buffer(self, mesh: Mesh, texture: Tensor) -> GeometryBuffer:
-        # The mesh stays in the entry, so its id cannot be given to another mesh while the entry lives.
-        key = (id(mesh), texture.device, texture.dtype)
-        if key in self._buffers:
-            self._buffers.move_to_end(key)
-            return self._buffers[key][1]
-        placed = mesh.to(texture.device, texture.dtype)
-        cameras = self.cameras.to(texture.device, texture.dtype)
-        with torch.no_grad():
-            buffer = geometry_buffer(placed, cameras, self.size * self.supersample, self.rasterizer)
-        if self._cache > 0:
-            self._buffers[key] = (mesh, buffer)
-            while len(self._buffers) > self._cache:
-                self._buffers.popitem(last=False)
-        return buffer
+        @torch.no_grad()
+        def made() -> GeometryBuffer:
+            placed = mesh.to(texture.device, texture.dtype)
+            cameras = self.cameras.to(texture.device, texture.dtype)
+            return geometry_buffer(placed, cameras, self.size * self.supersample, self.rasterizer)
+
+        return self._buffers.get((id(mesh), texture.device, texture.dtype), made, mesh)

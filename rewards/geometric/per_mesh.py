@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from rewards.base import Textured
 from texgen.geometry.prepared import PreparedGeometry
+from texgen.kept import Kept
 from texgen.mesh.mesh import Mesh
 
 FORMS = ("released", "corrected")
@@ -39,8 +39,7 @@ class PerMesh:
     ) -> None:
         self._name = name
         self._build = build
-        self._size = max(size, 1)
-        self._kept: OrderedDict[tuple, tuple[Mesh, PreparedGeometry, Any]] = OrderedDict()
+        self._kept = Kept(max(size, 1))
 
     def __call__(self, textured: Textured) -> Any:
         """Raises ValueError where the geometry is missing or prepared for another texture size."""
@@ -63,15 +62,12 @@ class PerMesh:
         """The fields of a mesh on a device."""
         if geometry is None:
             raise ValueError(f"Mesh {mesh.name!r}: {self._name} needs its prepared geometry.")
-        # Both objects stay in the entry, so their ids cannot be reused while it lives.
-        key = (id(mesh), id(geometry), torch.device(device), dtype)
-        if key not in self._kept:
-            built = self._build(mesh.to("cpu"), geometry.to("cpu"))
-            self._kept[key] = (mesh, geometry, _move(built, torch.device(device), dtype))
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key][2]
+        where = torch.device(device)
+
+        def made() -> Any:
+            return _move(self._build(mesh.to("cpu"), geometry.to("cpu")), where, dtype)
+
+        return self._kept.get((id(mesh), id(geometry), where, dtype), made, mesh, geometry)
 
 
 def _move(value: Any, device: torch.device, dtype: torch.dtype) -> Any:

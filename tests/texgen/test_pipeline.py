@@ -81,11 +81,12 @@ def test_every_texel_is_filled_or_left_as_asked(backbone, short, mesh):
 
 def test_cache_holds_the_last_meshes(backbone):
     method = TexGen(backbone, get_preset("texgen", rig="tilted_2view", **SMALL), cached_meshes=1)
-    meshes = [sphere_mesh(6), sphere_mesh(7)]
+    meshes, scenes = [sphere_mesh(6), sphere_mesh(7)], []
     for mesh in meshes:
-        scene = method._scene(mesh)
-        assert method._scene(mesh) is scene
-    assert list(method._scenes) == [id(meshes[1])]
+        scenes.append(method._scene(mesh))
+        assert method._scene(mesh) is scenes[-1]
+    assert method._scene(meshes[1]) is scenes[1]
+    assert method._scene(meshes[0]) is not scenes[0]
 
 
 def test_mesh_that_no_view_can_paint_is_an_error(backbone, mesh):

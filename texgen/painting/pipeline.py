@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
+from texgen.kept import Kept
 from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.method_facts import TEXGEN
@@ -36,10 +36,9 @@ class TexGen:
     def __init__(
         self, backbone: Backbone, preset: Preset, cached_meshes: int = 2, cameras: Cameras | None = None
     ) -> None:
-        self.backbone, self.preset, self.cached_meshes = backbone, preset, cached_meshes
+        self.backbone, self.preset = backbone, preset
         self._cameras = cameras
-        # Keyed by identity; the mesh is held too, so that its id cannot be given to another.
-        self._scenes: OrderedDict[int, tuple[Mesh, Scene]] = OrderedDict()
+        self._scenes = Kept(cached_meshes)
         TEXGEN.refuse(preset)
         backbone.control_channels(preset.control_role)  # refuses a role that is not there
         if preset.image_size % backbone.latent_scale:
@@ -47,6 +46,15 @@ class TexGen:
                 f"Preset {preset.name!r}: image_size is {preset.image_size}, but the backbone's autoencoder "
                 f"needs a multiple of {backbone.latent_scale}."
             )
+
+    @property
+    def cached_meshes(self) -> int:
+        """For how many meshes the geometry of the cameras is kept."""
+        return self._scenes.most
+
+    @cached_meshes.setter
+    def cached_meshes(self, count: int) -> None:
+        self._scenes.most = count
 
     @property
     def cameras(self) -> Cameras:
@@ -122,19 +130,12 @@ class TexGen:
         """The remembered scene of the method's own cameras."""
         device, preset = self.backbone.device, self.preset
         dtype = torch.float64 if self.backbone.dtype == torch.float64 else torch.float32
-        if id(mesh) in self._scenes:
-            self._scenes.move_to_end(id(mesh))
-            scene = self._scenes[id(mesh)][1]
-            if scene.mesh.vertices.device == device and scene.mesh.vertices.dtype == dtype:
-                return scene
-        with torch.no_grad():
-            scene = prepare_scene(mesh.to(device, dtype), preset, self.cameras)
-        if self.cached_meshes > 0:
-            self._scenes[id(mesh)] = (mesh, scene)
-            self._scenes.move_to_end(id(mesh))
-            while len(self._scenes) > self.cached_meshes:
-                self._scenes.popitem(last=False)
-        return scene
+
+        @torch.no_grad()
+        def made() -> Scene:
+            return prepare_scene(mesh.to(device, dtype), preset, self.cameras)
+
+        return self._scenes.get((id(mesh), device, dtype), made, mesh)
 
     def _paint_views(
         self,

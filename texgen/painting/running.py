@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
+from texgen.kept import Kept
 from texgen.mesh.mesh import Mesh
 from texgen.painting.presets import Preset
 from texgen.painting.scene import Scene, prepare_scene
@@ -42,17 +42,10 @@ class Remembered:
     """The last few values of a function of a mesh: geometry that does not depend on prompt and seed."""
 
     def __init__(self, make: Callable[[Mesh], Any], limit: int = 2) -> None:
-        self._make, self._limit = make, limit
-        # Keyed by identity; the mesh is held too, so that its id cannot be given to another.
-        self._known: OrderedDict[int, tuple[Mesh, Any]] = OrderedDict()
+        self._make, self._kept = make, Kept(max(limit, 1))
 
     def __call__(self, mesh: Mesh) -> Any:
-        if id(mesh) not in self._known:
-            self._known[id(mesh)] = (mesh, self._make(mesh))
-            while len(self._known) > max(self._limit, 1):
-                self._known.popitem(last=False)
-        self._known.move_to_end(id(mesh))
-        return self._known[id(mesh)][1]
+        return self._kept.get(id(mesh), lambda: self._make(mesh), mesh)
 
 
 def step_progress(progress: Progress | None, position: int, count: int) -> Callable[[int, int], None]:
