@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from texgen.shipped import miniature
+
 PARTS = ("generation", "depth", "inpainting", "vae", "velocity", "scorers")
 
 
@@ -14,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models",
         type=Path,
-        default=Path("models/miniature"),
+        default=miniature(),
         help="trained models (default: %(default)s)",
     )
     parser.add_argument("--judge", type=Path, help="folder of judge.safetensors (default: --models)")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from texgen import shipped
 from texgen.mesh.formats import FORMATS, WRITTEN
-from workflow.provenance import ROOT
+
+if TYPE_CHECKING:
+    from workflow.config.configuration import Config
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 SOURCES = ("pymeshlab", "procedural", "file", "https")
@@ -85,8 +89,15 @@ def find_mesh(name: str, cache: Path, sha256: str = "") -> Path:
 
 
 def below_root(path: str) -> Path:
-    """A path of a configuration: from the working directory, else from the root of the project."""
-    return Path(path) if Path(path).exists() else ROOT / path
+    """A path of a configuration: from the working directory, else of what comes with the code."""
+    place = Path(shipped.located(path))
+    return place if place.exists() else shipped.root() / path
+
+
+def with_sheets(config: Config) -> Config:
+    """The same configuration with sheets that can be read from the working directory."""
+    meshes = config.meshes.model_copy(update={"table": str(below_root(config.meshes.table))})
+    return config.model_copy(update={"meshes": meshes, "prompts": str(below_root(config.prompts))})
 
 
 AXES = {

@@ -13,8 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from texgen import shipped
 from texgen.diffusion.prompts import require_words
 from texgen.storage.plain_text import terminal
+from workflow.cli import init as cli_init
 from workflow.cli import miniature as cli_miniature
 from workflow.cli import plan as cli_plan
 from workflow.cli import prompts as cli_prompts
@@ -39,7 +41,7 @@ from workflow.config.configuration import Config, load_config
 from workflow.config.kinds import ADAPTER_FILE, METHODS
 from workflow.config.methods import used_of
 from workflow.jobs.jobs import TextureJob
-from workflow.provenance import ROOT, git_revision
+from workflow.provenance import git_revision
 from workflow.runtime.step_errors import plain_sentence
 
 
@@ -103,7 +105,7 @@ def texture(options: argparse.Namespace) -> int:
             f"The method {options.method!r} is a program of its own; leave --model and --steps out."
         )
     adapter = None if model is None else find_adapter(config, model).resolve()
-    mesh_file = find_mesh(options.mesh, ROOT / "resources", options.sha256)
+    mesh_file = find_mesh(options.mesh, shipped.downloads(), options.sha256)
     changes = config.changes(method.kind, method.preset) | method.arguments
     if options.steps is not None:
         changes["steps"] = options.steps
@@ -181,8 +183,8 @@ def status(options: argparse.Namespace) -> int:
     from workflow.jobs.status import report, stages
 
     config = Path(options.config)
-    if not config.is_file() and (ROOT / config).is_file():
-        os.chdir(ROOT)  # called from elsewhere: the sheets and the results are the project's
+    if not config.is_file() and not shipped.is_installed() and (shipped.root() / config).is_file():
+        os.chdir(shipped.root())  # called from elsewhere: the sheets and the results are the project's
     found = stages(Plan(load_config(options.config)))
     if options.json:
         print(json.dumps([asdict(stage) for stage in found], indent=2))
@@ -243,7 +245,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--config",
-        default=str(ROOT / "config" / "config.yaml"),
+        default=shipped.configuration("config"),
         help="configuration with the models and methods",
     )
     one.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
@@ -252,6 +254,7 @@ def build_parser() -> argparse.ArgumentParser:
     tell.add_argument("--config", default="config/config.yaml", help="configuration (default: %(default)s)")
     tell.add_argument("--json", action="store_true", help="print it as JSON")
     tell.set_defaults(run=status)
+    cli_init.add_parser(commands)
     cli_score.add_parser(commands)
     cli_weights.add_parser(commands)
     cli_plan.add_parser(commands)

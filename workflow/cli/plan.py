@@ -6,15 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from texgen import shipped
+from workflow.cli.checks import with_sheets
 from workflow.config.configuration import load_config
-from workflow.provenance import ROOT
 
 
 def add_parser(commands: Any) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser("plan", help="jobs, evaluations, hours, disk and downloads of a run")
     parser.add_argument(
-        "--config", default=str(ROOT / "config" / "paper.yaml"), help="configuration (default: %(default)s)"
+        "--config", default=shipped.configuration("paper"), help="configuration (default: %(default)s)"
     )
     parser.add_argument(
         "--seconds",
@@ -35,7 +36,7 @@ def show(options: argparse.Namespace) -> int:
     from workflow.jobs.estimate import Rates, costs, measured_rates, spent_seconds
     from workflow.jobs.plan import Plan
 
-    plan = Plan(load_config(options.config))
+    plan = Plan(with_sheets(load_config(options.config)))
     results = Path(plan.config.results)
     if options.seconds is None:
         place = options.measured or results

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from itertools import cycle
 from typing import Any
 
+from texgen import shipped
 from texgen.diffusion.prompts import PromptWarning, require_words
 from workflow.cli.checks import check_threads
 from workflow.cli.image_files import distinct_names, opened, read_image, shown_size
@@ -17,7 +18,6 @@ from workflow.config.configuration import load_config
 from workflow.config.kinds import OFFICIAL_BACKEND
 from workflow.config.metrics import metric_kind
 from workflow.config.sheets import ConfigError
-from workflow.provenance import ROOT
 
 BATCH_PIXELS = 2**22
 """Pixels that are opened at a time: one image of 2048 x 2048, or 16 of 512 x 512."""
@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--config",
-        default=str(ROOT / "config" / "config.yaml"),
+        default=shipped.configuration("config"),
         help="configuration with the metrics; paper.yaml has the published ones (default: %(default)s)",
     )
     parser.add_argument("--backend", choices=("native", "official"), help="default: the configuration's")

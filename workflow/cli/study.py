@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from texgen import shipped
 from workflow.config.configuration import load_config
 from workflow.config.sheets import ConfigError
 from workflow.jobs.plan import Plan
-from workflow.provenance import ROOT, read_json, write_json, write_text
+from workflow.provenance import read_json, write_json, write_text
 
 
 def add_parser(commands: Any) -> None:
@@ -18,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parts = study.add_subparsers(dest="part", required=True)
     make = parts.add_parser("make", help="write booklets (pages for participants) and their key")
     make.add_argument(
-        "--config", default=str(ROOT / "config" / "config.yaml"), help="configuration of the finished run"
+        "--config", default=shipped.configuration("config"), help="configuration of the finished run"
     )
     make.add_argument("--results", help="results folder (default: the configuration's)")
     make.add_argument("--out", required=True, help="folder for booklets and key")

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
+from texgen import shipped
 from workflow.config.configuration import load_config
-from workflow.provenance import ROOT
 
 
 def add_parser(commands: Any) -> None:
@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         one = actions.add_parser(action, help=text)
         one.add_argument(
             "--config",
-            default=str(ROOT / "config" / "paper.yaml"),
+            default=shipped.configuration("paper"),
             help="configuration (default: %(default)s)",
         )
         one.add_argument("--json", action="store_true", help="print records as JSON")

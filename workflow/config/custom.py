@@ -67,6 +67,8 @@ def load(place: str) -> Any:
         spec = spec_from_file_location(key, path)
         module = module_from_spec(spec)
         sys.modules[key] = module  # dataclasses look their module up
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # for files beside it; last, so that they hide nothing
         try:
             spec.loader.exec_module(module)
         except Exception as error:

@@ -24,7 +24,7 @@ from workflow.jobs.assets import Asset, held_out, pair
 from workflow.jobs.figure_settings import figure_settings
 from workflow.jobs.jobs import Job, MeshJob, Protocol, ScoreJob, TextureJob, TrainJob
 from workflow.provenance import LONG_LISTS, content_hash, settings_digest, write_json
-from workflow.weights.local_files import of_the_miniature
+from workflow.weights.local_files import any_of_the_miniature
 
 
 class Plan:
@@ -234,7 +234,7 @@ class Plan:
                 if method.model is not None
             },
             "backbone": config.backbone.source,
-            "miniature": any(of_the_miniature(self.score_job(name).places()) for name in config.metrics),
+            "miniature": any(any_of_the_miniature(self.score_job(name).places()) for name in config.metrics),
             "evaluation": config.evaluation.model_dump(exclude={"shards"}),
             "published": config.published,
             "meshes": {

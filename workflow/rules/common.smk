@@ -28,14 +28,30 @@ def make_plan():
     files = [os.path.relpath(path) for path in workflow.configfiles]
     where = " + ".join(dict.fromkeys(files)) or "--config"
     try:
-        plan = Plan(parse_config(dict(config), where))
+        asked = parse_config(dict(config), where)
+        plan = Plan(asked.model_copy(update={"results": placed(asked.results, where)}))
         require_folder(plan.config.results)
-        return plan
+        return plan, asked.results
     except (BusyError, ConfigError) as error:
         raise WorkflowError(str(error)) from None
 
 
-PLAN = make_plan()
+def placed(results, where):
+    """Where snakemake puts the results folder: below the prefix of a module."""
+    if not MOVED:
+        return results
+    if os.path.isabs(results) or results.startswith(".."):
+        raise ConfigError(
+            f"{where}: results is {results!r}, which a module's prefix cannot move; give a folder below it."
+        )
+    return workflow.modifier.path_modifier.replace_prefix(results)
+
+
+# Whether these rules are part of another workflow, which moves their files.
+MOVED = workflow.modifier.path_modifier.replace_prefix("results") != "results"
+# The results folder lies where the plan says; to rules and input functions, whose paths snakemake itself moves, it
+# has the name in the configuration.
+PLAN, RESULTS = make_plan()
 # Asked once per job, and there may be thousands of a kind.
 code_version = cache(current_code_version)
 
@@ -62,7 +78,7 @@ def lock_results():
 shell.prefix(
     f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH"
     " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296; "
-    "trap 'if [ $? = 137 ]; then python -m workflow.runtime.killed >&2; fi' EXIT; "
+    "trap 'if [ $? = 137 ]; then python -P -m workflow.runtime.killed >&2; fi' EXIT; "
 )
 
 
@@ -75,7 +91,12 @@ def one_of(names):
 
 def result(*parts):
     """A path below the results folder, for input functions (pathvars work in rules only)."""
-    return "/".join([PLAN.config.results, *map(str, parts)])
+    return "/".join([RESULTS, *map(str, parts)])
+
+
+def unmoved(paths):
+    """Files that no job makes: they lie where the configuration says, whatever prefix a module has."""
+    return [local(path) for path in paths] if MOVED else paths
 
 
 def results_folder(wildcards):
@@ -171,21 +192,23 @@ if workflow.is_main_process:
 def mesh_source(wildcards):
     """The file of a `file:` mesh, so that an edit of it is seen."""
     scheme, _, path = PLAN.mesh_row(wildcards.mesh).source.partition(":")
-    return path if scheme == "file" else []
+    return unmoved([path]) if scheme == "file" else []
 
 
 def texture_weights(wildcards):
     """What a texturing job reads besides meshes and its adapter."""
-    return PLAN.texture_job(wildcards.method, int(wildcards.shard)).files()
+    return unmoved(PLAN.texture_job(wildcards.method, int(wildcards.shard)).files())
 
 
 def model_weights(wildcards):
-    return PLAN.train_job(wildcards.model).files()
+    return unmoved(PLAN.train_job(wildcards.model).files())
 
 
 @cache
 def all_metric_weights():
-    return list(dict.fromkeys(path for name in PLAN.metrics for path in PLAN.score_job(name).files()))
+    return unmoved(
+        list(dict.fromkeys(path for name in PLAN.metrics for path in PLAN.score_job(name).files()))
+    )
 
 
 def metric_weights(wildcards):
@@ -253,7 +276,7 @@ def figure_sources(job):
     folder = PLAN.config.study
     if job != "comparisons" or folder is None:
         return []
-    return sorted(path.as_posix() for path in Path(folder).glob("*.json"))
+    return unmoved(sorted(path.as_posix() for path in Path(folder).glob("*.json")))
 
 
 def turntable_files(suffix):
@@ -282,9 +305,9 @@ def staged_jobs():
 
 
 def staged_weights(wildcards):
-    files = [path for job in staged_jobs() for path in job.files()]
+    files = unmoved(list(dict.fromkeys(path for job in staged_jobs() for path in job.files())))
     model = PLAN.config.methods[STAGED].model
-    return list(dict.fromkeys([*files, result("models", model, "pytorch_lora_weights.safetensors")]))
+    return [*files, result("models", model, "pytorch_lora_weights.safetensors")]
 
 
 def staged_settings(wildcards):
@@ -330,7 +353,7 @@ def reference_metric_settings(wildcards):
 
 
 def reference_metric_weights(wildcards):
-    return PLAN.score_job(PLAN.config.evaluation.references.metric).files()
+    return unmoved(PLAN.score_job(PLAN.config.evaluation.references.metric).files())
 
 
 def miniature_parts_before(wildcards):

@@ -24,7 +24,7 @@ rule overview:
         code=overview_code,
         results=subpath(output.picture, parent=True),
     shell:
-        "python -m workflow.steps.overview --settings {params.settings:q} --results {params.results:q}"
+        "python -P -m workflow.steps.overview --settings {params.settings:q} --results {params.results:q}"
         " --out {output.picture:q} > {log:q} 2>&1"
 
 
@@ -59,7 +59,7 @@ for part, names in FIGURE_JOBS.items():
             names=" ".join(names),
             results=subpath(input.quality, parent=True),
         shell:
-            "python -m workflow.steps.figures --settings {params.settings:q} --results {params.results:q}"
+            "python -P -m workflow.steps.figures --settings {params.settings:q} --results {params.results:q}"
             " --out {params.results:q}/figures --figures {params.names} > {log:q} 2>&1"
 
 
@@ -87,7 +87,7 @@ if STAGED is not None:
             code=stages_code,
             results=results_folder,
         shell:
-            "python -m workflow.steps.stages --texture {params.settings[0]:q} --model {params.settings[1]:q}"
+            "python -P -m workflow.steps.stages --texture {params.settings[0]:q} --model {params.settings[1]:q}"
             " --results {params.results:q} --out {output.stages:q} --threads {threads} > {log:q} 2>&1"
 
 
@@ -113,7 +113,7 @@ rule turntables:
         code=turntables_code,
         results=results_folder,
     shell:
-        "python -m workflow.steps.turntables --settings {params.settings:q} --results {params.results:q}"
+        "python -P -m workflow.steps.turntables --settings {params.settings:q} --results {params.results:q}"
         " --out {params.results:q}/turntables > {log:q} 2>&1"
 
 

@@ -25,7 +25,7 @@ rule finetune:
         results=subpath(output.adapter, ancestor=3),
     # Checkpoints lie outside the declared outputs, which are deleted when a job is killed.
     shell:
-        "python -m workflow.steps.finetune --settings {params.settings:q}"
+        "python -P -m workflow.steps.finetune --settings {params.settings:q}"
         " --meshes {params.results:q}/meshes --work {params.results:q}/training/{wildcards.model}"
         " --out {params.results:q}/models/{wildcards.model} --code {params.code} --threads {threads}"
         " > {log:q} 2>&1"

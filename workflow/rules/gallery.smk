@@ -26,5 +26,5 @@ rule gallery:
         code=gallery_code,
         results=subpath(input.quality, parent=True),
     shell:
-        "python -m workflow.steps.gallery --settings {params.settings:q} --results {params.results:q}"
+        "python -P -m workflow.steps.gallery --settings {params.settings:q} --results {params.results:q}"
         " --out {output.page:q} > {log:q} 2>&1"

@@ -28,5 +28,5 @@ rule prepare_mesh:
         again=mesh_again,
         folder=subpath(output.mesh, parent=True),
     shell:
-        "python -m workflow.steps.prepare_mesh --settings {params.settings:q}"
+        "python -P -m workflow.steps.prepare_mesh --settings {params.settings:q}"
         " --out {params.folder:q} > {log:q} 2>&1"

@@ -18,7 +18,7 @@ rule miniature_world:
         code=miniature_world_code,
         folder=subpath(output.index, parent=True),
     shell:
-        "python -m texgen.miniature.world --scale {wildcards.scale} --out {params.folder:q} --workers {threads}"
+        "python -P -m texgen.miniature.world --scale {wildcards.scale} --out {params.folder:q} --workers {threads}"
         " > {log:q} 2>&1"
 
 
@@ -42,7 +42,7 @@ rule pretrain_miniature:
         code=miniature_code,
         folder=subpath(output.done, parent=True),
     shell:
-        "python -m texgen.miniature.train {wildcards.part} --scale {wildcards.scale} --processes {threads}"
+        "python -P -m texgen.miniature.train {wildcards.part} --scale {wildcards.scale} --processes {threads}"
         " --data {params.folder:q}/world --out {params.folder:q} > {log:q} 2>&1"
 
 

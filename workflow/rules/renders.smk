@@ -17,7 +17,7 @@ rule save_renders:
         code=save_renders_code,
         results=results_folder,
     shell:
-        "python -m workflow.steps.save_renders --settings {params.settings:q}"
+        "python -P -m workflow.steps.save_renders --settings {params.settings:q}"
         " --meshes {params.results:q}/meshes --textures {params.results:q}/textures/{wildcards.method}"
         " --out {params.results:q}/renders/{wildcards.method} > {log:q} 2>&1"
 
@@ -47,6 +47,6 @@ if PLAN.config.evaluation.references is not None:
             methods=" ".join(PLAN.methods),
             references=PLAN.config.evaluation.references.images,
         shell:
-            "python -m workflow.steps.distances --metric {params.settings:q}"
+            "python -P -m workflow.steps.distances --metric {params.settings:q}"
             " --renders {params.results:q}/renders --methods {params.methods}"
             " --references {params.references:q} --out {output.distances:q} > {log:q} 2>&1"

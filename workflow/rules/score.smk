@@ -21,6 +21,6 @@ rule score:
         again=score_again,
         results=results_folder,
     shell:
-        "python -m workflow.steps.score --settings {params.settings:q}"
+        "python -P -m workflow.steps.score --settings {params.settings:q}"
         " --meshes {params.results:q}/meshes --textures {params.results:q}/textures/{wildcards.method}"
         " --out {params.results:q}/scores --code {params.code} --threads {threads} > {log:q} 2>&1"

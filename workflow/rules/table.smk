@@ -21,7 +21,7 @@ rule quality:
         again=quality_again,
         results=subpath(output.quality, parent=True),
     shell:
-        "python -m workflow.steps.quality --settings {params.settings:q} --results {params.results:q}"
+        "python -P -m workflow.steps.quality --settings {params.settings:q} --results {params.results:q}"
         " --out {output.quality:q} > {log:q} 2>&1"
 
 
@@ -32,7 +32,7 @@ rule table:
         scores=all_scores(),
         quality="<results>/quality.tsv",
         histories=all_histories(),
-        published=PLAN.config.published or [],
+        published=unmoved([PLAN.config.published] if PLAN.config.published else []),
         distances=distance_files(),
     output:
         markdown=report(
@@ -74,6 +74,6 @@ rule table:
         code=table_code,
         results=subpath(output.markdown, parent=True),
     shell:
-        "python -m workflow.steps.table --settings {params.settings:q} --results {params.results:q}"
+        "python -P -m workflow.steps.table --settings {params.settings:q} --results {params.results:q}"
         " --quality {input.quality:q} --markdown {output.markdown:q} --csv {output.csv:q}"
         " --text {output.text:q} --latex {output.latex:q} --html {output.html:q} > {log:q} 2>&1"

@@ -22,7 +22,7 @@ rule texture:
         again=texture_again,
         results=subpath(output.manifest, ancestor=3),
     shell:
-        "python -m workflow.steps.texture --settings {params.settings:q}"
+        "python -P -m workflow.steps.texture --settings {params.settings:q}"
         " --meshes {params.results:q}/meshes --models {params.results:q}/models"
         " --out {params.results:q}/textures/{wildcards.method} --manifest {output.manifest:q}"
         " --code {params.code} --threads {threads} > {log:q} 2>&1"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texgen.errors import DamagedFileError
+from texgen.shipped import located
 from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, Part
 from texgen.storage.result_records import check_adapter, checked_mesh
 from workflow.config import custom
@@ -31,7 +32,7 @@ def model_folder(weights: Weights, parts: tuple[Part, ...]) -> str:
     from workflow.weights.diffusion_weights import find_or_download
 
     if weights.folder is not None:
-        return weights.folder
+        return located(weights.folder)
     return str(find_or_download(weights.hub, weights.revision, parts))
 
 

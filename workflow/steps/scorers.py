@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from texgen.errors import damage_named
+from texgen.shipped import located
 from workflow.code_identity import code_version
 from workflow.config import custom
 from workflow.config.base import Strict
@@ -110,14 +111,15 @@ def scorer_folders(settings: dict[str, Any]) -> dict[str, Path]:
 
     fields = ("clip", "weights", "tokenizer")
     given = {field: settings[field] for field in fields if settings.get(field) is not None}
-    folders = {field: Path(block["folder"]) for field, block in given.items() if block["folder"] is not None}
+    folders = {field: block["folder"] for field, block in given.items() if block["folder"] is not None}
+    folders = {field: Path(located(folder)) for field, folder in folders.items()}
     return folders | {field: fetch(want) for field, want in wanted(settings).items()}
 
 
 def head_file(head: dict[str, Any]) -> Path:
     """The file or folder of an aesthetic head; one given by address is downloaded once and checked."""
     if head["path"] is not None:
-        return Path(head["path"])
+        return Path(located(head["path"]))
     from rewards.checkpoints.store import verify
     from texgen.mesh.sources import fetch_source
     from workflow.weights.published import head_places

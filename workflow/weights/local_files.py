@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from texgen.shipped import located, of_the_miniature
 from workflow.config.base import Strict, Weights
 from workflow.config.file_metrics import FileScore
 from workflow.config.inputs import Backbone
@@ -22,7 +23,7 @@ def backbone_places(backbone: Backbone) -> dict[str, str]:
         **{f"controlnet {role}": part for role, part in backbone.controlnets.items()},
         **({"inpainting": backbone.inpainting} if backbone.inpainting is not None else {}),
     }
-    return {role: part.folder for role, part in parts.items() if part.folder is not None}
+    return {role: located(part.folder) for role, part in parts.items() if part.folder is not None}
 
 
 def metric_places(block: Strict, name: str) -> dict[str, str]:
@@ -35,13 +36,12 @@ def metric_places(block: Strict, name: str) -> dict[str, str]:
             found[f"{name} {field}"] = value.path
     if isinstance(block, FileScore):
         found |= {f"{name} weights {Path(path).name}": path for path in block.files()}
-    return found
+    return {role: located(place) for role, place in found.items()}
 
 
-def of_the_miniature(places: dict[str, str]) -> bool:
-    """Whether weights are the small ones that this repository ships or trains: models/miniature/...,
-    results/miniature/... ."""
-    return any("miniature" in Path(place).resolve().parts for place in places.values())
+def any_of_the_miniature(places: dict[str, str]) -> bool:
+    """Whether some of the weights are the small ones that come with the code, or that it trains."""
+    return any(map(of_the_miniature, places.values()))
 
 
 def read_in(role: str, place: str) -> list[str]:
