@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from texgen import shipped
 from texgen.mesh.formats import FORMATS, WRITTEN
@@ -92,6 +94,19 @@ def below_root(path: str) -> Path:
     """A path of a configuration: from the working directory, else of what comes with the code."""
     place = Path(shipped.located(path))
     return place if place.exists() else shipped.root() / path
+
+
+def located(block: Any) -> Any:
+    """A block of the configuration with folders and paths that can be opened from the working directory."""
+    found = {}
+    for name, value in block:
+        if isinstance(value, BaseModel):
+            found[name] = located(value)
+        elif isinstance(value, dict) and any(isinstance(part, BaseModel) for part in value.values()):
+            found[name] = {key: located(part) for key, part in value.items()}
+        elif name in ("folder", "path", "checkout", "python", "file") and value is not None:
+            found[name] = str(below_root(value))
+    return block.model_copy(update=found)
 
 
 def with_sheets(config: Config) -> Config:

@@ -35,11 +35,16 @@ def shown_size(image: Any) -> tuple[int, int]:
 
 def read_image(path: str, background: tuple[float, ...]):
     """`[1, 3, H, W]` in [0, 1], composited over the background. Raises ConfigError in one sentence."""
+    with opened(path) as image:
+        return composited(image, background)
+
+
+def composited(image: Any, background: tuple[float, ...]):
+    """`[1, 3, H, W]` in [0, 1] of an open image, over the background. Raises ValueError, see `as_shown`."""
     import numpy as np
     import torch
 
-    with opened(path) as image:
-        pixels = torch.from_numpy(np.array(as_shown(image), dtype=np.float32))
+    pixels = torch.from_numpy(np.array(as_shown(image), dtype=np.float32))
     pixels = pixels.permute(2, 0, 1)[None] / 255
     alpha = pixels[:, 3:]
     return alpha * pixels[:, :3] + (1 - alpha) * torch.tensor(background)[:, None, None]

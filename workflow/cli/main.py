@@ -9,9 +9,6 @@ import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from texgen import shipped
 from texgen.diffusion.prompts import require_words
@@ -33,6 +30,7 @@ from workflow.cli.checks import (
     check_output,
     check_threads,
     find_mesh,
+    located,
     orientation_line,
     turns,
 )
@@ -59,19 +57,6 @@ def find_adapter(config: Config, model: str) -> Path:
         f"There is no model {model!r}; give a folder with {ADAPTER_FILE}"
         + (f" or one of {', '.join(config.models)}." if config.models else ".")
     )
-
-
-def located(block: Any) -> Any:
-    """A block of the configuration with folders and paths that can be opened from the working directory."""
-    found = {}
-    for name, value in block:
-        if isinstance(value, BaseModel):
-            found[name] = located(value)
-        elif isinstance(value, dict) and any(isinstance(part, BaseModel) for part in value.values()):
-            found[name] = {key: located(part) for key, part in value.items()}
-        elif name in ("folder", "path", "checkout", "python", "file") and value is not None:
-            found[name] = str(below_root(value))
-    return block.model_copy(update=found)
 
 
 def texture(options: argparse.Namespace) -> int:

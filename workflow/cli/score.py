@@ -12,7 +12,7 @@ from typing import Any
 
 from texgen import shipped
 from texgen.diffusion.prompts import PromptWarning, require_words
-from workflow.cli.checks import check_threads
+from workflow.cli.checks import check_threads, located
 from workflow.cli.image_files import distinct_names, opened, read_image, shown_size
 from workflow.config.configuration import load_config
 from workflow.config.kinds import OFFICIAL_BACKEND
@@ -71,7 +71,6 @@ def score(options: argparse.Namespace) -> int:
         raise ConfigError(f"The official packages do not offer --precision {precision}.")
     import torch
 
-    from workflow.cli.main import located
     from workflow.runtime.devices import pick_device
     from workflow.steps.scorers import load_metric
 

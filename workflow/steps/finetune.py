@@ -111,6 +111,32 @@ def build_algorithm(training: TunedModel, reward):
     )
 
 
+def train_settings(training: TunedModel):
+    """What the training loop takes of a configuration."""
+    from texgen.finetune.learned_cameras import CameraRates
+    from texgen.finetune.settings import TrainSettings
+
+    moving = training.learn_cameras
+    rates = None
+    if moving is not None:
+        rates = CameraRates(moving.azimuth_lr, moving.elevation_lr, moving.limit)
+    return TrainSettings(
+        steps=training.steps,
+        learning_rate=training.learning_rate,
+        warmup=training.warmup,
+        decay=training.decay,
+        grad_clip=training.max_grad_norm,
+        accumulate=training.batch,
+        seed=training.seed,
+        holdout_every=training.validate_every,
+        checkpoint_every=training.checkpoint_every,
+        views_per_step=training.views_per_step,
+        keep_best=training.keep_best,
+        patience=training.patience,
+        cameras=rates,
+    )
+
+
 def build_items(records: list[dict[str, Any]], meshes: Path, device: str) -> list:
     """Training items of some assets; each mesh is loaded once."""
     from texgen.finetune.items import TrainingItem
@@ -156,8 +182,6 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
     import torch
 
     from texgen.diffusion.lora import LAYERS
-    from texgen.finetune.learned_cameras import CameraRates
-    from texgen.finetune.settings import TrainSettings
     from texgen.finetune.trainer import Trainer
     from workflow.steps.loading import build_method, load_backbone
 
@@ -171,30 +195,12 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
     method = build_method("texgen", backbone, job.preset)
     # Every step visits another mesh: the geometry of all of them stays at hand.
     method.cached_meshes = len({asset["mesh"] for asset in job.assets + job.validation_assets})
-    moving = training.learn_cameras
-    rates = None
-    if moving is not None:
-        rates = CameraRates(moving.azimuth_lr, moving.elevation_lr, moving.limit)
     reward = build_reward(job, device)
     trainer = Trainer(
         method,
         build_algorithm(training, reward),
         judged(reward, build_items(job.assets, meshes, device)),
-        TrainSettings(
-            steps=training.steps,
-            learning_rate=training.learning_rate,
-            warmup=training.warmup,
-            decay=training.decay,
-            grad_clip=training.max_grad_norm,
-            accumulate=training.batch,
-            seed=training.seed,
-            holdout_every=training.validate_every,
-            checkpoint_every=training.checkpoint_every,
-            views_per_step=training.views_per_step,
-            keep_best=training.keep_best,
-            patience=training.patience,
-            cameras=rates,
-        ),
+        train_settings(training),
         heldout=judged(reward, build_items(job.validation_assets, meshes, device)),
         # Another identity is another run: it starts anew beside the old checkpoint instead of refusing.
         checkpoint=work / f"checkpoint.{identity[:10]}.pt",
