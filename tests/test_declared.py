@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN = {"texgen", "rewards", "baselines", "report", "workflow", "benchmarks", "tests", "reference"}
+PACKAGES = ("texgen", "rewards", "baselines", "report", "workflow", "texreward")
+OWN = {*PACKAGES, "benchmarks", "tests", "reference"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Not installed by default: a rasteriser, the authors' packages in environments of their own, a fuzzer.
 ELSEWHERE = {
@@ -66,7 +67,7 @@ EXTRA = declared([each for group in PROJECT["optional-dependencies"].values() fo
 @pytest.mark.parametrize(
     ("folders", "allowed"),
     [
-        (("texgen", "rewards", "baselines", "report", "workflow"), NEEDED | CHOSEN),
+        (PACKAGES, NEEDED | CHOSEN),
         (("tests", "benchmarks"), NEEDED | EXTRA),
     ],
 )
@@ -81,7 +82,7 @@ def test_what_is_declared_is_imported():
     places = {**DISTRIBUTIONS, **packages_distributions()}
     used = {
         normal(each)
-        for name in imported("texgen", "rewards", "baselines", "report", "workflow", "tests", "benchmarks")
+        for name in imported(*PACKAGES, "tests", "benchmarks")
         for each in places.get(name, [name])
     }
     assert (NEEDED | EXTRA) - used - RUN == set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,16 +14,11 @@ from texgen import shipped
 from texgen.diffusion.prompts import require_words
 from workflow.cli.checks import located
 from workflow.cli.image_files import composited, read_image
-from workflow.cli.score import chosen_metrics, paired, score_images
+from workflow.cli.score import chosen_metrics, score_images
 from workflow.config.configuration import load_config
 from workflow.config.sheets import ConfigError
 from workflow.runtime.devices import pick_device
 from workflow.steps.scorers import load_metric
-
-if TYPE_CHECKING:
-    pass
-
-One = "str | PathLike[str] | Tensor | Image"
 
 
 def score(
@@ -54,7 +49,10 @@ def score(
     pictures = [_pixels(each, background) for each in _listed(images)]
     if not pictures:
         raise ConfigError("score: there is no image; give at least one.")
-    paired([""] * len(pictures), texts, every=False)  # refuses another number of prompts
+    if len(texts) not in (1, len(pictures)):
+        raise ConfigError(
+            f"score: there are {len(pictures)} images but {len(texts)} prompts; give one, or one per image."
+        )
     found = load_config(shipped.configuration(config) if "." not in fspath(config) else config)
     names = chosen_metrics(found, None if metrics is None else list(metrics))
     device = device or pick_device()

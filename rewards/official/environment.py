@@ -15,6 +15,8 @@ import sysconfig
 import venv
 from pathlib import Path
 
+from texgen import shipped
+
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +32,9 @@ def folder() -> Path:
 
 def interpreter() -> Path:
     """Its Python. Raises EnvironmentMissing when it was not made, or from another list of packages."""
+    if shipped.is_installed():
+        # Its programs are given the folder of our packages, which here holds all others, too.
+        raise EnvironmentMissing("The official packages run in a checkout alone; clone the repository.")
     if not _complete(folder()):
         raise EnvironmentMissing(
             f"The environment of the official packages is not at {folder()}; run `make official` (it needs "

@@ -14,7 +14,7 @@ import pytest
 from workflow.runtime.locking import work_alone
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("texgen", "rewards", "baselines", "report", "workflow")
+PACKAGES = ("texgen", "rewards", "baselines", "report", "workflow", "texreward")
 WEIGHTS = (
     "backbone/unet/model.safetensors",
     "backbone/controlnet_depth/model.safetensors",

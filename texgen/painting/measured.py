@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,11 @@ from torch import Tensor
 from texgen.diffusion.backbone import Backbone
 from texgen.timing import Spent, Stopwatch
 
+try:
+    import resource
+except ImportError:  # not a Unix
+    resource = None
+
 
 @dataclass
 class TextureResult:
@@ -23,9 +27,9 @@ class TextureResult:
     the charts, before filling. spent: painting alone, without loading models.
     peak_memory_bytes: on a GPU the most that torch had allocated during the painting; on a CPU the largest
     resident size of the whole process so far (the system keeps no other record); None = not known, of another
-    program. calls: network evaluations {"unet", "controlnet"}, a guidance pair counted once; empty = not
-    known. views: per view index, azimuth, elevation, word, generate, refine and keep (shares of the visible
-    surface), skipped, device_seconds.
+    program or on a system that does not say. calls: network evaluations {"unet", "controlnet"}, a guidance
+    pair counted once; empty = not known. views: per view index, azimuth, elevation, word, generate, refine
+    and keep (shares of the visible surface), skipped, device_seconds.
     """
 
     texture: Tensor
@@ -59,12 +63,17 @@ def measured(backbone: Backbone, work: Callable[[], Painted]) -> TextureResult:
     return TextureResult(done.texture, done.painted, took, peak_memory_bytes(device), counted, done.views)
 
 
-def peak_memory_bytes(device: torch.device) -> int:
+def peak_memory_bytes(device: torch.device) -> int | None:
     """On a GPU the most that torch had allocated since its record was reset, else `process_peak_bytes`."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else process_peak_bytes()
 
 
-def process_peak_bytes() -> int:
-    """Largest resident size of this process since it started (Linux counts KiB, macOS bytes)."""
+def process_peak_bytes() -> int | None:
+    """Largest resident size of this process since it started; None where the system does not say.
+
+    Linux counts KiB, macOS bytes.
+    """
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

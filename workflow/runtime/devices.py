@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import shutil
@@ -16,6 +15,7 @@ from typing import IO
 
 from texgen.errors import DamagedFileError
 from texgen.storage.files import open_lock
+from workflow.runtime.locking import flock
 
 
 def visible_gpus() -> list[str]:
@@ -57,7 +57,7 @@ def claim_gpu(
         for name in gpus:
             slot = os.fdopen(open_lock(folder / f"gpu-{scope}-{name.replace('/', '_')}.lock"), "r+")
             try:
-                fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(slot, wait=False)
             except BlockingIOError:
                 slot.close()
                 continue

@@ -9,7 +9,6 @@ its jobs, and those that SLURM runs for it, go on, and the next run starts the s
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,11 @@ from pathlib import Path
 from typing import IO
 
 from texgen.storage.files import open_lock, remove_leftovers
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None
 
 # What a file system answers that knows no locks; some clusters mount theirs so.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -67,7 +71,7 @@ def work_alone(target: str | Path) -> Iterator[None]:
 def _lock(file: IO, path: Path, wait: bool) -> None:
     """Lock an open file. Raises BlockingIOError when it is locked and `wait` is false."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        flock(file, wait)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -76,6 +80,16 @@ def _lock(file: IO, path: Path, wait: bool) -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+def flock(file: IO, wait: bool) -> None:
+    """Lock an open file for as long as it is open.
+
+    Raises BlockingIOError when it is locked and `wait` is false, OSError where there are no locks.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def require_folder(path: str | Path) -> None:
