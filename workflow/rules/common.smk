@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from texgen.errors import PlainError
 from texgen.miniature.parts import PARTS as MINIATURE_PARTS
@@ -68,7 +69,17 @@ def lock_results():
         raise WorkflowError(str(error)) from None
 
 
-# Jobs run in the environment that snakemake itself runs in, activated or not.
+def path_of_python():
+    """PATH of the jobs, as their shell takes it."""
+    settings = workflow.deployment_settings
+    if settings and DeploymentMethod.APPTAINER in settings.deployment_method:
+        return "/usr/local/bin:$PATH"
+    made = [f"{each.env.path}/bin" for each in workflow.injected_conda_envs]
+    return ":".join([*made, os.path.dirname(sys.executable), "$PATH"])
+
+
+# Jobs run in the environment that snakemake itself runs in, activated or not; or in the one that it has made
+# (`--sdm conda`); or in an image, whose python is found before any of this machine.
 #
 # The MALLOC settings keep freed memory in the process. Without them glibc gives every large tensor back to the
 # system and gets it anew, page by page: 40 % of a CPU-bound training was spent in the kernel.
@@ -76,7 +87,7 @@ def lock_results():
 # A step that is killed cannot say so itself; 137 = 128 + signal 9. The words are not here, because Snakemake prints
 # this text with every command that fails.
 shell.prefix(
-    f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH"
+    f"set -euo pipefail; export PATH={path_of_python()}"
     " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296; "
     "trap 'if [ $? = 137 ]; then python -P -m workflow.runtime.killed >&2; fi' EXIT; "
 )
