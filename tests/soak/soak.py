@@ -34,7 +34,7 @@ from reference.local_run import run_again
 from reference.tiny_project import finished, make_tiny, score_cells, scores, slow_down, write_tiny_models
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("texgen", "rewards", "baselines", "report", "workflow", "config", "profiles")
+COPIED = ("texgen", "rewards", "baselines", "report", "workflow", "texreward", "config", "profiles")
 TABLE = "results/table.md"
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

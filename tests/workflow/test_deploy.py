@@ -63,3 +63,16 @@ def test_every_document_names_itself(document):
         "texreward"
     )
     assert POD["restartPolicy"] in ("OnFailure", "Never")  # all that a job's pods may say
+
+
+def test_every_environment_is_that_of_the_lock():
+    locked = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line]
+    made = yaml.safe_load((ROOT / "workflow" / "envs" / "texreward.yaml").read_text())
+    assert made["dependencies"] == ["pip", {"pip": locked}], "run python deploy/conda_environment.py"
+    image = (ROOT / "deploy" / "texreward.def").read_text()
+    assert "-r /opt/requirements.lock" in image and "requirements.lock /opt/requirements.lock" in image
+    assert f"From: {instructions('FROM')[0]}" in image
+    snakefile = (ROOT / "workflow" / "Snakefile").read_text()
+    assert 'conda: "envs/texreward.yaml"' in snakefile and '"texreward.sif"' in snakefile
+    catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
+    assert catalogue["usage"]["software-stack-deployment"]["conda"] is True

@@ -73,7 +73,7 @@ def path_of_python():
     """PATH of the jobs, as their shell takes it."""
     settings = workflow.deployment_settings
     if settings and DeploymentMethod.APPTAINER in settings.deployment_method:
-        return "/usr/local/bin:$PATH"
+        return "$PATH"
     made = [f"{each.env.path}/bin" for each in workflow.injected_conda_envs]
     return ":".join([*made, os.path.dirname(sys.executable), "$PATH"])
 
