@@ -75,16 +75,16 @@ def test_a_texture_is_saved_and_rendered_as_it_was_painted(painter, tmp_path):
 
 
 def test_a_tuned_model_paints_otherwise_and_is_loaded_again(painter, tiny, tmp_path):
-    class Red:
-        name, higher_is_better, typical_range, version = "red", True, (0.0, 1.0), "1"
+    class Grey:
+        name, higher_is_better, typical_range, version = "grey", True, (-0.25, 0.0), "1"
 
         def __call__(self, textured):
-            return textured.texture[0].mean()
+            return -(textured.texture - 0.5).square().mean()
 
-    assert isinstance(Red(), TextureReward)
+    assert isinstance(Grey(), TextureReward)
     mesh, prompts, settings = texreward.read_mesh("procedural:trefoil"), ["a knot", "a ring"], SIZES
     training = {"steps": 2, "learning_rate": 0.05, "validation_samples": 1, "validate_every": 1}
-    tuned = texreward.tune(Red(), [mesh], prompts, tmp_path, tiny, settings, **training)
+    tuned = texreward.tune(Grey(), [mesh], prompts, tmp_path, tiny, settings, **training)
     rows = (tmp_path / "history.jsonl").read_text().splitlines()
     assert len(rows) == 3 and '"heldout_reward"' in rows[0]
     plain = texreward.load(tiny, **settings).texture(mesh, "a knot").texture
@@ -142,7 +142,7 @@ def test_mistakes_are_one_sentence(call, part):
 
 
 def test_control_networks_come_from_the_folder_or_the_paper(tiny, tmp_path):
-    assert set(backbone_of(tiny, None, half=True).controlnets) == {"depth", "depth_inpaint", "uv_position"}
+    assert set(backbone_of(tiny, None, half=True).controlnets) == {"depth_inpaint"}
     (tmp_path / "other").mkdir()
     other = backbone_of(tmp_path / "other", None, half=True)
     assert other.dtype == "float16" and other.controlnets["depth_inpaint"].hub

@@ -17,10 +17,10 @@ import builtins, importlib, sys
 sys.path.insert(0, ROOT)
 real = builtins.__import__
 
-def guarded(name, globals=None, *rest):
+def guarded(name, globals=None, locals=None, fromlist=(), level=0):
     if name in UNIX and (globals or {}).get("__name__", "").split(".")[0] in PACKAGES:
         raise ImportError(name + " is blocked")
-    return real(name, globals, *rest)
+    return real(name, globals, locals, fromlist, level)
 
 builtins.__import__ = guarded
 for name in NAMES:

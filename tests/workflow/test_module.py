@@ -1,4 +1,4 @@
-"""The workflow as a part of another one, below a prefix, and in a folder that has packages of the same names."""
+"""The workflow as a part of another one, below a prefix, beside packages of the same names."""
 
 from __future__ import annotations
 
