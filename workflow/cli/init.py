@@ -9,7 +9,8 @@ from typing import Any
 from texgen import shipped
 from texgen.storage.files import write_text
 from workflow.cli.checks import UsageError
-from workflow.config.configuration import Config, load_config, schema_text
+from workflow.config.configuration import Config, load_config
+from workflow.config.describe import schema_text
 
 SNAKEFILE = """\
 # Made by `texreward init`. The workflow is a module of this one, so rules of your own can stand below.
