@@ -71,7 +71,9 @@ def test_what_is_kept_is_what_the_model_is_shown(backbone, mesh):
 
 
 def test_state_and_composite_are_those_of_a_plain_loop(mesh):
-    keep = Kept(old_texture(8), (torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.6).float())
+    keep = Kept(
+        old_texture(8), (torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.6).float()
+    )
     like, fresh = torch.zeros(1, dtype=torch.float64), old_texture(8, seed=9)
     state, done = start_state(keep, 8, like), keep.composite(fresh)
     for row in range(8):
@@ -137,9 +139,7 @@ def test_a_box_is_told_in_the_coordinates_of_the_file():
 
 def test_parts_are_found_by_the_names_of_nodes_meshes_and_materials():
     mesh = square_mesh()
-    structure = Structure(
-        (Node("body"), Node("lid", 0)), (Part(0, "box", "wood"), Part(1, "box", "iron"))
-    )
+    structure = Structure((Node("body"), Node("lid", 0)), (Part(0, "box", "wood"), Part(1, "box", "iron")))
     mesh = replace(mesh, part=torch.tensor([0, 1]), structure=structure)
     atlas = build_atlas(mesh, 16)
     assert part_names(mesh) == ["body", "box", "wood", "lid", "iron"]

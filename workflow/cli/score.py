@@ -71,7 +71,7 @@ def score(options: argparse.Namespace) -> int:
         raise ConfigError(f"The official packages do not offer --precision {precision}.")
     import torch
 
-    from workflow.cli.main import located
+    from workflow.cli.painter import located
     from workflow.runtime.devices import pick_device
     from workflow.steps.scorers import load_metric
 
