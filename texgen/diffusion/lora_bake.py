@@ -7,6 +7,7 @@ the one that is trained, scaled and switched off stays the only adapter of the U
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -28,10 +29,10 @@ def bake(unet: UNet2DConditionModel, file: str | Path, scale: float = 1.0) -> No
     """
     if lora.lora_layers(unet):
         raise ValueError("The UNet has an adapter already; add the further one before it.")
-    state, alphas = _read(Path(file))
+    state, strengths = _read(Path(file))
     with torch.random.fork_rng(devices=[]), damage_named(file):
         unet.load_lora_adapter(
-            state, prefix="unet", network_alphas=alphas, adapter_name=lora.ADAPTER, local_files_only=True
+            state, prefix="unet", adapter_name=lora.ADAPTER, local_files_only=True, **strengths
         )
     layers = {name for name, _ in lora.lora_layers(unet)}
     odd = sorted(name for name in _layers(state) if name not in layers)
@@ -48,8 +49,9 @@ def bake(unet: UNet2DConditionModel, file: str | Path, scale: float = 1.0) -> No
     del unet._folded_over  # what `unmerge` would put back; it stays as it is now
 
 
-def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, float] | None]:
-    """Tensors named as in diffusers, "unet." first, and the strengths that kohya's files give each layer."""
+def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors named as in diffusers, "unet." first, and what tells the strengths of their layers: the alphas
+    of kohya's files, the metadata of diffusers'."""
     if not file.is_file():
         raise FileNotFoundError(f"There is no adapter {file}; give a .safetensors file.")
     try:
@@ -64,8 +66,18 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, float] | None]:
             f"{file} changes the text encoder, too ({len(text)} tensors); give an adapter of the UNet alone."
         )
     with damage_named(file):
-        state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(state)
-    return {key if key.startswith("unet.") else f"unet.{key}": each for key, each in state.items()}, alphas
+        state, alphas, metadata = StableDiffusionLoraLoaderMixin.lora_state_dict(
+            str(file.parent), weight_name=file.name, local_files_only=True, return_lora_metadata=True
+        )
+    strengths = {"network_alphas": alphas} if alphas else {"metadata": _of_unet(metadata)}
+    return _of_unet(state), strengths
+
+
+def _of_unet(named: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The same with "unet." before names that lack it, as in files of the UNet alone."""
+    if named is None:
+        return None
+    return {key if key.startswith("unet.") else f"unet.{key}": value for key, value in named.items()}
 
 
 def _layers(state: dict[str, Tensor]) -> set[str]:
