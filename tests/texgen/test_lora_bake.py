@@ -121,7 +121,9 @@ def test_what_does_not_fit_is_refused_and_leaves_the_unet_as_it_was(folder, tmp_
     plain = predicted(backbone)
     stored = load_file(folder / "style" / lora.FILE_NAME)
     path = tmp_path / "odd.safetensors"
-    strange = {key.replace("unet.", "unet.elsewhere.", 1): value for key, value in list(stored.items())[:2]}
+    strange = {
+        key.replace("unet.", "unet.elsewhere.", 1): value.clone() for key, value in list(stored.items())[:2]
+    }
     for tensors, said in (
         (stored | strange, "layers that this UNet lacks, first 'elsewhere"),
         (stored | {"text_encoder.x.lora_A.weight": torch.ones(2, 2)}, "changes the text encoder, too"),

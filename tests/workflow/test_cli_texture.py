@@ -39,7 +39,8 @@ def project(tmp_path_factory):
     (folder / "models").mkdir()
     write_tiny_models(folder / "models" / "tiny")
     config = tiny_config() | {"title": "Tiny"}
-    config["methods"]["other"] = {"kind": "paint3d"}
+    preset = {"control_role": "depth_inpaint", "texture_size": 32}
+    config["methods"]["other"] = {"kind": "psd_like", "metric": "clipscore", "preset": preset}
     text = yaml.safe_dump(config).replace("models/tiny", str(folder / "models" / "tiny"))
     (folder / "c.yaml").write_text(text)
     (folder / "meshes").mkdir()

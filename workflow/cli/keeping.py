@@ -114,40 +114,44 @@ def texture_pixels(path: str):
 
 
 def mask_pixels(path: str, texture: str, size: int):
-    """[T, T] bool of a mask's file: true where it is more white than black, and opaque. Raises UsageError."""
-    import numpy as np
-
+    """`mask_of` a file."""
     _require_file("--mask", path)
     with opened(path) as image:
-        if image.size != (size, size):
-            width, height = image.size
-            raise UsageError(
-                f"--mask {path} is {width} x {height}, but the texture {texture} is {size} x {size}; give "
-                "a mask of its size."
-            )
-        if image.mode.startswith(("I", "F")):
-            raise UsageError(
-                f"--mask {path} has pixels of kind {image.mode}; save it in black and white with 8 bits."
-            )
-        both = np.array(image.convert("RGBA").convert("LA"), dtype=np.float32)
+        return mask_of(image, f"--mask {path}", texture, size)
+
+
+def mask_of(image: Any, name: str, texture: str, size: int):
+    """[T, T] bool of an open image: true where it is more white than black, and opaque.
+
+    name, texture: of the mask and of what it is for, in sentences. Raises UsageError.
+    """
+    import numpy as np
+
+    if image.size != (size, size):
+        width, height = image.size
+        raise UsageError(
+            f"{name} is {width} x {height}, but the texture {texture} is {size} x {size}; give a mask of "
+            "its size."
+        )
+    if image.mode.startswith(("I", "F")):
+        raise UsageError(f"{name} has pixels of kind {image.mode}; save it in black and white with 8 bits.")
+    both = np.array(image.convert("RGBA").convert("LA"), dtype=np.float32)
     mask = both[..., 0] * both[..., 1] > 255 * 255 / 2
     if not mask.any():
-        raise UsageError(f"--mask {path} is black, so nothing is painted again; white marks the region.")
+        raise UsageError(f"{name} is black, so nothing is painted again; white marks the region.")
     if mask.all():
-        raise UsageError(
-            f"--mask {path} is white, so nothing of the texture is kept; leave --texture-in and --mask out."
-        )
+        raise UsageError(f"{name} is white, so nothing of the texture is kept; paint all of it anew instead.")
     return mask
 
 
-def parse_box(text: str) -> tuple[float, ...]:
+def parse_box(text: str, name: str = "--repaint-box") -> tuple[float, ...]:
     """x0,y0,z0,x1,y1,z1 -> its lower and upper corner, in whatever order they were given."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
     if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
-        raise UsageError(f"--repaint-box is {text!r}; give six numbers, x0,y0,z0,x1,y1,z1.")
+        raise UsageError(f"{name} is {text!r}; give six numbers, x0,y0,z0,x1,y1,z1.")
     pairs = list(zip(numbers[:3], numbers[3:], strict=True))
     return (*map(min, pairs), *map(max, pairs))
 

@@ -15,6 +15,7 @@ from workflow.cli import miniature as cli_miniature
 from workflow.cli import plan as cli_plan
 from workflow.cli import prompts as cli_prompts
 from workflow.cli import score as cli_score
+from workflow.cli import studio as cli_studio
 from workflow.cli import study as cli_study
 from workflow.cli import texture_options as cli_texture
 from workflow.cli import weights as cli_weights
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_score.add_parser(commands)
     cli_weights.add_parser(commands)
     cli_plan.add_parser(commands)
+    cli_studio.add_parser(commands)
     cli_study.add_parser(commands)
     cli_miniature.add_parser(commands)
     cli_prompts.add_parser(commands)

@@ -49,6 +49,11 @@ def _add_inputs(group: Any) -> None:
         action="append",
         help="seed of all random draws, or several: 0,1,2 (default: 0)",
     )
+    add_mesh_options(group)
+
+
+def add_mesh_options(group: Any) -> None:
+    """Adds what says how a mesh file is read."""
     group.add_argument(
         "--uv",
         choices=("auto", "keep", "pack", "unwrap"),

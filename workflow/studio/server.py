@@ -31,7 +31,7 @@ FILES = {
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src blob:; "
@@ -54,18 +54,16 @@ class Handler(BaseHTTPRequestHandler):
             return
         session = self.server.session
         if place in FILES:
-            path, kind = FILES[place]
-            return self._send(200, path.read_bytes(), kind)
+            return self._file(*FILES[place])
         if place == "events":
             return self._events()
         if place == "mesh.glb":
-            return self._send(200, self.server.bare.read_bytes(), "model/gltf-binary")
+            return self._file(self.server.bare, "model/gltf-binary")
         named = re.fullmatch(r"results/(\d{1,9})\.(glb|png)", place)
         result = session.results.get(int(named[1])) if named else None
         if result is None:
             return self._refuse(404, "There is no such address.")
-        path, kind = (result.glb, "model/gltf-binary") if named[2] == "glb" else (result.png, "image/png")
-        self._send(200, path.read_bytes(), kind)
+        self._file(*((result.glb, "model/gltf-binary") if named[2] == "glb" else (result.png, "image/png")))
 
     def do_POST(self) -> None:
         place = self._place()
@@ -73,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         if place == "stop":
             self.server.session.stop()
+            self.close_connection = True  # whatever body it had
             return self._send(200, b"{}")
         if place != "paint":
             return self._refuse(404, "There is no such address.")
@@ -123,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         listener = self.server.session.listen()
         try:
             self._head(200, "text/event-stream", None)
-            while True:
+            while self.server.session.hears(listener):
                 try:
                     event = listener.get(timeout=HEARTBEAT)
                     self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
@@ -134,6 +133,13 @@ class Handler(BaseHTTPRequestHandler):
             pass
         finally:
             self.server.session.forget(listener)
+
+    def _file(self, path: Path, kind: str) -> None:
+        try:
+            body = path.read_bytes()
+        except FileNotFoundError:  # a result that made room for a new one just now
+            return self._refuse(404, "There is no such file any more.")
+        self._send(200, body, kind)
 
     def _refuse(self, status: int, sentence: str) -> None:
         self.close_connection = True  # a body may be left unread

@@ -22,6 +22,7 @@ from workflow.config.kinds import ADAPTER_FILE, METHODS
 from workflow.runtime.step_errors import plain_sentence
 
 MOST_RESULTS = 24
+MOST_EVENTS = 10_000
 MOST_WORDS = 2000
 FIELDS = {"prompt", "negative", "seed", "steps", "methods", "model", "base", "box", "part", "mask"}
 
@@ -80,22 +81,28 @@ class Session:
             "models": [name for name in self.config.models if (trained / name / ADAPTER_FILE).is_file()],
             "parts": part_names(self.mesh),
             "busy": self._job is not None,
-            "results": [{"number": each.number, "words": each.words} for each in self.results.values()],
+            "results": [
+                {"number": each.number, "words": each.words} for each in tuple(self.results.values())
+            ],
         }
 
     def listen(self) -> queue.Queue:
         """A queue that gets all events from now on, the state first."""
-        listener: queue.Queue = queue.Queue(maxsize=1000)
-        listener.put(self.describe())
+        listener: queue.Queue = queue.Queue(maxsize=MOST_EVENTS)
         self._listeners.add(listener)
+        listener.put(self.describe())
         return listener
+
+    def hears(self, listener: queue.Queue) -> bool:
+        """Whether a listener still gets events."""
+        return listener in self._listeners
 
     def forget(self, listener: queue.Queue) -> None:
         """End a `listen`."""
         self._listeners.discard(listener)
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Hand an event to everybody who listens; who does not keep up is forgotten."""
+        """Hand an event to everybody who listens; who does not keep up is forgotten, and comes again."""
         for listener in tuple(self._listeners):
             try:
                 listener.put_nowait(event)
@@ -187,6 +194,8 @@ class Session:
                 made.append(self._paint(job, choice, keep))
         except StoppedByUser:
             said = "Stopped."
+        except UsageError as error:
+            said = str(error)
         except Exception as error:
             said = plain_sentence(error)
             if said is None:
@@ -223,7 +232,7 @@ class Session:
         return number
 
     def _method(self, choice: Choice) -> Any:
-        """The painter of a choice; the last one stays in memory, since adapters are merged into its weights."""
+        """The painter of a choice. One stays in memory: adapters are merged into its weights."""
         key = (choice.name, repr(sorted(choice.changes.items())), choice.tuned)
         if self._loaded[0] != key:
             self._loaded = (None, None)  # freed before the next one is loaded
