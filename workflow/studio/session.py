@@ -74,6 +74,7 @@ class Session:
         methods = [name for name, each in self.config.methods.items() if METHODS[each.kind].needs_backbone]
         methods = [name for name in methods if self.config.methods[name].kind != "precomputed"]
         trained = below_root(self.config.results) / "models"
+        results = tuple(self.results.values())  # others may come while this one reads
         return {
             "kind": "state",
             "mesh": self.mesh.name,
@@ -81,9 +82,7 @@ class Session:
             "models": [name for name in self.config.models if (trained / name / ADAPTER_FILE).is_file()],
             "parts": part_names(self.mesh),
             "busy": self._job is not None,
-            "results": [
-                {"number": each.number, "words": each.words} for each in tuple(self.results.values())
-            ],
+            "results": [{"number": each.number, "words": each.words} for each in results],
         }
 
     def listen(self) -> queue.Queue:
