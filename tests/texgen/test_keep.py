@@ -12,7 +12,7 @@ from texgen.errors import PlainError
 from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.evaluations import Evaluations
 from texgen.mesh.parts import Node, Part, Structure
-from texgen.painting.keep import Kept, start_state
+from texgen.painting.keep import KeptTexture, start_state
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
 from texgen.painting.regions import box_region, part_names, part_region
@@ -47,7 +47,7 @@ def mesh():
 @pytest.mark.parametrize("name", ["texgen", "intex"])
 def test_outside_of_the_region_stays_to_the_bit_and_inside_changes(backbone, mesh, name):
     method = TexGen(backbone, get_preset(name, **SMALL))
-    keep = Kept(old_texture(), front_region(mesh))
+    keep = KeptTexture(old_texture(), front_region(mesh))
     result = method(mesh, "a red cat", 0, keep=keep)
     chosen = keep.chosen.expand(3, -1, -1)
     assert 0.02 < keep.chosen.float().mean() < 0.5
@@ -64,14 +64,14 @@ def test_what_is_kept_is_what_the_model_is_shown(backbone, mesh):
     """A region is painted to fit: other kept colours give another region."""
     method, region = TexGen(backbone, get_preset("texgen", **SMALL)), front_region(mesh)
     black, white = (
-        method(mesh, "a red cat", 0, keep=Kept(torch.full((3, T, T), value), region)).texture
+        method(mesh, "a red cat", 0, keep=KeptTexture(torch.full((3, T, T), value), region)).texture
         for value in (0.0, 1.0)
     )
     assert not torch.equal(black[:, region[0] > 0], white[:, region[0] > 0])
 
 
 def test_state_and_composite_are_those_of_a_plain_loop(mesh):
-    keep = Kept(
+    keep = KeptTexture(
         old_texture(8), (torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.6).float()
     )
     like, fresh = torch.zeros(1, dtype=torch.float64), old_texture(8, seed=9)
@@ -91,7 +91,7 @@ def test_state_and_composite_are_those_of_a_plain_loop(mesh):
 
 
 def test_both_trimaps_keep_what_is_known_however_frontally_it_is_seen():
-    state = Kept(old_texture(8), torch.eye(8)[None]).state(torch.zeros(1))
+    state = KeptTexture(old_texture(8), torch.eye(8)[None]).state(torch.zeros(1))
     cosine = torch.ones(1, 1, 8, 8)
     for make in (hard_trimap, soft_trimap):
         trimap = make(state.weight[None], state.best_cosine[None], cosine)
@@ -106,7 +106,7 @@ def test_gradients_come_from_the_region_alone_and_are_the_same_when_replayed(tmp
             parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(0))
     sizes = {"render_size": 32, "texture_size": 24, "rig": "tilted_2view"}
     method, mesh = TexGen(backbone, get_preset("texgen", **SMALL | sizes)), sphere_mesh(8)
-    keep = Kept(old_texture(24), front_region(mesh, 24))
+    keep = KeptTexture(old_texture(24), front_region(mesh, 24))
     found = []
     for gradient in (None, Differentiation(None, True, Evaluations())):
         texture, _ = method.paint(mesh, "a cat", 0, gradient=gradient, soft=True, keep=keep)
@@ -171,17 +171,17 @@ def test_padding_goes_with_the_chart_that_it_pads():
 )
 def test_a_region_of_nothing_or_all_is_refused(repaint, said):
     with pytest.raises(PlainError, match=said):
-        Kept(old_texture(8), repaint)
+        KeptTexture(old_texture(8), repaint)
 
 
 def test_what_does_not_fit_is_refused(backbone, mesh):
     with pytest.raises(ValueError, match=r"\[3, 8, 8\] and its region \[1, 4, 4\]"):
-        Kept(old_texture(8), torch.ones(1, 4, 4))
+        KeptTexture(old_texture(8), torch.ones(1, 4, 4))
     with pytest.raises(ValueError, match="outside of 0 to 1"):
-        Kept(old_texture(8) * float("nan"), torch.eye(8)[None])
+        KeptTexture(old_texture(8) * float("nan"), torch.eye(8)[None])
     method = TexGen(backbone, get_preset("texgen", **SMALL))
     with pytest.raises(ValueError, match="has 8 texels along a side, but 48 are painted"):
-        method(mesh, "a cat", 0, keep=Kept(old_texture(8), torch.eye(8)[None]))
+        method(mesh, "a cat", 0, keep=KeptTexture(old_texture(8), torch.eye(8)[None]))
 
 
 def test_a_region_that_no_view_sees_is_refused(backbone, mesh):
@@ -189,4 +189,4 @@ def test_a_region_that_no_view_sees_is_refused(backbone, mesh):
     speck = torch.zeros(1, T, T)
     speck[0, T // 2, 0] = 1
     with pytest.raises(PlainError, match="No view sees enough of the region"):
-        method(mesh, "a cat", 0, keep=Kept(old_texture(), speck))
+        method(mesh, "a cat", 0, keep=KeptTexture(old_texture(), speck))

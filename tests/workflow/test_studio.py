@@ -19,9 +19,9 @@ from reference.tiny_project import tiny_config, write_tiny_models
 from texgen.mesh.export import write_glb
 from texgen.mesh.procedural import write_shape
 from texgen.reading.prepare import prepare_mesh
+from workflow.cli.studio.server import MOST_BYTES, Server
+from workflow.cli.studio.session import Session
 from workflow.config.configuration import load_config
-from workflow.studio.server import MOST_BYTES, Server
-from workflow.studio.session import Session
 
 PAINT = {"prompt": "a red one", "methods": ["pretrained"], "seed": 1}
 

@@ -17,7 +17,7 @@ KEPT_COSINE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class KeptTexture:
     """A texture that exists, and where it is to be painted again.
 
     texture: [3, T, T] in [0, 1], row 0 at v = 0. repaint: [1, T, T], above 0.5 where it is painted again.
@@ -62,7 +62,7 @@ class Kept:
         return torch.where(self.chosen.to(painted.device), painted, self.texture.to(painted))
 
 
-def start_state(keep: Kept | None, size: int, like: Tensor) -> TextureState:
+def start_state(keep: KeptTexture | None, size: int, like: Tensor) -> TextureState:
     """What painting a texture of side `size` starts from: nothing, or what is kept.
 
     Raises ValueError where the kept texture has another size.

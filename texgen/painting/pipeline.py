@@ -12,7 +12,7 @@ from torch import Tensor
 from texgen.diffusion.backbone import Backbone
 from texgen.kept import Kept
 from texgen.mesh.mesh import Mesh
-from texgen.painting.keep import Kept, require_painted, start_state
+from texgen.painting.keep import KeptTexture, require_painted, start_state
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.method_facts import TEXGEN
 from texgen.painting.presets import Preset
@@ -75,7 +75,7 @@ class TexGen:
         prompt: str,
         seed: int,
         progress: Progress | None = None,
-        keep: Kept | None = None,
+        keep: KeptTexture | None = None,
     ) -> TextureResult:
         """Paint, fill and pad a texture. progress(view, views, step, steps) is called after each step.
 
@@ -102,7 +102,7 @@ class TexGen:
         detach_conditioning: bool = True,
         progress: Progress | None = None,
         views: Sequence[int] | None = None,
-        keep: Kept | None = None,
+        keep: KeptTexture | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The differentiable painting: texture [3, T, T] in [0, 1], filled, and its coverage [1, T, T].
 
@@ -138,7 +138,7 @@ class TexGen:
         return self._completed(scene, state, reports, keep)
 
     def _completed(
-        self, scene: Scene, state: TextureState, reports: list[dict[str, Any]], keep: Kept | None
+        self, scene: Scene, state: TextureState, reports: list[dict[str, Any]], keep: KeptTexture | None
     ) -> tuple[Tensor, Tensor]:
         """The finished texture and its coverage; what is kept counts as painted."""
         if keep is not None:
@@ -167,7 +167,7 @@ class TexGen:
         gradient: Gradient | None = None,
         progress: Progress | None = None,
         cameras: Cameras | None = None,
-        keep: Kept | None = None,
+        keep: KeptTexture | None = None,
     ) -> tuple[TextureState, list[dict[str, Any]]]:
         """cameras: learned ones; the views are then rebuilt from their angles where a gradient is taken."""
         preset, vertices = self.preset, scene.mesh.vertices

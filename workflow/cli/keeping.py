@@ -15,7 +15,7 @@ from workflow.cli.image_files import opened
 
 if TYPE_CHECKING:
     from texgen.mesh.mesh import Mesh
-    from texgen.painting.keep import Kept
+    from texgen.painting.keep import KeptTexture
 
 REGIONS = {
     "mask": "--mask",
@@ -39,21 +39,21 @@ class Keeping:
         """Texels along a side."""
         return len(self.texture)
 
-    def kept(self, mesh: Mesh) -> Kept:
+    def kept(self, mesh: Mesh) -> KeptTexture:
         """The texture and its region on a mesh. Raises PlainError where the mesh has no such region."""
         import torch
 
-        from texgen.painting.keep import Kept
+        from texgen.painting.keep import KeptTexture
         from texgen.painting.regions import box_region, part_region
         from texgen.render.atlas import build_atlas
 
         texture = torch.from_numpy(self.texture).permute(2, 0, 1).flip(1).float() / 255
         if self.mask is not None:
-            return Kept(texture, torch.from_numpy(self.mask).flip(0)[None].float())
+            return KeptTexture(texture, torch.from_numpy(self.mask).flip(0)[None].float())
         atlas = build_atlas(mesh, self.size)
         if self.box:
-            return Kept(texture, box_region(mesh, atlas, self.box[:3], self.box[3:]))
-        return Kept(texture, part_region(mesh, atlas, self.parts))
+            return KeptTexture(texture, box_region(mesh, atlas, self.box[:3], self.box[3:]))
+        return KeptTexture(texture, part_region(mesh, atlas, self.parts))
 
 
 def read_keeping(

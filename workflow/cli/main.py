@@ -15,11 +15,11 @@ from workflow.cli import miniature as cli_miniature
 from workflow.cli import plan as cli_plan
 from workflow.cli import prompts as cli_prompts
 from workflow.cli import score as cli_score
-from workflow.cli import studio as cli_studio
 from workflow.cli import study as cli_study
 from workflow.cli import texture_options as cli_texture
 from workflow.cli import weights as cli_weights
 from workflow.cli.checks import UsageError
+from workflow.cli.studio import command as cli_studio
 from workflow.cli.terminal import quieten_libraries, say
 from workflow.config.configuration import load_config
 from workflow.provenance import ROOT, git_revision

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from report.gallery.page import VIEWER
+from workflow.cli.studio.session import Busy, Session
 from workflow.runtime.step_errors import plain_sentence
-from workflow.studio.session import Busy, Session
 
 HERE = "127.0.0.1"
 MOST_BYTES = 16 * 2**20

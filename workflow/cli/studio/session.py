@@ -184,7 +184,7 @@ class Session:
 
     def _run(self, job: Job) -> None:
         """Paint; whatever goes wrong is told to the page."""
-        from workflow.studio.watching import StoppedByUser
+        from workflow.cli.studio.watching import StoppedByUser
 
         said, made = None, []
         try:
@@ -207,7 +207,7 @@ class Session:
     def _paint(self, job: Job, choice: Choice, keep: Any) -> int:
         """One texture by one choice; the number of its result."""
         from texgen.mesh.export import save_texture_png, write_glb
-        from workflow.studio.watching import painted
+        from workflow.cli.studio.watching import painted
 
         self.tell({"kind": "begin", "words": f"{choice.name}: loading"})
         method = self._method(choice)

@@ -54,8 +54,8 @@ def studio(options: argparse.Namespace) -> int:
     from texgen.mesh.export import write_glb
     from texgen.mesh.mesh import MeshError
     from texgen.reading.prepare import prepare_mesh
-    from workflow.studio.server import Server
-    from workflow.studio.session import Session
+    from workflow.cli.studio.server import Server
+    from workflow.cli.studio.session import Session
 
     try:
         mesh, problems = prepare_mesh(
