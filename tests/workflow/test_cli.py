@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from workflow.cli.main import Progress, below_root, main
+from workflow.cli.checks import below_root
+from workflow.cli.main import main
+from workflow.cli.terminal import Progress
 from workflow.provenance import ROOT
 
 

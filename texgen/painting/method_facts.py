@@ -22,7 +22,7 @@ class MethodFacts:
     preset: its settings as published. settings: the dataclass of those that a preset does not hold, or None.
     ignores: fields of the preset without an effect on it. limits: field -> the only values that it knows.
     own_roles: networks beside the preset's, by its settings. hint: how to do without them. needs_control: it
-    cannot do without a ControlNet.
+    cannot do without a ControlNet. keeps: it can start from a texture and paint a region of it alone.
     """
 
     preset: Preset
@@ -32,6 +32,7 @@ class MethodFacts:
     own_roles: Callable[[Any], tuple[str, ...]] = lambda settings: ()
     hint: str = ""
     needs_control: bool = False
+    keeps: bool = False
 
     @property
     def honours(self) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def painter_facts(preset: Preset) -> MethodFacts:
         ),
         limits={"projection": ("gather", "scatter_mip")},
         needs_control=True,
+        keeps=True,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from texgen.diffusion.backbone import Backbone
 from texgen.kept import Kept
 from texgen.mesh.mesh import Mesh
+from texgen.painting.keep import KeptTexture, require_painted, start_state
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.method_facts import TEXGEN
 from texgen.painting.presets import Preset
@@ -68,17 +69,25 @@ class TexGen:
         self._cameras = cameras
         self._scenes.clear()
 
-    def __call__(self, mesh: Mesh, prompt: str, seed: int, progress: Progress | None = None) -> TextureResult:
+    def __call__(
+        self,
+        mesh: Mesh,
+        prompt: str,
+        seed: int,
+        progress: Progress | None = None,
+        keep: KeptTexture | None = None,
+    ) -> TextureResult:
         """Paint, fill and pad a texture. progress(view, views, step, steps) is called after each step.
 
-        Raises ValueError when no view sees any of the mesh's charts.
+        keep: a texture of which a region alone is painted; the rest comes out as it went in.
+        Raises ValueError when no view sees any of the mesh's charts, or of the region.
         """
 
         def work() -> Painted:
             scene = self._scene(mesh)
             with self.backbone.lora_merged():
-                state, views = self._paint_views(scene, prompt, seed, progress=progress)
-            return Painted(*complete(self.preset, scene, state), views)
+                state, views = self._paint_views(scene, prompt, seed, progress=progress, keep=keep)
+            return Painted(*self._completed(scene, state, views, keep), views)
 
         return measured(self.backbone, work)
 
@@ -93,13 +102,15 @@ class TexGen:
         detach_conditioning: bool = True,
         progress: Progress | None = None,
         views: Sequence[int] | None = None,
+        keep: KeptTexture | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The differentiable painting: texture [3, T, T] in [0, 1], filled, and its coverage [1, T, T].
 
         cameras: instead of the method's own; they may require a gradient. gradient: how graphs are kept or
         rebuilt, one object for one call; None = plain autograd. soft: the soft trimap. detach_conditioning:
         see `painting.paint_view`, which names what exactly is cut. views: indices of the cameras that paint,
-        in painting order; None = all of them.
+        in painting order; None = all of them. keep: as in `__call__`; no gradient comes from outside of its
+        region.
         With soft=False the values equal those of `__call__`.
         Raises ValueError when gradients are recorded with a scheduler that keeps state between its steps.
         """
@@ -121,10 +132,19 @@ class TexGen:
             scene = Scene(scene.mesh, scene.atlas, [scene.views[i] for i in views])
         frozen = not torch.is_grad_enabled() if gradient is None else gradient.frozen()
         with self.backbone.lora_merged() if frozen else nullcontext():
-            state, _ = self._paint_views(
-                scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles
+            state, reports = self._paint_views(
+                scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles, keep
             )
-        return complete(self.preset, scene, state)
+        return self._completed(scene, state, reports, keep)
+
+    def _completed(
+        self, scene: Scene, state: TextureState, reports: list[dict[str, Any]], keep: KeptTexture | None
+    ) -> tuple[Tensor, Tensor]:
+        """The finished texture and its coverage; what is kept counts as painted."""
+        if keep is not None:
+            require_painted(reports)
+        texture, painted = complete(self.preset, scene, state)
+        return (texture if keep is None else keep.composite(texture)), painted
 
     def _scene(self, mesh: Mesh) -> Scene:
         """The remembered scene of the method's own cameras."""
@@ -147,10 +167,11 @@ class TexGen:
         gradient: Gradient | None = None,
         progress: Progress | None = None,
         cameras: Cameras | None = None,
+        keep: KeptTexture | None = None,
     ) -> tuple[TextureState, list[dict[str, Any]]]:
         """cameras: learned ones; the views are then rebuilt from their angles where a gradient is taken."""
         preset, vertices = self.preset, scene.mesh.vertices
-        state = TextureState.empty(preset.texture_size, vertices.device, vertices.dtype)
+        state = start_state(keep, preset.texture_size, vertices)
         texts = view_texts(self.backbone, preset, prompt, scene)
         identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         trained = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]

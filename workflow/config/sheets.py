@@ -154,18 +154,30 @@ def read_meshes(path: str | Path) -> list[MeshRow]:
     return [row for _, row in rows]
 
 
+def _named_prompts(path: Path) -> list[tuple[int, PromptRow]]:
+    rows, seen = _read_rows(path, PromptRow), {}
+    for number, row in rows:
+        _check_name(path, number, "prompt_id", row.prompt_id, seen)
+        if not row.prompt:
+            raise ConfigError(f"{path}, row {number}, prompt: is empty; write what the texture should show.")
+    return rows
+
+
+def prompt_rows(path: str | Path) -> list[PromptRow]:
+    """The rows of a prompt sheet without its mesh sheet: names and texts are checked, meshes and splits are
+    not. Raises `ConfigError`."""
+    return [row for _, row in _named_prompts(Path(path))]
+
+
 def read_prompts(path: str | Path, meshes: list[MeshRow]) -> list[PromptRow]:
     """The checked rows of a prompt sheet, in file order; `meshes` are the rows they may name.
 
     A prompt that names a mesh must have that mesh's split: nothing is evaluated on what was trained on.
     """
     path = Path(path)
-    rows, seen = _read_rows(path, PromptRow), {}
+    rows = _named_prompts(path)
     splits = {row.mesh: row.split for row in meshes}
     for number, row in rows:
-        _check_name(path, number, "prompt_id", row.prompt_id, seen)
-        if not row.prompt:
-            raise ConfigError(f"{path}, row {number}, prompt: is empty; write what the texture should show.")
         _check_split(path, number, row.split)
         if row.mesh != "*" and row.mesh not in splits:
             raise ConfigError(
