@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from texgen.diffusion.prompts import require_words
-from texgen.storage.plain_text import terminal
+from texgen.storage.plain_text import terminal, without_passwords
 from workflow.cli import miniature as cli_miniature
 from workflow.cli import plan as cli_plan
 from workflow.cli import prompts as cli_prompts
@@ -112,7 +112,7 @@ def texture(options: argparse.Namespace) -> int:
     if options.rasterizer is not None:
         changes["rasterizer"] = options.rasterizer
 
-    say(f"{options.mesh}: reading; {orientation_line(rotate)}")
+    say(f"{without_passwords(options.mesh)}: reading; {orientation_line(rotate)}")
     import torch
 
     from texgen.mesh.export import save_texture_png
@@ -147,7 +147,7 @@ def texture(options: argparse.Namespace) -> int:
     if not METHODS[method.kind].needs_backbone:
         say(f"running the authors' program; its log and files are in {out.with_suffix('.official')}")
     else:
-        say(f"loading {config.backbone.source}")
+        say(f"loading {without_passwords(config.backbone.source)}")
         wanted = used_of(config.backbone, method.kind, changes)
         try:
             backbone = load_backbone(located(wanted), pick_device())

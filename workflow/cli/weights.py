@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from texgen.storage.plain_text import terminal
 from workflow.config.configuration import load_config
 from workflow.provenance import ROOT
 
@@ -46,7 +47,7 @@ def download(options: argparse.Namespace) -> int:
     try:
         require(load_config(options.config), lambda text: print(text, file=sys.stderr, flush=True))
     except WeightsMissing as error:
-        print(error, file=sys.stderr)
+        print(terminal(error), file=sys.stderr)
         return 2
     return check(options)
 
