@@ -177,7 +177,9 @@ def kills(project: Path, most: int, seed: int, figures: Figures, seconds: float 
         if run.returncode != 0 or (scores(victim), score_cells(victim)) != expected:
             figures.problem(f"round {rounds}: another table, or none; see {log}")
         left = [
-            path for path in (victim / "results").rglob(".*") if path.is_file() and path.suffix != ".lock"
+            path
+            for path in (victim / "results").rglob(".*")
+            if path.is_file() and not path.name.endswith(".lock")
         ]
         if left:
             figures.problem(f"round {rounds}: temporary files stay: {left}")

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from texgen.diffusion.prompts import require_words
 from texgen.storage.plain_text import terminal, without_passwords
+from workflow.cli import history as cli_history
 from workflow.cli import miniature as cli_miniature
 from workflow.cli import plan as cli_plan
 from workflow.cli import prompts as cli_prompts
@@ -252,6 +253,7 @@ def build_parser() -> argparse.ArgumentParser:
     tell.add_argument("--config", default="config/config.yaml", help="configuration (default: %(default)s)")
     tell.add_argument("--json", action="store_true", help="print it as JSON")
     tell.set_defaults(run=status)
+    cli_history.add_parser(commands)
     cli_score.add_parser(commands)
     cli_weights.add_parser(commands)
     cli_plan.add_parser(commands)
