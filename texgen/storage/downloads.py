@@ -101,7 +101,7 @@ def download(
         cause = getattr(error, "reason", None)
         if isinstance(cause, DownloadError):
             raise cause from None
-        reason = watch.expired or shortened(cause or error or type(error).__name__, 160)
+        reason = watch.expired or shortened(without_passwords(cause or error or type(error).__name__), 160)
         raise DownloadError(f"{shown} cannot be downloaded ({reason})") from None
 
 

@@ -27,7 +27,7 @@ def without_passwords(text: object) -> str:
     return _CREDENTIALS.sub("", str(text))
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: object) -> str:
     """What a library says of an error, as one line without passwords; its kind where it says nothing."""
     lines = str(error).strip().splitlines()
     return shortened(without_passwords(lines[0]) if lines else type(error).__name__)
