@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env table smoke test soak official parity fidelity gpu-check lint format
+.PHONY: help env table smoke test soak docs official parity fidelity gpu-check lint format
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
@@ -50,8 +50,19 @@ parity: official  ## our scores against the official packages, tiny random weigh
 	TEXREWARD_PARITY=1 OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python -m pytest -q -rs tests/parity
 	@if [ "$(PARITY_SIZE)" = full ]; then PYTHONPATH=. $(BIN)/python tests/parity/our_side.py --size full; fi
 
-soak: env  ## the long form of the reliability tests, some hours: soak/figures.json
+soak: env  ## the long form of the reliability tests, some hours (SOAK="--minutes 20": less): soak/figures.json
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/soak/soak.py --folder soak $(SOAK)
+
+# The site has an environment of its own: it reads the sources and imports none of them.
+DOCS := .venv-docs
+docs:  ## the documentation site, warnings are errors: site/index.html
+	@if ! cmp -s docs/requirements.txt $(DOCS)/requirements.txt; then set -e; \
+	  $(PYTHON) -m venv --clear $(DOCS); \
+	  $(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r docs/requirements.txt; \
+	  cp docs/requirements.txt $(DOCS)/requirements.txt; \
+	fi
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
+	@echo "the documentation: site/index.html"
 
 # The released forms beside the functions of the paper's release, which you clone yourself (it has no licence).
 fidelity: env  ## our released rewards against the published code: make fidelity CHECKOUT=../Differentiable-Texture-Learning

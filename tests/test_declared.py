@@ -29,8 +29,9 @@ ELSEWHERE = {
 # Not imported by our code: the program that runs it and its plugin, a carrier of meshes, tools.
 RUN = {"snakemake", "snakemake-executor-plugin-slurm", "pymeshlab", "ninja", "ruff", "snakefmt"}
 RUN |= {"pytest-timeout", "pytest-xdist"}
+RUN |= {"tensorboard"}  # by torch.utils.tensorboard
 # Extras that neither the default run nor the tests need: not in the lock, and maybe not here to be asked.
-OPTIONAL = ("cuda", "upscale", "formats")
+OPTIONAL = ("cuda", "upscale", "formats", "tensorboard")
 DISTRIBUTIONS = {"pxr": ["usd-core"], "DracoPy": ["dracopy"], "spandrel": ["spandrel"]}
 
 

@@ -12,6 +12,7 @@ _MEMORY_WORDS = (
     "not enough memory",
     "bad_alloc",
     "out of memory",
+    "status_alloc_failed",  # of cuBLAS, cuDNN and their kin
     "can't start new thread",
     "failed to map segment",
 )

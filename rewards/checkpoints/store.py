@@ -15,6 +15,7 @@ from pathlib import Path
 from rewards.checkpoints.sources import Wanted, WeightFile
 from texgen.storage.files import write_text
 from texgen.storage.model_files import SCORER, missing_in
+from texgen.storage.plain_text import first_line
 
 PATTERNS = ["*.json", "*.txt", "*.safetensors"]
 
@@ -86,10 +87,9 @@ def _download(want: Wanted, say: Callable[[str], None]) -> Path:
                 hf_hub_download(want.hub, file.name, revision=want.revision, local_dir=folder)
         return folder
     except Exception as error:  # the hub's client has many ways to say that it was not reached
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        revision = want.revision or "its default revision"
         raise WeightsMissing(
-            f"{want.hub} at {want.revision or 'its default revision'} cannot be downloaded ({reason}); "
-            + put_there(want)
+            f"{want.hub} at {revision} cannot be downloaded ({first_line(error)}); {put_there(want)}"
         ) from error
 
 

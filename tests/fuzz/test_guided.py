@@ -1,10 +1,11 @@
-"""Coverage-guided search for bytes that make a mesh reader, a sheet reader or the configuration stumble.
+"""Coverage-guided search for bytes that make readers stumble: meshes, sheets, settings, records, studies.
 
 TEXREWARD_EXAMPLES=20000 tries that many for each, other ones at every call; the default is few and fixed.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,15 @@ import pytest
 import trimesh
 from reference.guided import search
 from reference.mesh_files import valid_files
+from reference.outcomes import check_sentence
 
+from report.study.booklets import read_answers, read_key
+from texgen.errors import DamagedFileError
+from texgen.finetune.history import read_history
 from texgen.mesh.mesh import MeshError
 from texgen.reading.prepare import read_mesh
+from texgen.storage.records import sealed
+from texgen.storage.result_records import read_run
 from workflow.config.configuration import load_config
 from workflow.config.sheets import NAME, ConfigError, read_meshes, read_prompts
 from workflow.provenance import read_record
@@ -28,6 +35,15 @@ MESHES += b"cube\tpymeshlab:cube\t\tx:-90\tfree\tevaluation\nball\tfile:a.obj\t\
 PROMPTS = b"prompt_id\tmesh\tprompt\tsplit\nred\t*\ta red one\tevaluation\n"
 CONFIG = b"metrics:\n  alignment: {kind: alignment}\nmethods:\n  pretrained: {kind: texgen}\n"
 RECORD = b'{"hash": "ab", "status": "ok", "seconds": 1.5, "calls": [1, null]}'
+STORAGE = str(ROOT / "texgen" / "storage")
+HISTORY = b'{"step": 0, "reward": null, "seconds": 0.0}\n{"step": 1, "reward": 0.5, "seconds": 1.5}\n'
+KEY = {
+    "methods": {"a": "A", "b": "B"},
+    "reference": "a",
+    "question": "q",
+    "trials": {"t": {"left": "a", "right": "b", "repeat_of": ""}},
+}
+ANSWERED = {"participant": "p", "answers": {"t": "left"}}
 # Pieces of the formats, put in here and there.
 MESH_WORDS = [
     b"f 1 2 3\n",
@@ -126,6 +142,64 @@ def test_a_record_is_read_or_nothing(folder):
         path.write_bytes(data)
         assert read_record(path) is None or isinstance(read_record(path), dict)
 
-    assert (
-        len(search(read, [RECORD], [*WORKFLOW, str(ROOT / "texgen" / "records")], 500, JSON_WORDS).corpus) > 1
-    )
+    assert len(search(read, [RECORD], [*WORKFLOW, STORAGE], 500, JSON_WORDS).corpus) > 1
+
+
+def test_a_run_record_is_read_or_refused(folder):
+    """`run.json` as its readers open it: one that proves itself, or a sentence."""
+    path = folder / "asset" / "run.json"
+    path.parent.mkdir()
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            assert read_run(folder, "asset")["asset"] == "asset"
+        except DamagedFileError as error:
+            check_sentence(str(error), "run.json")
+
+    whole = sealed({"asset": "asset", "status": "ok", "hash": "h"})
+    assert read_run_of(path, whole)["hash"] == "h"
+    assert len(search(read, [whole], [STORAGE], 400, JSON_WORDS).corpus) > 1
+
+
+def read_run_of(path: Path, data: bytes) -> dict:
+    path.write_bytes(data)
+    return read_run(path.parent.parent, path.parent.name)
+
+
+def test_a_training_history_is_read_or_refused(folder):
+    path = folder / "history.jsonl"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            rows = read_history(path)
+        except DamagedFileError as error:
+            check_sentence(str(error), str(path))
+            return
+        assert rows and all(isinstance(row["step"], int) for row in rows)
+
+    sources = [str(ROOT / "texgen" / "finetune"), STORAGE]
+    assert len(search(read, [HISTORY], sources, 400, JSON_WORDS).corpus) > 1
+
+
+@pytest.mark.parametrize("kind", ["key", "answers"])
+def test_a_study_file_is_read_or_refused(kind, folder):
+    path = folder / f"{kind}.json"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            found = read_key(path) if kind == "key" else read_answers(path, KEY)
+        except ValueError as error:
+            check_sentence(str(error), str(path))
+            return
+        if kind == "key":
+            assert found["reference"] in found["methods"]
+        else:
+            participant, answers = found
+            assert participant.strip() and set(answers) <= set(KEY["trials"])
+
+    seed = json.dumps(KEY if kind == "key" else ANSWERED).encode()
+    words = [*JSON_WORDS, b"left", b"null", b"[]", b"{}"]
+    assert len(search(read, [seed], [str(ROOT / "report" / "study"), STORAGE], 400, words).corpus) > 2

@@ -1,6 +1,7 @@
 """The long form of the reliability tests, `make soak`: a line per finding, and the figures as JSON.
 
     PYTHONPATH=.:tests python tests/soak/soak.py --folder DIR [--damages 570] [--kills 200] [--seconds 600]
+    PYTHONPATH=.:tests python tests/soak/soak.py --folder DIR --minutes 20
 
 A tiny project, with real models of a few thousand weights, is made and run in the folder; then
 
@@ -9,6 +10,7 @@ A tiny project, with real models of a few thousand weights, is made and run in t
   there, which must be that of an undisturbed run, with no asset made twice;
 - readers of what users hand in are searched for bytes that make them stumble, for so many seconds.
 
+With --minutes each part ends when its share of the time is over, and what it did until then is what counts.
 Exit status 1 when anything was found.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -36,6 +39,8 @@ from reference.tiny_project import finished, make_tiny, score_cells, scores, slo
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("texgen", "rewards", "baselines", "report", "workflow", "texreward", "config", "profiles")
 TABLE = "results/table.md"
+SHARES = {"damages": 0.35, "kills": 0.45, "inputs": 0.2}
+"""Of the time that --minutes gives."""
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -87,8 +92,8 @@ class Figures:
         self.path.write_text(text + "\n")
 
 
-def damages(project: Path, most: int, seed: int, figures: Figures) -> None:
-    """Every damage of every record; both files of a kind are damaged in turn."""
+def damages(project: Path, most: int, seed: int, figures: Figures, seconds: float = math.inf) -> None:
+    """Every damage of every record, as long as there is time; both files of a kind are damaged in turn."""
     os.chdir(project)
     whole = project.parent / "whole"
     shutil.rmtree(whole, ignore_errors=True)
@@ -99,6 +104,8 @@ def damages(project: Path, most: int, seed: int, figures: Figures) -> None:
     counts: Counter[str] = Counter()
     began = time.monotonic()
     for kind, how, swapped in cases[:most]:
+        if time.monotonic() - began > seconds:
+            break
         shutil.rmtree("results")
         shutil.copytree(whole, "results", symlinks=True)
         label = f"{kind}{' (the other file)' if swapped else ''}, {how}"
@@ -127,17 +134,22 @@ def damages(project: Path, most: int, seed: int, figures: Figures) -> None:
     shutil.copytree(whole, "results", symlinks=True)
 
 
-def kills(project: Path, most: int, seed: int, figures: Figures) -> None:
-    """Random interruptions of whole runs."""
+def kills(project: Path, most: int, seed: int, figures: Figures, seconds: float = math.inf) -> None:
+    """Random interruptions of whole runs; when the time is over the last run goes on to its table."""
     rng = random.Random(seed)
     expected = scores(project), score_cells(project)
     victim = project.parent / "killed"
     shutil.rmtree(victim, ignore_errors=True)
     shutil.copytree(project, victim, symlinks=True, ignore=shutil.ignore_patterns("results", ".snakemake"))
     slow_down(victim, 0.3)
-    done, rounds, redone, tracebacks = 0, 0, 0, 0
+    done, rounds, lost, redone, tracebacks = 0, 0, 0, 0, 0
     kinds: Counter[str] = Counter()
-    while done < most:
+    began = time.monotonic()
+
+    def enough() -> bool:
+        return done >= most or time.monotonic() - began > seconds
+
+    while not enough():
         known: dict[str, int] = {}
         shutil.rmtree(victim / "results", ignore_errors=True)
         shutil.rmtree(victim / ".snakemake", ignore_errors=True)
@@ -145,7 +157,7 @@ def kills(project: Path, most: int, seed: int, figures: Figures) -> None:
             log = victim.parent / "killed.log"
             run = start(victim, TABLE, log)
             end = time.monotonic() + rng.uniform(2, 60)
-            while run.poll() is None and (time.monotonic() < end or done >= most):
+            while run.poll() is None and (time.monotonic() < end or enough()):
                 time.sleep(0.1)
             if run.poll() is None:
                 kinds[interrupt(run, victim, rng)] += 1
@@ -153,10 +165,11 @@ def kills(project: Path, most: int, seed: int, figures: Figures) -> None:
             said = log.read_text(errors="replace")
             tracebacks += "Traceback" in said
             now = finished(victim)
-            again = [path for path in known if now.get(path) != known[path]]
-            redone += len(again)
-            for path in again:
-                figures.problem(f"interruption {done}: {path} was lost or made again")
+            for path in known:
+                if now.get(path) != known[path]:
+                    lost, redone = lost + (path not in now), redone + (path in now)
+                    what = "made again" if path in now else "lost"
+                    figures.problem(f"interruption {done}: {path} was {what}")
             known = now
             if run.returncode == 0:
                 break
@@ -164,13 +177,15 @@ def kills(project: Path, most: int, seed: int, figures: Figures) -> None:
         if run.returncode != 0 or (scores(victim), score_cells(victim)) != expected:
             figures.problem(f"round {rounds}: another table, or none; see {log}")
         left = [
-            path for path in (victim / "results").rglob(".*") if path.is_file() and path.suffix != ".lock"
+            path
+            for path in (victim / "results").rglob(".*")
+            if path.is_file() and not path.name.endswith(".lock")
         ]
         if left:
             figures.problem(f"round {rounds}: temporary files stay: {left}")
-        figures.note(
-            interruptions={"all": done, "rounds": rounds, "redone": redone, "tracebacks": tracebacks, **kinds}
-        )
+        counts = {"all": done, "rounds": rounds, "lost": lost, "redone": redone, "tracebacks": tracebacks}
+        spent = round(time.monotonic() - began)
+        figures.note(interruptions={**counts, **kinds, "seconds": spent})
         print(f"{done} interruptions, {rounds} rounds", flush=True)
 
 
@@ -214,19 +229,24 @@ def main() -> int:
     parser.add_argument("--damages", type=int, default=570, help="damaged records, 0 for none")
     parser.add_argument("--kills", type=int, default=200, help="interruptions, 0 for none")
     parser.add_argument("--seconds", type=float, default=600, help="of searching each reader's bytes")
+    parser.add_argument("--minutes", type=float, help="for all of it, shared out; default: no limit")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.minutes is not None and not 0 < options.minutes < math.inf:
+        parser.error(f"--minutes {options.minutes:g} is no time; give minutes above 0.")
+    shares = {part: 60 * options.minutes * share for part, share in SHARES.items()} if options.minutes else {}
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     figures = Figures(folder / "figures.json")
     if options.damages or options.kills:
         project = make_project(folder)
         if options.damages:
-            damages(project, options.damages, options.seed, figures)
+            damages(project, options.damages, options.seed, figures, shares.get("damages", math.inf))
         if options.kills:
-            kills(project, options.kills, options.seed, figures)
-    if options.seconds:
-        search_inputs(folder, options.seconds, figures)
+            kills(project, options.kills, options.seed, figures, shares.get("kills", math.inf))
+    seconds = shares.get("inputs", options.seconds)
+    if seconds:
+        search_inputs(folder, seconds, figures)
     print(figures.path.read_text())
     return int(bool(figures.problems))
 

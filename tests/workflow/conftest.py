@@ -29,6 +29,7 @@ WEIGHTS = (
 STEPS = (
     "prepare_mesh",
     "finetune",
+    "model_card",
     "texture",
     "score",
     "quality",
@@ -81,6 +82,7 @@ if __name__ == "__main__":
         "finetune": lambda: [
             out / name for name in ("pytorch_lora_weights.safetensors", "history.jsonl", "config.json")
         ],
+        "model_card": lambda: [out],
         "texture": lambda: [pathlib.Path(options["--manifest"])],
         "score": lambda: [
             out / metric / (pathlib.Path(options["--textures"]).name + ".tsv")

@@ -13,6 +13,7 @@ from texgen.finetune.nabla import Nabla
 from texgen.render.cameras import Cameras
 from workflow.config.training import TunedModel
 from workflow.jobs.assets import Asset, held_out
+from workflow.jobs.jobs import FREE
 from workflow.steps.finetune import build_algorithm, judged
 
 MODEL = {"rewards": [{"metric": "alignment"}], "steps": 1}
@@ -47,6 +48,17 @@ def test_cameras_are_learned_by_direct_only():
         training(algorithm="nabla", learn_cameras={})
     with pytest.raises(ValueError, match="through_conditionin"):
         training(gradient={"through_conditionin": True})
+
+
+def test_previews_need_held_out_pairs_and_start_no_training_anew():
+    assert training().preview_every is None and training(preview_every=5).preview_every == 5
+    with pytest.raises(
+        ValueError, match="preview_every shows held-out pairs; give validation_samples at least 1"
+    ):
+        training(preview_every=5, validation_samples=0)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        training(preview_every=0)
+    assert "preview_every" in FREE
 
 
 def test_held_out_pairs_differ_in_mesh_and_prompt():

@@ -18,7 +18,7 @@ from workflow.cli.main import main as cli
 from workflow.code_identity import code_version
 from workflow.config.configuration import parse_config
 from workflow.jobs.plan import Plan
-from workflow.steps import finetune, prepare_mesh, score, stages, table, texture
+from workflow.steps import finetune, model_card, prepare_mesh, score, stages, table, texture
 from workflow.steps.loading import tensors_hash
 
 SIZES = {
@@ -312,6 +312,32 @@ def test_a_finished_training_is_continued_not_repeated(run, capsys):
     assert finetune.main(finetune_arguments(plan)) == 0
     assert tensors_hash(folder / "results/models/tuned/pytorch_lora_weights.safetensors") == before
     assert len((folder / "results/models/tuned/history.jsonl").read_text().splitlines()) == 3
+
+
+def test_previews_are_painted_on_demand_and_a_card_lies_beside_the_model(run, tmp_path):
+    _, plan = run
+    settings = plan.train_job("tuned").record()
+    training = settings["training"] | {"preview_every": 2}
+    path, model = tmp_path / "settings.json", tmp_path / "tuned"
+    path.write_text(json.dumps(settings | {"training": training}))
+    folders = ["--meshes", "results/meshes", "--work", str(tmp_path / "work"), "--out", str(model)]
+    assert finetune.main(["--settings", str(path), *folders, "--code", "abc", "--threads", "1"]) == 0
+    pictures = sorted(each.name for each in (tmp_path / "work" / "previews").glob("*"))
+    assert pictures == ["step-000000.png", "step-000002.png"]
+    card = ["--settings", str(path), "--folder", str(model), "--meshes", "results/meshes"]
+    assert model_card.main([*card, "--out", str(model / "README.md")]) == 0
+    text = (model / "README.md").read_text(encoding="utf-8")
+    for said in (
+        "# tuned",
+        "2 steps",
+        "seen: CC0-1.0",
+        "“a blue thing”",
+        "(measured only)",
+        "| reward |",
+        "clip",
+    ):
+        assert said in text, said
+    assert "unseen" not in text, "nothing of the evaluation split"
 
 
 def test_more_steps_continue_a_constant_rate_and_start_a_falling_one_anew(run, tmp_path):

@@ -49,7 +49,7 @@ def test_shipped_configurations_dry_run(snakemake, name, methods, models):
 
 def test_a_bare_call_makes_the_table_and_a_second_run_has_nothing_to_do(small, snakemake):
     first = snakemake()
-    once = {"prepare_mesh": 2, "finetune": 1, **REPORT}
+    once = {"prepare_mesh": 2, "finetune": 1, "model_card": 1, **REPORT}
     assert planned(first.stdout) == {**once, "texture": 3, "score": 3}
     assert (small / "results" / "table.md").is_file()
     assert "Nothing to be done" in snakemake("results/table.md").stdout
@@ -59,11 +59,17 @@ def test_a_bare_call_makes_the_table_and_a_second_run_has_nothing_to_do(small, s
     assert {"tuned.log", "intex.0.log", "table.log", "unseen.log"} <= logs
     assert (small / "results" / "benchmarks" / "texture" / "intex.0.tsv").is_file()
 
-    tuned = {"finetune": 1, "texture": 1, "score": 1, **REPORT}
+    tuned = {"finetune": 1, "model_card": 1, "texture": 1, "score": 1, **REPORT}
     rerun = {
-        "texgen/painting/views.py": {"finetune": 1, "texture": 3, "score": 3, **REPORT},
+        "texgen/painting/views.py": {"finetune": 1, "model_card": 1, "texture": 3, "score": 3, **REPORT},
         "rewards/preference/clip_score.py": {"score": 3, **SCORED},
-        "rewards/geometric/alignment.py": {"finetune": 1, "texture": 1, "score": 3, **REPORT},
+        "rewards/geometric/alignment.py": {
+            "finetune": 1,
+            "model_card": 1,
+            "texture": 1,
+            "score": 3,
+            **REPORT,
+        },
         "texgen/finetune/trainer.py": tuned,
         "workflow/cli/main.py": {},
     }
@@ -86,7 +92,7 @@ def test_the_very_first_run_may_name_its_target_and_a_dry_run_writes_nothing(sma
 def test_a_changed_configuration_reruns_what_it_concerns(small, snakemake):
     snakemake()
     config, prompts = small / "config" / "config.yaml", small / "config" / "prompts.tsv"
-    tuned = {"finetune": 1, "texture": 1, "score": 1, **REPORT}
+    tuned = {"finetune": 1, "model_card": 1, "texture": 1, "score": 1, **REPORT}
     edit(config, "steps: 2", "steps: 3")
     assert planned(snakemake("--dry-run").stdout) == tuned
     edit(config, "steps: 3", "steps: 2")

@@ -23,6 +23,7 @@ from texgen.finetune.history import History, Progress, history_row
 from texgen.finetune.items import item_name, item_number, noise_seed, view_subset
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
 from texgen.finetune.loss_scale import LossScale
+from texgen.finetune.previews import Previews
 from texgen.finetune.requirements import Algorithm, TrainingError, require_differentiable
 from texgen.finetune.settings import TrainSettings
 from texgen.painting.measured import peak_memory_bytes
@@ -86,6 +87,8 @@ class Trainer:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.identity = self._identity(identity)
         self.best: Best | None = None
+        self.previews: Previews | None = None
+        """Set it to see the held-out textures while they are trained; it changes no number."""
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -206,23 +209,25 @@ class Trainer:
         """What is known of the held-out items after a step; the same noise every time, no gradient."""
         every = self.settings.holdout_every
         if not self.heldout or every < 1 or (step % every and step != self.settings.steps):
+            self._show(step)
             return {}
-        rewards, divergences = [], []
+        rewards, divergences, shown = [], [], []
         scores: dict[str, list[float]] = {name: [] for name in self.scores}
         for item in self.heldout:
-            seed = stable_seed(self.settings.seed, "heldout", item_name(item))
+            sample = self._heldout_sample(item)
             with torch.no_grad():
-                sample = Sample(item, seed, None, self._cameras())
                 texture, painted, divergence = measured_divergence(self.method, sample)
+                shown.append((item, texture))
                 rewards.append(float(self.algorithm.reward(texture, painted, item)))
                 for name, score in self.scores.items():
                     value = score(texture, painted, item)
                     if value is not None:  # a score that cannot judge this mesh
                         scores[name].append(float(value))
             if not math.isfinite(rewards[-1]):
-                raise self._not_finite("held-out reward", rewards[-1], step, item_name(item), seed)
+                raise self._not_finite("held-out reward", rewards[-1], step, item_name(item), sample.seed)
             if divergence is not None:
                 divergences.append(divergence)
+        self._show(step, shown)
         reward = _mean(rewards)
         if self.best is None or reward > self.best.reward:
             copies = [parameter.detach().clone() for parameter in self.parameters]
@@ -232,6 +237,21 @@ class Trainer:
             "heldout_kl": _mean(divergences) if divergences else None,
             "heldout_scores": {name: _mean(values) for name, values in scores.items() if values} or None,
         }
+
+    def _heldout_sample(self, item: Item) -> Sample:
+        """A held-out item with its noise, the same after every step."""
+        seed = stable_seed(self.settings.seed, "heldout", item_name(item))
+        return Sample(item, seed, None, self._cameras())
+
+    def _show(self, step: int, shown: Sequence[tuple[Item, torch.Tensor]] = ()) -> None:
+        """Hands the held-out textures on where they are to be seen; those that were not made are made."""
+        if self.previews is None or not self.heldout or not self.previews.due(step):
+            return
+        if not shown:
+            samples = [self._heldout_sample(item) for item in self.heldout]
+            with torch.no_grad():
+                shown = [(each.item, measured_divergence(self.method, each)[0]) for each in samples]
+        self.previews(step, shown)
 
     def _exhausted(self, history: History) -> bool:
         """Whether the last `patience` measurements brought no new best."""

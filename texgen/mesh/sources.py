@@ -9,7 +9,7 @@ from pathlib import Path
 from texgen.mesh.formats import FORMATS
 from texgen.mesh.mesh import MeshError
 from texgen.mesh.procedural import write_shape
-from texgen.storage.downloads import DownloadError, download, file_name, public_address
+from texgen.storage.downloads import DownloadError, download, file_name, public_address, shown_source
 from texgen.storage.files import atomic_path
 from texgen.storage.plain_text import shortened
 
@@ -46,8 +46,8 @@ def fetch_source(source: str, sha256: str | None, cache_dir: Path | str) -> Path
         path = write_shape(rest, Path(cache_dir) / f"procedural-{rest}.obj")
     else:
         raise MeshError(
-            f"'{shortened(source)}' is not a mesh source; write file:<path>, https://<address>, "
-            "pymeshlab:<sample> or procedural:<shape>."
+            f"'{shortened(shown_source(source))}' is not a mesh source; write file:<path>, "
+            "https://<address>, pymeshlab:<sample> or procedural:<shape>."
         )
     if sha256:
         _verify(path, source, sha256)
@@ -79,11 +79,11 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verify(path: Path, source: str, sha256: str) -> None:
+def _verify(path: Path, shown: str, sha256: str) -> None:
     found = _digest(path)
     if found != sha256.lower():
         raise MeshError(
-            f"{source} has the SHA-256 {found}, not {sha256}; check the file, then the mesh table."
+            f"{shown} has the SHA-256 {found}, not {sha256}; check the file, then the mesh table."
         )
 
 

@@ -16,12 +16,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from texgen.errors import PlainError
-from texgen.storage.plain_text import UNSHOWABLE, plain, shortened
+from texgen.storage.plain_text import UNSHOWABLE, plain, shortened, without_passwords
 
 IDLE_SECONDS = 60.0
 SLOWEST = 1024  # bytes a second, over a time of IDLE_SECONDS
@@ -42,16 +43,13 @@ def public_address(address: str) -> str:
         host = parts.netloc.rpartition("@")[2]
         address = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
     except ValueError:  # e.g. brackets that are not closed
-        address = address.partition("#")[0]
-        scheme, slashes, rest = address.partition("://")
-        authority, slash, path = rest.partition("/")
-        address = f"{scheme}{slashes}{authority.rpartition('@')[2]}{slash}{path}"
+        address = without_passwords(address.partition("#")[0])
     return shortened(address)
 
 
 def shown_source(source: str) -> str:
     """A mesh's source as tables and records show it: an address without its password."""
-    return public_address(source) if source.startswith("https:") else source
+    return public_address(source) if source.startswith("https:") else without_passwords(source)
 
 
 def file_name(address: str) -> str:
@@ -89,7 +87,7 @@ def download(
     watch = _Watch(idle_seconds or IDLE_SECONDS, total_seconds or TOTAL_SECONDS)
     most = most_bytes or MOST_BYTES
     try:
-        with watch, open_address(_request(address), watch) as answer, open(target, "wb") as file:
+        with watch, open_address(request_for(address), watch) as answer, open(target, "wb") as file:
             _copy(answer, file, most, watch, shown)
     except DownloadError:
         raise
@@ -103,18 +101,25 @@ def download(
         cause = getattr(error, "reason", None)
         if isinstance(cause, DownloadError):
             raise cause from None
-        reason = watch.expired or shortened(cause or error or type(error).__name__, 160)
+        reason = watch.expired or shortened(without_passwords(cause or error or type(error).__name__), 160)
         raise DownloadError(f"{shown} cannot be downloaded ({reason})") from None
 
 
-def _request(address: str) -> urllib.request.Request:
-    """A request for an address; a user and password in it go to its own host only, never to another."""
+def request_for(
+    address: str, method: str | None = None, schemes: Collection[str] = ("https",)
+) -> urllib.request.Request:
+    """A request for an address; a user and password in it go to its own host only, never to another.
+
+    Raises ValueError when it is no address of one of the schemes.
+    """
     parts = urlsplit(address)
     credentials, _, host = parts.netloc.rpartition("@")
-    if parts.scheme != "https" or not host or UNSHOWABLE.search(address) or " " in address:
-        raise ValueError("it is no https address")
+    if parts.scheme not in schemes or not host or UNSHOWABLE.search(address) or " " in address:
+        raise ValueError(f"it is no {' or '.join(schemes)} address")
     request = urllib.request.Request(
-        urlunsplit(("https", host, parts.path, parts.query, "")), headers={"User-Agent": "texreward"}
+        urlunsplit((parts.scheme, host, parts.path, parts.query, "")),
+        headers={"User-Agent": "texreward"},
+        method=method,
     )
     if credentials:
         token = base64.b64encode(unquote(credentials).encode()).decode()

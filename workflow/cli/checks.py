@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from texgen import shipped
 from texgen.mesh.formats import FORMATS, WRITTEN
+from texgen.storage.plain_text import without_passwords
 
 if TYPE_CHECKING:
     from workflow.config.configuration import Config
@@ -86,7 +87,7 @@ def find_mesh(name: str, cache: Path, sha256: str = "") -> Path:
     except OSError as error:
         raise UsageError(f"{name[:200]!r} cannot be opened ({error.strerror}); check the path.") from None
     if name.partition(":")[0] not in SOURCES:
-        raise UsageError(f"There is no mesh file {name!r}.")
+        raise UsageError(f"There is no mesh file {without_passwords(name)!r}.")
     return fetch_source(name, sha256, cache)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from texgen import shipped
 from texgen.storage.plain_text import terminal
+from workflow.cli import history as cli_history
 from workflow.cli import init as cli_init
 from workflow.cli import miniature as cli_miniature
 from workflow.cli import plan as cli_plan
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     tell.add_argument("--json", action="store_true", help="print it as JSON")
     tell.set_defaults(run=status)
     cli_init.add_parser(commands)
+    cli_history.add_parser(commands)
     cli_score.add_parser(commands)
     cli_weights.add_parser(commands)
     cli_plan.add_parser(commands)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from texgen import shipped
-from texgen.storage.plain_text import terminal
+from texgen.storage.plain_text import terminal, without_passwords
 from workflow.cli.checks import (
     MOST_TEXELS,
     PICTURES,
@@ -66,7 +66,7 @@ def texture(options: argparse.Namespace) -> int:
         torch.set_num_threads(order.threads)
     work = order.out / "official" if order.folder else order.out.with_suffix(".official")
     if METHODS[order.choice.method.kind].needs_backbone:
-        say(f"loading {order.choice.config.backbone.source}")
+        say(f"loading {without_passwords(order.choice.config.backbone.source)}")
     else:
         say(f"running the authors' program; its log and files are in {work}")
     paint = order.choice.load(work)

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from texgen import shipped
+from texgen.storage.plain_text import terminal
 from workflow.config.configuration import load_config
 
 
@@ -46,7 +47,7 @@ def download(options: argparse.Namespace) -> int:
     try:
         require(load_config(options.config), lambda text: print(text, file=sys.stderr, flush=True))
     except WeightsMissing as error:
-        print(error, file=sys.stderr)
+        print(terminal(error), file=sys.stderr)
         return 2
     return check(options)
 

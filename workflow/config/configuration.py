@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from texgen.errors import PlainError
 from texgen.render.setting_types import Rasterizer, Rig
 from texgen.storage.files import read_bytes
+from texgen.storage.plain_text import without_passwords
 from workflow.config.base import Colour, InputPath, Name, PlainPath, Strict
 from workflow.config.error_sentences import sentence
 from workflow.config.inputs import Backbone, MeshPreparation
@@ -198,7 +199,8 @@ def parse_config(data: Any, where: str = "configuration") -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(sentence(where, Config, item) for item in error.errors())) from None
+        sentences = "\n".join(sentence(where, Config, item) for item in error.errors())
+        raise ConfigError(without_passwords(sentences)) from None
 
 
 def load_config(path: str | Path) -> Config:

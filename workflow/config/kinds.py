@@ -76,6 +76,7 @@ class MethodKind:
 # What a tuned model's folder holds, as texgen.diffusion.lora and diffusers name it.
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 CAMERAS_FILE = "cameras.json"  # only where generation cameras were learned
+PREVIEWS = "previews"  # folder of pictures below that of a training
 # One line makes a method known; its code is part of what a job of that kind depends on.
 METHODS = {
     "texgen": MethodKind("texgen.painting.pipeline", "texgen.painting.method_facts:TEXGEN"),

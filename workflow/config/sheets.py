@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from texgen.errors import PlainError
 from texgen.storage.files import read_bytes
+from texgen.storage.plain_text import without_passwords
 
 SPLITS = ("evaluation", "training", "both")
 """both = trained on and evaluated, as some published protocols have it; the tables then say so."""
@@ -131,8 +132,9 @@ def read_meshes(path: str | Path) -> list[MeshRow]:
         _check_name(path, number, "mesh", row.mesh, seen)
         scheme, _, rest = row.source.partition(":")
         if scheme not in SOURCES or not rest:
+            shown = without_passwords(row.source)
             raise ConfigError(
-                f"{path}, row {number}, source: {row.source!r} is not a source; allowed are "
+                f"{path}, row {number}, source: {shown!r} is not a source; allowed are "
                 "file:PATH, https://ADDRESS, pymeshlab:SAMPLE and procedural:SHAPE."
             )
         if row.sha256 and not re.fullmatch(r"[0-9a-f]{64}", row.sha256):

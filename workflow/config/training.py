@@ -200,12 +200,24 @@ class TunedModel(Strict):
     checkpoint_every: int = Field(
         LOOP["checkpoint_every"], ge=1, description="Optimiser steps between resumable checkpoints."
     )
+    preview_every: int | None = Field(
+        None,
+        ge=1,
+        description="Optimiser steps between pictures of the held-out textures, in "
+        "results/training/<model>/previews; null = none. They change no number and take time to paint.",
+    )
     seed: int = Field(LOOP["seed"], ge=0, description="Seed of the training run.")
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TunedModel:
         if self.warmup >= self.steps:
             raise ValueError(f"warmup is {self.warmup}; it must be less than steps, {self.steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _previews_need_pairs(self) -> TunedModel:
+        if self.preview_every is not None and self.validation_samples == 0:
+            raise ValueError("preview_every shows held-out pairs; give validation_samples at least 1")
         return self
 
     @model_validator(mode="after")

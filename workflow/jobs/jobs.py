@@ -166,7 +166,7 @@ class TextureJob(Job):
 
 
 # What may change between a kill and the next start without starting the training again.
-FREE = ("validate_every", "checkpoint_every", "keep_best", "patience", "monitor")
+FREE = ("validate_every", "checkpoint_every", "keep_best", "patience", "monitor", "preview_every")
 
 
 class TrainJob(Job):

@@ -354,6 +354,10 @@ def render_lists():
     return expand("<results>/renders/{method}/renders.tsv", method=PLAN.methods)
 
 
+def model_cards():
+    return expand("<results>/models/{model}/README.md", model=PLAN.models)
+
+
 def distance_files():
     return ["<results>/distances.tsv"] if PLAN.config.evaluation.references is not None else []
 
@@ -404,6 +408,10 @@ def mesh_code(wildcards):
 
 def model_code(wildcards):
     return code_of(PLAN.train_job(wildcards.model))
+
+
+def model_card_code(wildcards):
+    return code_version("workflow.steps.model_card")
 
 
 def texture_code(wildcards):

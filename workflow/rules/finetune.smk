@@ -29,3 +29,31 @@ rule finetune:
         " --meshes {params.results:q}/meshes --work {params.results:q}/training/{wildcards.model}"
         " --out {params.results:q}/models/{wildcards.model} --code {params.code} --threads {threads}"
         " > {log:q} 2>&1"
+
+
+rule model_card:
+    """README.md beside a tuned model: what it is, trained on what, how long, its gains, its terms."""
+    input:
+        meshes=model_meshes,
+        adapter="<results>/models/{model}/pytorch_lora_weights.safetensors",
+        history="<results>/models/{model}/history.jsonl",
+        config="<results>/models/{model}/config.json",
+    output:
+        card="<results>/models/{model}/README.md",
+    log:
+        "<logs>/model_card/{model}.log",
+    benchmark:
+        "<benchmarks>/model_card/{model}.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        settings=model_settings,
+        code=model_card_code,
+        results=subpath(output.card, ancestor=3),
+    shell:
+        "python -m workflow.steps.model_card --settings {params.settings:q}"
+        " --folder {params.results:q}/models/{wildcards.model} --meshes {params.results:q}/meshes"
+        " --out {output.card:q} > {log:q} 2>&1"

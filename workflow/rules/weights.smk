@@ -1,5 +1,6 @@
 # Rasterisers and published weights are looked for, and weights downloaded, before any job of a run.
 from rewards.checkpoints.store import WeightsMissing
+from texgen.storage.plain_text import terminal
 from workflow.config.backends import require as require_rasterizers
 from workflow.config.sheets import ConfigError
 from workflow.weights.published import require
@@ -12,4 +13,4 @@ def require_weights():
         require(PLAN.config, print)
     except (ConfigError, WeightsMissing) as error:
         # Not WorkflowError: snakemake fails to locate one that is raised in onstart.
-        sys.exit(str(error))
+        sys.exit(terminal(error))

@@ -11,7 +11,7 @@ from typing import Any
 from texgen.storage.records import FILES, stamps
 from texgen.storage.result_records import checked_mesh
 from workflow import provenance
-from workflow.config.kinds import ADAPTER_FILE, CAMERAS_FILE
+from workflow.config.kinds import ADAPTER_FILE, CAMERAS_FILE, PREVIEWS
 from workflow.config.metrics import metric_kind
 from workflow.config.training import RewardTerm, TunedModel
 from workflow.jobs.jobs import TrainJob
@@ -182,6 +182,7 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
     import torch
 
     from texgen.diffusion.lora import LAYERS
+    from texgen.finetune.previews import Previews
     from texgen.finetune.trainer import Trainer
     from workflow.steps.loading import build_method, load_backbone
 
@@ -207,10 +208,13 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
         identity=identity,
         scores=build_scores(job, device),
     )
+    if training.preview_every is not None:
+        trainer.previews = Previews(work / PREVIEWS, training.preview_every)
     result = trainer.run(work)
     return {
         **job.record(),
         "seconds": result.seconds,
+        "threads": threads,
         "steps_done": result.steps,
         "saved_step": result.saved_step,
         "device": device_name(device),

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from texgen.storage.plain_text import terminal
 from texgen.storage.records import FILES, stamps
 from texgen.storage.result_records import MESH_FILES
 from workflow import provenance
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         with work_alone(options.out):
             record = prepare(job, options.out, options.cache)
     except MeshError as error:
-        print(f"Mesh {job.mesh!r}: {error}", file=sys.stderr)
+        print(terminal(f"Mesh {job.mesh!r}: {error}"), file=sys.stderr)
         return 1
     for warning in record["warnings"]:
         print(f"{record['mesh']}: warning: {warning}")

@@ -17,6 +17,7 @@ from typing import Any
 
 from texgen.errors import DamagedFileError
 from texgen.storage import records
+from texgen.storage.plain_text import without_passwords
 from texgen.storage.result_records import (
     RUN_FILES,
     check_run,
@@ -146,7 +147,7 @@ def run_shard(
             if concerns_machine(error):
                 raise
             traceback.print_exc()
-            run |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+            run |= {"status": "failed", "reason": without_passwords(f"{type(error).__name__}: {error}")}
             said = f"failed, {run['reason']}"
         provenance.write_json(folder / "run.json", run)
         print(f"{label}: {said} ({pace.finish()})", flush=True)

@@ -14,6 +14,7 @@ from rewards.checkpoints.sources import Wanted
 from rewards.checkpoints.store import WeightsMissing, own_folder
 from texgen.diffusion.hub_aliases import HUB_ALIASES
 from texgen.storage.model_files import Part, files_of, missing_in
+from texgen.storage.plain_text import first_line
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def listing(want: Wanted) -> Listing:
     try:
         info = HfApi().model_info(live_id(want.hub), revision=want.revision, files_metadata=True)
     except Exception as error:  # the hub's client has many ways to say that it was not reached
-        raise WeightsMissing(f"{want.hub} cannot be asked for its files ({_first_line(error)})") from error
+        raise WeightsMissing(f"{want.hub} cannot be asked for its files ({first_line(error)})") from error
     return Listing(info.sha, {each.rfilename: each.size for each in info.siblings or ()})
 
 
@@ -82,7 +83,7 @@ def download_model(want: Wanted, files: Collection[str]) -> Path:
     try:
         return Path(snapshot_download(live_id(want.hub), revision=want.revision, allow_patterns=list(files)))
     except Exception as error:
-        raise WeightsMissing(f"{want.hub} cannot be downloaded ({_first_line(error)})") from error
+        raise WeightsMissing(f"{want.hub} cannot be downloaded ({first_line(error)})") from error
 
 
 def find_or_download(hub: str, revision: str | None, parts: Collection[Part]) -> Path:
@@ -95,8 +96,3 @@ def expected_hash(path: Path) -> str | None:
     """SHA-256 that a file in the hub's cache was downloaded under: the name of what it links to."""
     name = path.resolve().name
     return name if re.fullmatch(r"[0-9a-f]{64}", name) else None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

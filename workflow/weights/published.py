@@ -5,6 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -25,7 +26,9 @@ from rewards.checkpoints.store import (
     verify,
     weights_root,
 )
+from texgen.storage.downloads import file_name, public_address, request_for
 from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, Part, files_of
+from texgen.storage.plain_text import first_line
 from workflow.config.base import Weights
 from workflow.config.configuration import Config
 from workflow.config.methods import narrowed
@@ -61,19 +64,16 @@ class Need:
     def lacking(self) -> str:
         """What is missing and where it belongs, as a line of a list."""
         if self.want is None:
-            return (
-                f"{head_name(self.url)} from {self.url} into {head_places(self.url, self.sha256)[0].parent}"
-            )
+            place = head_places(self.url, self.sha256)[0].parent
+            return f"{self.name} from {public_address(self.url)} into {place}"
         revision = self.want.revision or "its default revision"
         names = missing_files(self.want, self.parts) if self.parts else missing(self.want)
         return f"{', '.join(names)} of {self.want.hub} at {revision} into {own_folder(self.want)}"
 
 
 def head_name(url: str) -> str:
-    """Name of the file behind an address."""
-    from urllib.parse import unquote, urlsplit
-
-    return Path(unquote(urlsplit(url).path)).name
+    """Name of the file behind an address, as its download is named. Raises DownloadError."""
+    return file_name(url)
 
 
 def head_places(url: str, sha256: str) -> list[Path]:
@@ -160,13 +160,14 @@ def unreachable() -> str:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+    shown = public_address(constants.ENDPOINT)
     try:
+        request = request_for(constants.ENDPOINT, "HEAD", ("https", "http"))
         urllib.request.urlopen(request, timeout=20).close()
     except urllib.error.HTTPError:
         return ""  # it answers
-    except OSError as error:
-        return f"{constants.ENDPOINT}: {getattr(error, 'reason', None) or error}"
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"{shown}: {first_line(getattr(error, 'reason', None) or error)}"
     return ""
 
 
