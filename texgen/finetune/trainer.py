@@ -6,11 +6,10 @@ does not depend on how many steps ran in this process, and a resumed run equals 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from texgen.finetune.algorithms import Item, NotFiniteError, Outcome, Reward, Sa
 from texgen.finetune.checkpointing import Best, Progressed, load_checkpoint, save_checkpoint
 from texgen.finetune.direct import measured_divergence
 from texgen.finetune.history import History, Progress, history_row
+from texgen.finetune.identity import run_identity
 from texgen.finetune.items import item_name, item_number, noise_seed, view_subset
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
 from texgen.finetune.loss_scale import LossScale
@@ -85,7 +85,7 @@ class Trainer:
         )
         self.scale = LossScale.of(method.backbone.dtype)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.identity = self._identity(identity)
+        self.identity = run_identity(method, algorithm, settings, self.items, identity)
         self.best: Best | None = None
         self.previews: Previews | None = None
         """Set it to see the held-out textures while they are trained; it changes no number."""
@@ -291,25 +291,6 @@ class Trainer:
             f"Step {step}: the {what} is {value} for {item!r} with noise seed {seed}; "
             f"lower learning_rate (now {self.settings.learning_rate:g}) and run again."
         )
-
-    def _identity(self, extra: str) -> str:
-        free = {"holdout_every", "checkpoint_every", "keep_best", "patience"}
-        # A constant rate goes on beyond the last step, one that has decayed does not.
-        free |= set() if self.settings.decay else {"steps"}
-        settings = {key: value for key, value in asdict(self.settings).items() if key not in free}
-        shown = {
-            key: value
-            for key, value in vars(self.algorithm).items()
-            if key not in ("reward", "evaluations") and not callable(value)
-        }
-        entries = settings | {
-            "algorithm": f"{self.algorithm.name} {shown!r}",
-            "preset": repr(self.method.preset),
-            "items": [item_name(item) for item in self.items],
-            "reward": getattr(self.algorithm.reward, "__name__", type(self.algorithm.reward).__name__),
-            "identity": extra,
-        }
-        return json.dumps(entries, sort_keys=True)
 
 
 def _mean(values: Sequence[float]) -> float:
