@@ -23,7 +23,7 @@ WIDEST = 1800
 FIGURES = {
     "overview": "overview.png",
     "comparison": "figures/comparison.png",
-    "method": "figures/method.png",
+    "method": "figures/method_overview.png",
     **{
         f"before-after-{name.replace('_', '-')}": f"figures/before_after_{name}.png"
         for name in ("camera_pose", "geometry_alignment", "symmetry", "emphasis", "preference")

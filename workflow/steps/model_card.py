@@ -10,11 +10,12 @@ from typing import Any
 from report.model_card import base_name, model_card
 from rewards.checkpoints.sources import wanted
 from texgen.finetune.history import read_history
+from texgen.shipped import of_the_miniature
 from texgen.storage.files import write_text
 from texgen.storage.result_records import checked_mesh, checked_model
 from workflow.jobs.jobs import TrainJob
 from workflow.runtime.step_errors import run_step
-from workflow.weights.local_files import backbone_places, metric_places, of_the_miniature
+from workflow.weights.local_files import any_of_the_miniature, backbone_places, metric_places
 
 MINIATURE = "the miniature of texreward, Apache-2.0"
 FOLDER = "not published; ask whoever made this folder"
@@ -26,7 +27,7 @@ def weights_of(job: TrainJob) -> dict[str, str]:
     if job.backbone.hub is not None:
         terms = f"see https://huggingface.co/{job.backbone.hub}"
     else:
-        terms = MINIATURE if of_the_miniature(places) else FOLDER
+        terms = MINIATURE if any_of_the_miniature(places) else FOLDER
     found = {"backbone": f"{base}: {terms}"}
     for name in job.rewarded:
         block = job.metrics[name]
@@ -35,7 +36,7 @@ def weights_of(job: TrainJob) -> dict[str, str]:
             found[f"reward {name}, {field}"] = f"{want.hub}: {want.licence}"
         local = metric_places(block, name)
         for role, place in local.items():
-            found[f"reward {role}"] = f"{place}: {MINIATURE if of_the_miniature({role: place}) else FOLDER}"
+            found[f"reward {role}"] = f"{place}: {MINIATURE if of_the_miniature(place) else FOLDER}"
     return found
 
 
