@@ -11,7 +11,8 @@ from PIL import Image
 
 from texgen.mesh.export import load_texture_png, save_image, save_texture_png, split_corners, write_glb
 from texgen.mesh.mesh import Mesh, area_weighted_normals
-from texgen.reading.prepare import prepare_mesh, read_mesh, rotation_matrix
+from texgen.reading.orientation import rotation_matrix
+from texgen.reading.prepare import prepare_mesh, read_mesh
 
 
 def two_charts(rotate=""):

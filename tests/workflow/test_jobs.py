@@ -88,6 +88,23 @@ def test_what_a_job_does_not_use_does_not_concern_it(data):
     assert changed_jobs(data, metric) == {"score.colourisation", "figures", "table"}
 
 
+def test_columns_of_the_mesh_sheet_that_are_left_out_change_no_job(data, tmp_path, monkeypatch):
+    before = records(data)
+    lines = Path("config/meshes.tsv").read_text(encoding="utf-8").splitlines()
+    sheet = tmp_path / "meshes.tsv"
+    table = [f"{lines[0]}\tuv\tup\tfront", *(f"{line}\t\t\t" for line in lines[1:])]
+    sheet.write_text("\n".join(table) + "\n", encoding="utf-8")
+    monkeypatch.setitem(data["meshes"], "table", str(sheet))
+    meshes = {stem: job for stem, job in records(data).items() if stem.startswith("mesh.")}
+    assert meshes and meshes == {stem: before[stem] for stem in meshes}
+    row = next(row for row in lines[1:] if not row.split("\t")[3])
+    table[lines.index(row)] = f"{row}\tunwrap\tz\t"
+    sheet.write_text("\n".join(table) + "\n", encoding="utf-8")
+    mesh = row.partition("\t")[0]
+    asked = {"uv": "unwrap", "rotate": "x:-90"}
+    assert plan_of(data).mesh_job(mesh).record() == before[f"mesh.{mesh}"] | asked
+
+
 def test_a_job_carries_the_networks_it_asks_for(data):
     plan = plan_of(data)
     roles = {method: set(plan.texture_job(method).backbone.controlnets) for method in plan.methods}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from texgen.geometry.prepared import PreparedGeometry
@@ -17,7 +18,7 @@ from workflow.steps.prepare_mesh import main
 ROOT = Path(__file__).parents[2]
 
 
-def test_step_writes_all_files(tmp_path):
+def test_step_writes_all_files(tmp_path, capsys):
     settings = {"mesh": "box", "source": "procedural:superellipsoid", "sha256": "", "rotate": "y:90"}
     settings |= {"uv": "keep", "longest_side": 1.6, "texture_size": 32}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
@@ -30,6 +31,8 @@ def test_step_writes_all_files(tmp_path):
     record = json.loads((out / "mesh.json").read_text())
     assert record["faces"] == len(mesh.faces) == 6912 and record["charts"] >= 6
     assert 0.2 < record["texture_coverage"] < 1 and record["warnings"] == []
+    assert (record["up"], record["front"]) == ("+y", "-x")
+    assert "box: reading; up is +y and front is -x of the file" in capsys.readouterr().out
     side = np.ptp(mesh.vertices.numpy(), axis=0)
     assert side[0] < side[2]  # turned: the wide side now lies along z
     pixels = np.array(Image.open(out / "preview.png"))
@@ -44,6 +47,17 @@ def test_step_refuses_in_one_sentence(tmp_path, capsys):
     assert main([*arguments, "--cache", str(tmp_path)]) == 1
     message = capsys.readouterr().err.strip()
     assert message.startswith("Mesh 'dodo': ") and "choose one of" in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [(["--up", "w"], "--up is 'w'"), (["--up", "z", "--rotate", "x:90"], "--rotate says all")],
+)
+def test_step_refuses_axes_that_cannot_be(more, part, tmp_path, capsys):
+    arguments = ["--mesh", "box", "--source", "procedural:torus", "--out", str(tmp_path / "out"), *more]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert part in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_default_mesh_set():

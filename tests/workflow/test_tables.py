@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from texgen.reading.orientation import rotation_matrix
 from workflow.config.sheets import ConfigError, read_meshes, read_prompts
 
 MESHES = "mesh\tsource\tsha256\trotate\tlicence\tsplit\n"
@@ -25,6 +27,35 @@ def test_rows_are_read_in_file_order_and_empty_lines_are_skipped(tmp_path):
     assert rows[0].rotate == "x:-90,y:180"
     prompts = read_prompts(write(tmp_path / "p.tsv", PROMPTS + "red\t*\ta red {thing}\ttraining\n"), rows)
     assert prompts[0].prompt == "a red {thing}"
+
+
+def test_uvs_and_axes_have_columns_that_may_be_left_out(tmp_path):
+    (plain,) = read_meshes(write(tmp_path / "plain.tsv", MESHES + BUNNY))
+    assert plain.turns() == "x:-90,y:180" and plain.uv == ""
+    header = MESHES.rstrip("\n") + "\tuv\tup\tfront\n"
+    rows = [BUNNY.replace("x:-90,y:180", "").rstrip("\n") + "\tpack\tz\t\n"]
+    rows.append(TORUS.rstrip("\n") + "\t\tY\tx\n")
+    first, second = read_meshes(write(tmp_path / "more.tsv", header + "".join(rows)))
+    assert (first.uv, first.turns()) == ("pack", "x:-90")
+    assert np.allclose(rotation_matrix(second.turns()) @ [1, 0, 0], [0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("cells", "parts"),
+    [
+        ("x:90\tfree\tevaluation\t\tz\t", ["row 2, rotate: says all of the turn; leave up and front out"]),
+        ("\tfree\tevaluation\t\tup\t", ["row 2, up: is 'up'; give one of x, y, z, -x, -y, -z"]),
+        ("\tfree\tevaluation\t\t\t+Y", ["row 2, front: is +Y, on one axis with up, which is y"]),
+        ("\tfree\tevaluation\tbest\t\t", ["row 2, uv: 'best'", "auto, keep, pack, unwrap, or nothing"]),
+    ],
+)
+def test_mistakes_in_these_columns_are_told_by_row(cells, parts, tmp_path):
+    header = MESHES.rstrip("\n") + "\tuv\tup\tfront\n"
+    path = write(tmp_path / "meshes.tsv", header + "bunny\tpymeshlab:bunny\t\t" + cells + "\n")
+    with pytest.raises(ConfigError) as caught:
+        read_meshes(path)
+    said = str(caught.value)
+    assert said.startswith(str(path)) and "\n" not in said and all(part in said for part in parts), said
 
 
 def test_columns_may_stand_in_any_order(tmp_path):

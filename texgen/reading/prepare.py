@@ -5,7 +5,6 @@ What cannot be used is refused in one sentence; what was changed or deserves a l
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +17,11 @@ from scipy.spatial import cKDTree
 from texgen.mesh.mesh import Mesh, MeshError, area_weighted_normals
 from texgen.mesh.parts import RawMesh
 from texgen.reading.normals import corner_normals, face_claims
+from texgen.reading.orientation import OrientationError, rotation_matrix
+from texgen.reading.policies import POLICIES
 from texgen.reading.read import read_raw
 from texgen.reading.unwrap import areas, chart_labels, unwrap
-from texgen.reading.uv_layout import POLICIES, arrange
+from texgen.reading.uv_layout import arrange
 from texgen.reading.winding import turned_faces
 from texgen.render.atlas import overlapping_share
 
@@ -82,11 +83,14 @@ def prepare(
     """Read, clean, rotate, normalise (box centre to the origin, longest side as given) and map a mesh.
 
     uv_policy: see `uv_layout.arrange`; uvs that cannot be used are replaced by new ones, with a warning.
-    rotate: see `rotation_matrix`. Raises MeshError with one sentence when the mesh cannot be used.
+    rotate: see `texgen.reading.orientation`. Raises MeshError with one sentence when the mesh cannot be used.
     """
     if uv_policy not in POLICIES:
         raise ValueError(f"There is no uv policy {uv_policy!r}; choose one of {', '.join(POLICIES)}.")
-    rotation = rotation_matrix(rotate)
+    try:
+        rotation = rotation_matrix(rotate)
+    except OrientationError as error:
+        raise MeshError(str(error)) from None
     raw, warnings = clean(read_raw(path), path)
     raw = replace(raw, structure=raw.structure.named(name))
     turned = raw.vertices @ rotation.T
@@ -133,26 +137,6 @@ def prepare(
     labels = chart_labels(mesh.uv_faces.numpy())
     warnings += _uv_warnings(mesh, labels, kept)
     return Preparation(mesh, warnings, int(labels.max()) + 1, seconds, kept)
-
-
-def rotation_matrix(text: str) -> np.ndarray:
-    """Turns such as "x:-90" or "x:-90,y:180" (degrees, applied from left to right) -> [3, 3] float64.
-
-    Empty text is the identity; "x:-90" makes a file whose up axis is z one whose up axis is y.
-    """
-    total = np.eye(3)
-    for step in filter(None, (part.strip() for part in text.split(","))):
-        match = re.fullmatch(r"([xyz]):([+-]?\d+(?:\.\d*)?)", step)
-        if not match:
-            raise MeshError(f"rotate: '{step}' is not a turn; write an axis and degrees, such as x:-90.")
-        axis, angle = "xyz".index(match[1]), np.deg2rad(float(match[2]))
-        i, j = (axis + 1) % 3, (axis + 2) % 3
-        turn = np.eye(3)
-        turn[i, i] = turn[j, j] = np.cos(angle)
-        turn[j, i] = np.sin(angle)
-        turn[i, j] = -turn[j, i]
-        total = turn @ total
-    return total
 
 
 def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:

@@ -11,7 +11,6 @@ from texgen.mesh.parts import RawMesh
 from texgen.reading.unwrap import areas, chart_labels, uv_problem
 from texgen.render.atlas import faces_at
 
-POLICIES = ("auto", "keep", "pack", "unwrap")
 TOLERANCE = 1e-4
 # Share of the uv area of a part at which sharing texels with another part counts.
 OVERLAP = 0.005

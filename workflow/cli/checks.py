@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 
 from texgen import shipped
 from texgen.mesh.formats import FORMATS, WRITTEN
+from texgen.reading import orientation
 from texgen.storage.plain_text import without_passwords
 
 if TYPE_CHECKING:
@@ -116,70 +116,14 @@ def with_sheets(config: Config) -> Config:
     return config.model_copy(update={"meshes": meshes, "prompts": str(below_root(config.prompts))})
 
 
-AXES = {
-    f"{sign}{axis}": (index, -1 if sign == "-" else 1)
-    for index, axis in enumerate("xyz")
-    for sign in ("", "+", "-")
-}
-
-
 def turns(up: str | None, front: str | None, rotate: str | None) -> str:
-    """The turns, in the words of `rotate`, that bring the file's `up` to +y and its `front` to +z.
-
-    up, front: x, y, z with an optional sign; up None = y; front None = z, or -y where that is not across up.
-    rotate: turns given as such. Raises UsageError.
-    """
-    if rotate is not None:
-        if up is not None or front is not None:
-            raise UsageError("--rotate says all of the turn; leave --up and --front out beside it.")
-        if not re.fullmatch(r"\s*([xyz]:[+-]?\d+(\.\d*)?\s*(,\s*|$))*", rotate):
-            raise UsageError(f"--rotate is {rotate!r}; give turns such as x:-90 or x:-90,y:180.")
-        return rotate
-    up = "y" if up is None else up.lower()
-    for option, value in (("--up", up), ("--front", front)):
-        if value is not None and value.lower() not in AXES:
-            raise UsageError(f"{option} is {value!r}; give one of x, y, z, -x, -y, -z.")
-    axis, sign = AXES[up]
-    if front is None:
-        # A file with z up looks along -y in CAD and in Blender; one with x up has no custom.
-        front = {1: "z", 2: "-y", 0: "z"}[axis]
-    ahead, ahead_sign = AXES[front.lower()]
-    if ahead == axis:
-        raise UsageError(f"--front {front} and --up {up} lie on one axis; the front is across up.")
-    return _turn_text((axis, sign), (ahead, ahead_sign))
-
-
-def _turn_text(up: tuple[int, int], front: tuple[int, int]) -> str:
-    """Quarter turns about x, y and z that bring two signed axes to +y and +z, tried in turn."""
-    from itertools import product
-
-    import numpy as np
-
-    from texgen.reading.prepare import rotation_matrix
-
-    wanted = np.eye(3)
-    for x, y, z in product((0, -90, 90, 180), repeat=3):
-        text = ",".join(f"{name}:{angle}" for name, angle in (("x", x), ("z", z), ("y", y)) if angle)
-        turn = rotation_matrix(text)
-        reached = turn[:, up[0]] * up[1], turn[:, front[0]] * front[1]
-        if np.allclose(reached, wanted[1:]):
-            return text
-    raise AssertionError("quarter turns reach every pair of axes")
+    """`texgen.reading.orientation.turns` of the options --up, --front and --rotate. Raises UsageError."""
+    try:
+        return orientation.turns(up, front, rotate)
+    except orientation.OrientationError as error:
+        raise UsageError(f"--{error.field} {error.reason}") from None
 
 
 def orientation_line(rotate: str) -> str:
     """What is taken for up and front, for a person to check."""
-    import numpy as np
-
-    from texgen.reading.prepare import rotation_matrix
-
-    inverse = rotation_matrix(rotate).T
-
-    def name(direction: np.ndarray) -> str:
-        axis = int(np.abs(direction).argmax())
-        if abs(direction[axis]) < 0.999:
-            return "(" + ", ".join(f"{value:.2f}" for value in direction) + ")"
-        return f"{'-' if direction[axis] < 0 else '+'}{'xyz'[axis]}"
-
-    up, front = name(inverse[:, 1]), name(inverse[:, 2])
-    return f"up is {up} and front is {front} of the file (--up, --front and --rotate change it)"
+    return orientation.orientation_line(orientation.rotation_matrix(rotate), "--up, --front and --rotate")

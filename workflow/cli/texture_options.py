@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from texgen import shipped
+from texgen.reading.policies import POLICIES
 from workflow.cli.texture import texture
 
 
@@ -56,7 +57,7 @@ def add_mesh_options(group: Any) -> None:
     """Adds what says how a mesh file is read."""
     group.add_argument(
         "--uv",
-        choices=("auto", "keep", "pack", "unwrap"),
+        choices=POLICIES,
         help="uvs of the file: keep them, pack those of several parts, make new ones, or keep what can be "
         "kept (auto); default: the configuration's",
     )

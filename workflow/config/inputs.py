@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from texgen.reading.policies import UvPolicy
 from workflow.config.base import InputPath, Name, Strict, Weights
 
 
@@ -25,7 +26,7 @@ class MeshPreparation(Strict):
     """How meshes are read, before any method sees them."""
 
     table: InputPath = Field("config/meshes.tsv", description="Sheet of meshes; columns in config/README.md.")
-    uv: Literal["auto", "keep", "pack", "unwrap"] = Field(
+    uv: UvPolicy = Field(
         "auto",
         description="keep = the file's UVs if complete; pack = each part's beside the others; unwrap = new "
         "ones; auto = keep, but pack or unwrap parts that share texels.",

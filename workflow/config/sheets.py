@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
 from texgen.errors import PlainError
+from texgen.reading.orientation import OrientationError, turns
+from texgen.reading.policies import POLICIES
 from texgen.storage.files import read_bytes
 from texgen.storage.plain_text import without_passwords
 
@@ -19,7 +21,6 @@ SPLITS = ("evaluation", "training", "both")
 """both = trained on and evaluated, as some published protocols have it; the tables then say so."""
 SOURCES = ("file", "https", "pymeshlab", "procedural")
 NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
-_TURN = r"[xyz]:[+-]?\d+(\.\d*)?"
 # A folder is named mesh--prompt_id--seed, and file systems allow 255 bytes.
 LONGEST_NAME = 100
 _NAME_RULE = f"letters, digits and single '_' or '-' between them, {LONGEST_NAME} at most"
@@ -41,6 +42,14 @@ class MeshRow:
     rotate: str  # how to turn the input so that +y is up and the front is +z; empty = as it is
     licence: str  # of the mesh, shown in reports
     split: str  # evaluation, training or both
+    # These columns may be left out.
+    uv: str = ""  # what becomes of its uvs; empty = as the configuration says
+    up: str = ""  # axis of the file that points up, and
+    front: str = ""  # that its front faces, instead of rotate
+
+    def turns(self) -> str:
+        """How the file is turned, in the words of `rotate`. Raises OrientationError."""
+        return turns(self.up or None, self.front or None, self.rotate or None)
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,13 @@ Row = TypeVar("Row", MeshRow, PromptRow)
 
 
 def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
-    """Rows of a tab-separated file with exactly the columns of `kind`, each with its line number."""
+    """Rows of a tab-separated file with the columns of `kind`, each with its line number.
+
+    Columns that have a default may be left out.
+    """
     columns = [field.name for field in fields(kind)]
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    optional = [name for name in columns if name not in needed]
     try:
         # With or without the mark that Windows puts first; read_text would take a lone return for a line end.
         text = read_bytes(path).decode("utf-8-sig")
@@ -71,17 +85,18 @@ def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
     # Quotes mean nothing, and only line feeds end rows.
     lines = [line.rstrip("\r").split("\t") for line in text.split("\n")]
     if not text.strip():
-        raise ConfigError(f"{path}: is empty; its first line must hold the columns {', '.join(columns)}.")
+        raise ConfigError(f"{path}: is empty; its first line must hold the columns {', '.join(needed)}.")
     header = [name.strip() for name in lines[0]]
     unknown = [name for name in header if name not in columns]
-    missing = [name for name in columns if name not in header]
+    missing = [name for name in needed if name not in header]
     if unknown or missing or len(set(header)) != len(header):
         wrong = (
             f"unknown column {unknown[0]!r}"
             if unknown
             else (f"missing column {missing[0]!r}" if missing else "a column given twice")
         )
-        raise ConfigError(f"{path}: {wrong}; the columns are {', '.join(columns)}, separated by tabs.")
+        beside = f", and if you like {', '.join(optional)}" if optional else ""
+        raise ConfigError(f"{path}: {wrong}; the columns are {', '.join(needed)}{beside}, separated by tabs.")
     rows = []
     for number, cells in enumerate(lines[1:], start=2):
         if not any(cell.strip() for cell in cells):
@@ -143,10 +158,14 @@ def read_meshes(path: str | Path) -> list[MeshRow]:
             )
         if scheme == "https" and not row.sha256:
             raise ConfigError(f"{path}, row {number}, sha256: is empty; an https source needs its SHA-256.")
-        if row.rotate and not re.fullmatch(rf"{_TURN}(,\s*{_TURN})*", row.rotate):
+        try:
+            row.turns()
+        except OrientationError as error:
+            raise ConfigError(f"{path}, row {number}, {error.field}: {error.reason}") from None
+        if row.uv and row.uv not in POLICIES:
             raise ConfigError(
-                f"{path}, row {number}, rotate: {row.rotate!r} is no turn; allowed are turns such as "
-                "x:-90, several separated by commas, or nothing."
+                f"{path}, row {number}, uv: {row.uv!r} is not a policy; allowed are {', '.join(POLICIES)}, "
+                "or nothing for the configuration's."
             )
         if not row.licence:
             raise ConfigError(

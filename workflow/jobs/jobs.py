@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from texgen.errors import DamagedFileError
+from texgen.reading.policies import UvPolicy
 from workflow.code_identity import code_version
 from workflow.config.base import Colour, Strict
 from workflow.config.custom import path_of
@@ -108,7 +109,7 @@ class MeshJob(Job):
     sha256: str = ""
     rotate: str = ""
     licence: str = ""
-    uv: Literal["auto", "keep", "pack", "unwrap"] = "auto"
+    uv: UvPolicy = "auto"
     longest_side: float = Field(1.6, gt=0)
     texture_size: int | None = None
 

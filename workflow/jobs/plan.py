@@ -134,9 +134,9 @@ class Plan:
             mesh=row.mesh,
             source=row.source,
             sha256=row.sha256,
-            rotate=row.rotate,
+            rotate=row.turns(),
             licence=row.licence,
-            uv=self.config.meshes.uv,
+            uv=row.uv or self.config.meshes.uv,
             longest_side=self.config.meshes.longest_side,
             texture_size=self.texture_size,
         )

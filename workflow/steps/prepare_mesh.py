@@ -11,6 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from texgen.reading.orientation import (
+    OrientationError,
+    facing,
+    orientation_line,
+    rotation_matrix,
+    turns,
+)
+from texgen.reading.policies import POLICIES
 from texgen.storage.plain_text import terminal
 from texgen.storage.records import FILES, stamps
 from texgen.storage.result_records import MESH_FILES
@@ -64,6 +72,7 @@ def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
         rotate=job.rotate,
     )
     mesh = prepared.mesh
+    up, front = facing(mesh.rotation.numpy())
     size = job.texture_size or PRESETS["texgen"].texture_size
     geometry = prepare_geometry(mesh, size)
     record = {
@@ -83,6 +92,8 @@ def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
         "centre": mesh.centre.tolist(),
         "scale": mesh.scale,
         "rotation": mesh.rotation.tolist(),
+        "up": up,
+        "front": front,
         "warnings": prepared.warnings,
     }
     save_mesh(mesh, out / "mesh.npz")
@@ -103,10 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--mesh", help="name of the mesh")
     parser.add_argument("--source", help="file:PATH, https://ADDRESS, pymeshlab:SAMPLE or procedural:SHAPE")
     parser.add_argument("--sha256", default="", help="checksum of the file; required for https")
-    parser.add_argument(
-        "--uv", choices=("auto", "keep", "pack", "unwrap"), default="auto", help="what becomes of uvs"
-    )
-    parser.add_argument("--rotate", default="", help="turns to +y up and +z front, such as x:-90,y:180")
+    parser.add_argument("--uv", choices=POLICIES, default="auto", help="what becomes of uvs")
+    parser.add_argument("--up", help="axis of the file that points up, such as z (default: y)")
+    parser.add_argument("--front", help="axis that its front faces (default: z, or -y where z is up)")
+    parser.add_argument("--rotate", help="turns instead of --up and --front, such as x:-90,y:180")
     parser.add_argument("--texture-size", type=int, help="texels along a side of the texture")
     parser.add_argument("--longest-side", type=float, default=1.6, help="longest side of the working mesh")
     parser.add_argument("--licence", default="", help="licence of the mesh, for the record")
@@ -116,16 +127,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.settings is not None:
         job = MeshJob.read(options.settings)
     elif options.mesh and options.source:
-        names = ("mesh", "source", "sha256", "uv", "rotate", "texture_size", "longest_side", "licence")
-        job = MeshJob(**{name: getattr(options, name) for name in names})
+        names = ("mesh", "source", "sha256", "uv", "texture_size", "longest_side", "licence")
+        try:
+            rotate = turns(options.up, options.front, options.rotate)
+        except OrientationError as error:
+            parser.error(f"--{error.field} {error.reason}")
+        job = MeshJob(rotate=rotate, **{name: getattr(options, name) for name in names})
     else:
         parser.error("give --settings, or --mesh and --source")
     from texgen.mesh.mesh import MeshError
 
     try:
+        facts = orientation_line(rotation_matrix(job.rotate), "up, front and rotate")
+        print(f"{job.mesh}: reading; {facts}", flush=True)
         with work_alone(options.out):
             record = prepare(job, options.out, options.cache)
-    except MeshError as error:
+    except (MeshError, OrientationError) as error:
         print(terminal(f"Mesh {job.mesh!r}: {error}"), file=sys.stderr)
         return 1
     for warning in record["warnings"]:
