@@ -1,6 +1,7 @@
 """What is exported as GLB passes the Khronos glTF validator, which `.ci/run` installs into `.node`.
 
-`npm install --no-save --prefix .node gltf-validator` does it by hand; TEXREWARD_GLTF_VALIDATOR names another folder.
+`npm install --no-save --prefix .node gltf-validator` does it by hand; TEXREWARD_GLTF_VALIDATOR names another
+folder.
 """
 
 import json
@@ -28,9 +29,8 @@ const validator = require(package_), fs = require("fs");
 const one = (file) => validator.validateBytes(new Uint8Array(fs.readFileSync(file)), { maxIssues: 0 });
 Promise.all(files.map(one)).then((found) => process.stdout.write(JSON.stringify(found)));
 """
-# Of no weight for a reader. UNUSED_OBJECT (a hint): a second uv set that no texture of ours shows is kept for
-# the programs that bake light into it. NODE_EMPTY: a node of the input that held a camera or a light alone keeps
-# its name and its place.
+# Of no weight for a reader. UNUSED_OBJECT: a second uv set that no texture of ours shows is kept for programs
+# that bake light into it. NODE_EMPTY: a node of the input that held a camera or a light alone keeps its name.
 ALLOWED = {"UNUSED_OBJECT", "NODE_EMPTY"}
 ERROR, WARNING = 0, 1
 
