@@ -316,3 +316,14 @@ def test_the_shape_key_is_that_of_the_shape():
     others = [replace(mesh, vertices=bump), replace(mesh, vertices=turned), sphere_mesh(7)]
     others.append(replace(mesh, vertices=turned[:, [1, 0, 2]]))
     assert len({key, *(each.shape_key() for each in others)}) == 5
+
+
+def test_progress_is_told_where_a_mesh_is_large_and_nothing_else(tmp_path, monkeypatch):
+    path, told = write(tmp_path / "box.obj", box_obj()), []
+    prepare(path, "box", uv_policy="unwrap", progress=told.append)
+    assert told == []
+    monkeypatch.setattr("texgen.reading.prepare.DENSE_FACES", 10)
+    monkeypatch.setattr("texgen.reading.unwrap.MOST_FACES", 10)
+    prepared = prepare(path, "box", uv_policy="unwrap", progress=told.append)
+    assert told == ["cleaning 12 faces", "unwrapping 12 faces"]
+    assert any("unwrapped by direction" in each for each in prepared.warnings)

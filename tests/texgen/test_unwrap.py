@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from texgen.mesh.mesh import Mesh
-from texgen.mesh.procedural import cube_sphere
+from texgen.mesh.procedural import cube_sphere, spring
 from texgen.reading import unwrap as unwrap_module
+from texgen.reading.box_charts import LEAST_COSINE, box_charts
 from texgen.reading.unwrap import areas, chart_labels, unwrap, uv_problem
 from texgen.render.atlas import overlapping_share
 
@@ -85,4 +86,61 @@ def test_chart_labels_match_a_plain_flood():
 def test_the_same_mesh_gets_the_same_charts():
     vertices, faces = cube_sphere(6)
     one, two = unwrap(vertices, faces), unwrap(vertices, faces)
+    assert one.note is None
     assert np.array_equal(one.uvs, two.uvs) and np.array_equal(one.uv_faces, two.uv_faces)
+
+
+def signed_areas(uvs, uv_faces):
+    a, b, c = (uvs[uv_faces[:, k]] for k in range(3))
+    return ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
+
+
+@pytest.mark.parametrize("shape", [lambda: cube_sphere(12), lambda: spring(96, 8)])
+def test_charts_by_direction_cover_every_face_once_and_none_is_mirrored(shape):
+    vertices, faces = shape()
+    uvs, uv_faces, charts = box_charts(vertices, faces, 3 / 512)
+    assert uvs.min() >= 0 and uvs.max() <= 1 and uv_faces.shape == faces.shape
+    assert uv_problem(uvs, uv_faces, areas(vertices, faces)) is None
+    assert charts == chart_labels(uv_faces).max() + 1
+    assert overlapping_share(as_mesh(vertices, faces, uvs, uv_faces)) < 0.005
+    # As seen along an axis: at one scale, and never more obliquely than is allowed.
+    ratio = signed_areas(uvs, uv_faces) / areas(vertices, faces)
+    assert ratio.min() > 0 and ratio.min() >= LEAST_COSINE * ratio.max() * 0.999
+
+
+def test_charts_by_direction_keep_their_distance():
+    vertices, faces = cube_sphere(8)
+    uvs, uv_faces, charts = box_charts(vertices, faces, 0.02)
+    label = chart_labels(uv_faces)
+    boxes = [
+        (uvs[uv_faces[label == k]].min((0, 1)), uvs[uv_faces[label == k]].max((0, 1))) for k in range(charts)
+    ]
+    for k, (low, high) in enumerate(boxes):
+        assert low.min() > 0.019 and high.max() < 0.981
+        for other_low, other_high in boxes[:k]:
+            assert np.maximum(other_low - high, low - other_high).max() > 0.019
+
+
+def test_noise_does_not_crumble_charts_by_direction():
+    vertices, faces = cube_sphere(24)
+    noisy = vertices * (1 + np.random.default_rng(0).normal(size=(len(vertices), 1)) * 0.004)
+    assert box_charts(noisy, faces, 0.01)[2] < 60
+
+
+def test_edges_of_three_faces_and_many_loose_faces_are_unwrapped_by_direction():
+    fan = np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [-1, -1, 0]], dtype=float)
+    uvs, uv_faces, charts = box_charts(fan, np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]]), 0.01)
+    assert charts == 3 and (areas(uvs, uv_faces) > 0).all()
+    loose = np.random.default_rng(0).normal(size=(3 * 2000, 3))
+    uvs, uv_faces, charts = box_charts(loose, np.arange(6000).reshape(-1, 3), 3 / 512)
+    assert charts == 2000 and (areas(uvs, uv_faces) > 0).all()
+
+
+def test_a_mesh_beyond_the_limit_is_unwrapped_fast_and_says_so(monkeypatch):
+    monkeypatch.setattr(unwrap_module, "MOST_FACES", 100)
+    monkeypatch.setattr(unwrap_module.xatlas, "Atlas", None)
+    vertices, faces = cube_sphere(6)
+    result = unwrap(vertices, faces)
+    assert result.uvs.dtype == np.float32 and result.uv_faces.dtype == np.int64
+    assert f"{len(faces)} faces is unwrapped by direction" in result.note and "at most 100" in result.note
+    assert result.charts == chart_labels(result.uv_faces).max() + 1

@@ -5,6 +5,7 @@ What cannot be used is refused in one sentence; what was changed or deserves a l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from texgen.reading.normals import corner_normals, face_claims
 from texgen.reading.orientation import OrientationError, rotation_matrix
 from texgen.reading.policies import POLICIES
 from texgen.reading.read import read_raw
-from texgen.reading.unwrap import areas, chart_labels, unwrap
+from texgen.reading.unwrap import DENSE_FACES, areas, chart_labels, unwrap
 from texgen.reading.uv_layout import arrange
 from texgen.reading.winding import turned_faces
 from texgen.render.atlas import overlapping_share
@@ -67,9 +68,10 @@ def prepare_mesh(
     uv_policy: str = "auto",
     longest_side: float = 1.6,
     rotate: str = "",
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[Mesh, list[str]]:
     """The working mesh of a file, and warnings. See `prepare` for the arguments."""
-    prepared = prepare(path, name, uv_policy, longest_side, rotate)
+    prepared = prepare(path, name, uv_policy, longest_side, rotate, progress)
     return prepared.mesh, prepared.warnings
 
 
@@ -79,11 +81,13 @@ def prepare(
     uv_policy: str = "auto",
     longest_side: float = 1.6,
     rotate: str = "",
+    progress: Callable[[str], None] | None = None,
 ) -> Preparation:
     """Read, clean, rotate, normalise (box centre to the origin, longest side as given) and map a mesh.
 
     uv_policy: see `uv_layout.arrange`; uvs that cannot be used are replaced by new ones, with a warning.
-    rotate: see `texgen.reading.orientation`. Raises MeshError with one sentence when the mesh cannot be used.
+    rotate: see `texgen.reading.orientation`. progress: is told what begins, in a few words, where a mesh has
+    so many faces that it takes long. Raises MeshError with one sentence when the mesh cannot be used.
     """
     if uv_policy not in POLICIES:
         raise ValueError(f"There is no uv policy {uv_policy!r}; choose one of {', '.join(POLICIES)}.")
@@ -91,7 +95,10 @@ def prepare(
         rotation = rotation_matrix(rotate)
     except OrientationError as error:
         raise MeshError(str(error)) from None
-    raw, warnings = clean(read_raw(path), path)
+    raw = read_raw(path)
+    tell = progress if progress is not None and len(raw.faces) > DENSE_FACES else _quiet
+    tell(f"cleaning {len(raw.faces)} faces")
+    raw, warnings = clean(raw, path)
     raw = replace(raw, structure=raw.structure.named(name))
     turned = raw.vertices @ rotation.T
     low, high = turned.min(axis=0), turned.max(axis=0)
@@ -106,7 +113,10 @@ def prepare(
     else:
         if layout.problem is not None and raw.uvs is not None:
             warnings.append(f"The uvs {layout.problem}, so the mesh was unwrapped anew.")
+        tell(f"unwrapping {len(raw.faces)} faces")
         unwrapping = unwrap(vertices, raw.faces)
+        if unwrapping.note is not None:
+            warnings.append(unwrapping.note)
         uvs, uv_faces, seconds = unwrapping.uvs, unwrapping.uv_faces, unwrapping.seconds
 
     working = torch.from_numpy(vertices).float()
@@ -137,6 +147,10 @@ def prepare(
     labels = chart_labels(mesh.uv_faces.numpy())
     warnings += _uv_warnings(mesh, labels, kept)
     return Preparation(mesh, warnings, int(labels.max()) + 1, seconds, kept)
+
+
+def _quiet(text: str) -> None:
+    """A mesh of few faces is ready before anyone could read what begins."""
 
 
 def clean(raw: RawMesh, path: Path | str) -> tuple[RawMesh, list[str]]:

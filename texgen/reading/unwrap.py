@@ -10,6 +10,8 @@ import xatlas
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from texgen.reading.box_charts import box_charts
+
 # xatlas packs at about this resolution; three texels of padding here keep charts more than one texel apart at
 # texture size 256, which bilinear sampling needs.
 PACK_RESOLUTION = 512
@@ -18,25 +20,37 @@ PACK_PADDING = 3
 # free charts and 3.6 s with charts of at most 1/100 of its area (41 and 150 charts).
 DENSE_FACES = 20_000
 DENSE_FACES_PER_CHART = 500
+# Beyond this xatlas is not asked: its time is minutes, and nothing can stop it on the way.
+MOST_FACES = 400_000
 
 
 @dataclass(frozen=True, eq=False)
 class Unwrapping:
-    """uvs: [T, 2] float32 in [0, 1], v up. uv_faces: [F, 3] int64. charts: their number. seconds: taken."""
+    """uvs: [T, 2] float32 in [0, 1], v up. uv_faces: [F, 3] int64. charts: their number. seconds: taken.
+    note: what a person should know of how they were made, one sentence, or None."""
 
     uvs: np.ndarray
     uv_faces: np.ndarray
     charts: int
     seconds: float
+    note: str | None = None
 
 
 def unwrap(vertices: np.ndarray, faces: np.ndarray) -> Unwrapping:
     """Cut a surface into charts and pack them into the unit square, by xatlas.
 
-    vertices [V, 3], faces [F, 3]. Meshes of more than `DENSE_FACES` faces get smaller charts, for time.
-    Any triangle soup works: edges that are not manifold become seams.
+    vertices [V, 3], faces [F, 3]. Meshes of more than `DENSE_FACES` faces get smaller charts, for time; those
+    of more than `MOST_FACES` the charts of `texgen.reading.box_charts`. Any triangle soup works: edges that
+    are not manifold become seams.
     """
     started = time.perf_counter()
+    if len(faces) > MOST_FACES:
+        uvs, uv_faces, count = box_charts(vertices, faces, PACK_PADDING / PACK_RESOLUTION)
+        note = (
+            f"A mesh of {len(faces)} faces is unwrapped by direction (faster, with longer seams); for fewer "
+            f"seams bring uvs of your own, or at most {MOST_FACES} faces."
+        )
+        return Unwrapping(uvs.astype(np.float32), uv_faces, count, time.perf_counter() - started, note)
     atlas = xatlas.Atlas()
     atlas.add_mesh(
         np.ascontiguousarray(vertices, dtype=np.float32), np.ascontiguousarray(faces, dtype=np.uint32)

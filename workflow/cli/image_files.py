@@ -12,6 +12,7 @@ from texgen.storage.files import read_bytes
 from workflow.config.sheets import ConfigError
 
 ORIENTATION = 0x0112  # of EXIF; from 5 on width and height change places
+TIFF_SIZE = (256, 257)  # tags of the width and the height that are stored
 LARGEST_16_BIT = 65535
 
 
@@ -30,6 +31,8 @@ def opened(path: str) -> Iterator[Any]:
 def shown_size(image: Any) -> tuple[int, int]:
     """(width, height) as a viewer shows an open image."""
     width, height = image.size
+    if image.format == "TIFF":  # Pillow has turned this size already
+        width, height = (image.tag_v2[tag] for tag in TIFF_SIZE)
     return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
 
 

@@ -180,6 +180,7 @@ def read(path: Path, order: Order):
             uv_policy=order.uv,
             longest_side=order.choice.config.meshes.longest_side,
             rotate=order.rotate,
+            progress=say,
         )
     except MeshError as error:
         raise UsageError(str(error)) from None

@@ -70,6 +70,7 @@ def prepare(job: MeshJob, out: Path, cache: Path = CACHE) -> dict[str, Any]:
         uv_policy=job.uv,
         longest_side=job.longest_side,
         rotate=job.rotate,
+        progress=lambda text: print(f"{job.mesh}: {text}", flush=True),
     )
     mesh = prepared.mesh
     up, front = facing(mesh.rotation.numpy())
