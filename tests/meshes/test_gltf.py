@@ -241,3 +241,16 @@ def test_a_missing_buffer_is_named_as_missing(tmp_path):
     (tmp_path / "a.gltf").write_text(json.dumps(writer.document | {"buffers": buffers}))
     with pytest.raises(MeshError, match="my buffer.bin beside it, which is missing"):
         read_raw(tmp_path / "a.gltf")
+
+
+@pytest.mark.parametrize("mode", ["MASK", "BLEND", "OPAQUE", None])
+def test_lost_transparency_is_said(mode, tmp_path):
+    writer = Writer()
+    points = np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0)], np.float32)
+    material = {"name": "glass"} | ({"alphaMode": mode} if mode else {})
+    writer.document["materials"] = [material]
+    writer.scene([writer.primitive(points) | {"material": 0}])
+    (tmp_path / "in.glb").write_bytes(writer.glb())
+    notes = read_raw(tmp_path / "in.glb").notes
+    said = any("Transparency is not kept (glass)" in note for note in notes)
+    assert said == (mode in ("MASK", "BLEND"))

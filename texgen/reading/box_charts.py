@@ -8,13 +8,19 @@ obliquely gets fewer texels, down to `LEAST_COSINE` of what is seen frontally.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
+
+from texgen.render.atlas import faces_at
 
 # A face may follow its neighbours into a chart that sees it this obliquely, else it looks along its own axis.
 LEAST_COSINE = 0.35
 # The noise of a scan would cut charts into crumbs: normals are averaged over neighbours so many times first.
 SMOOTHINGS = 12
+# Share of a chart's faces that may have their middle in another one: float32 misses a few that are tiny.
+FOLDED = 0.002
+MOST_CUTS = 10
 # Of the square's side, for all gaps together: where charts are very many, their padding shrinks to this.
 MOST_GAPS = 0.25
 # The square grows by this until the rows fit.
@@ -24,30 +30,77 @@ GROWTH = 1.03
 def box_charts(vertices: np.ndarray, faces: np.ndarray, padding: float) -> tuple[np.ndarray, np.ndarray, int]:
     """(uvs [T, 2] in [0, 1], uv_faces [F, 3] int64, number of charts), all charts at one scale.
 
-    vertices [V, 3], faces [F, 3]. padding: between charts, as a share of the square's side. A chart covers
-    itself only where a connected surface winds over itself while it looks one way, as a spiral ramp does.
+    vertices [V, 3], faces [F, 3]. padding: between charts, as a share of the square's side. A chart that would
+    cover itself, as a ramp that winds upwards does, is cut into halves until it does not.
     """
     crosses = np.cross(
         vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]]
     )
     first, second = _neighbours(faces)
     direction = _directions(crosses, first, second)
-    alike = direction[first] == direction[second]
-    count = len(faces)
-    graph = coo_matrix((np.ones(alike.sum()), (first[alike], second[alike])), shape=(count, count))
-    charts, chart = connected_components(graph, directed=False)
+    chart, piece = _connected(direction, first, second), direction
+    middles = _seen(vertices[faces].mean(axis=1), direction)
+    for _ in range(MOST_CUTS):
+        folded = _folded(chart, _seen_corners(vertices, faces, direction), middles)
+        if not folded.any():
+            break
+        low, high = _boxes(chart, middles)
+        along = (high - low).argmax(axis=1)[chart]
+        rows = np.arange(len(faces))
+        upper = middles[rows, along] > ((low + high) / 2)[chart, along]
+        piece = np.unique(np.stack((chart, folded[chart] & upper)), axis=1, return_inverse=True)[1].reshape(
+            -1
+        )
+        chart = _connected(piece, first, second)
+    charts = int(chart.max()) + 1
     corners = np.stack((np.repeat(chart, 3), faces.reshape(-1)), axis=1)
     corners, index = np.unique(corners, axis=0, return_inverse=True)
     looks = np.zeros(charts, dtype=np.int64)
     looks[chart] = direction
     owner = corners[:, 0]
     points = _seen(vertices[corners[:, 1]], looks[owner])
-    low, high = np.full((charts, 2), np.inf), np.full((charts, 2), -np.inf)
-    np.minimum.at(low, owner, points)
-    np.maximum.at(high, owner, points)
+    low, high = _boxes(owner, points)
     places, side = _in_rows(high - low, padding)
     uvs = (points - low[owner] + places[owner]) / side
     return np.clip(uvs, 0, 1), index.reshape(-1, 3).astype(np.int64), int(charts)
+
+
+def _connected(kind: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """[F]: number of the chart of each face: neighbours of one kind [F] are in one."""
+    alike = kind[first] == kind[second]
+    count = len(kind)
+    graph = coo_matrix((np.ones(int(alike.sum())), (first[alike], second[alike])), shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def _boxes(owner: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest coordinates [C, 2] of the points [N, 2] of each owner [N]."""
+    count = int(owner.max()) + 1
+    low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
+    np.minimum.at(low, owner, points)
+    np.maximum.at(high, owner, points)
+    return low, high
+
+
+def _seen_corners(vertices: np.ndarray, faces: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """[F, 3, 2]: the faces' corners, as each face is seen."""
+    return np.stack([_seen(vertices[faces[:, k]], direction) for k in range(3)], axis=1)
+
+
+def _folded(chart: np.ndarray, corners: np.ndarray, middles: np.ndarray) -> np.ndarray:
+    """[C]: whether one of a chart's faces has its middle in another one. All charts are laid out in a row."""
+    low, high = _boxes(np.repeat(chart, 3), corners.reshape(-1, 2))
+    width = (high - low)[:, 0]
+    gap = float(width.mean()) * 0.01
+    start = np.concatenate(([0.0], np.cumsum(width + gap)[:-1]))
+    move = np.stack((start - low[:, 0], -low[:, 1]), axis=1)[chart]
+    size = max(float(start[-1] + width[-1]), 1e-300)
+    laid = torch.from_numpy(((corners + move[:, None]) / size).reshape(-1, 2)).float()
+    places = torch.from_numpy((middles + move) / size).float()
+    found = faces_at(laid, torch.arange(len(laid)).reshape(-1, 3), places)[0].numpy()
+    other = (found >= 0) & (found != np.arange(len(found)))
+    share = np.bincount(chart, weights=other) / np.bincount(chart)
+    return share > FOLDED
 
 
 def _neighbours(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

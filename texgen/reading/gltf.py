@@ -214,6 +214,12 @@ class Reader:
         if self.loose and self.pieces:
             say(f"Points and lines ({self.loose} vertices) are not kept.")
         maps = ("normalTexture", "occlusionTexture", "emissiveTexture")
+        seen_through = [
+            each for each in self.document.items("materials") if each.get("alphaMode") in ("MASK", "BLEND")
+        ]
+        if seen_through:
+            named = ", ".join(str(each.get("name") or "one without a name") for each in seen_through[:3])
+            say(f"Transparency is not kept ({named}): what is painted is opaque.")
         others = {name for each in self.document.items("materials") for name in maps if name in each}
         if others:
             say(f"The materials' {', '.join(sorted(others))} are not kept: only the painted colour is.")
