@@ -21,6 +21,7 @@ SMOOTHINGS = 12
 # Share of a chart's faces that may have their middle in another one: float32 misses a few that are tiny.
 FOLDED = 0.002
 MOST_CUTS = 10
+LAID_APART = 0.001  # of the square's side, while charts are looked at
 # Of the square's side, for all gaps together: where charts are very many, their padding shrinks to this.
 MOST_GAPS = 0.25
 # The square grows by this until the rows fit.
@@ -30,15 +31,15 @@ GROWTH = 1.03
 def box_charts(vertices: np.ndarray, faces: np.ndarray, padding: float) -> tuple[np.ndarray, np.ndarray, int]:
     """(uvs [T, 2] in [0, 1], uv_faces [F, 3] int64, number of charts), all charts at one scale.
 
-    vertices [V, 3], faces [F, 3]. padding: between charts, as a share of the square's side. A chart that would
-    cover itself, as a ramp that winds upwards does, is cut into halves until it does not.
+    vertices [V, 3], faces [F, 3]. padding: between charts, as a share of the square's side. A chart that
+    would cover itself, as a ramp that winds upwards does, is cut into halves until it does not.
     """
     crosses = np.cross(
         vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]]
     )
     first, second = _neighbours(faces)
     direction = _directions(crosses, first, second)
-    chart, piece = _connected(direction, first, second), direction
+    chart = _connected(direction, first, second)
     middles = _seen(vertices[faces].mean(axis=1), direction)
     for _ in range(MOST_CUTS):
         folded = _folded(chart, _seen_corners(vertices, faces, direction), middles)
@@ -48,10 +49,7 @@ def box_charts(vertices: np.ndarray, faces: np.ndarray, padding: float) -> tuple
         along = (high - low).argmax(axis=1)[chart]
         rows = np.arange(len(faces))
         upper = middles[rows, along] > ((low + high) / 2)[chart, along]
-        piece = np.unique(np.stack((chart, folded[chart] & upper)), axis=1, return_inverse=True)[1].reshape(
-            -1
-        )
-        chart = _connected(piece, first, second)
+        chart = _connected(2 * chart + (folded[chart] & upper), first, second)
     charts = int(chart.max()) + 1
     corners = np.stack((np.repeat(chart, 3), faces.reshape(-1)), axis=1)
     corners, index = np.unique(corners, axis=0, return_inverse=True)
@@ -88,16 +86,13 @@ def _seen_corners(vertices: np.ndarray, faces: np.ndarray, direction: np.ndarray
 
 
 def _folded(chart: np.ndarray, corners: np.ndarray, middles: np.ndarray) -> np.ndarray:
-    """[C]: whether one of a chart's faces has its middle in another one. All charts are laid out in a row."""
+    """[C]: whether faces of a chart have their middle in another one; charts are laid side by side."""
     low, high = _boxes(np.repeat(chart, 3), corners.reshape(-1, 2))
-    width = (high - low)[:, 0]
-    gap = float(width.mean()) * 0.01
-    start = np.concatenate(([0.0], np.cumsum(width + gap)[:-1]))
-    move = np.stack((start - low[:, 0], -low[:, 1]), axis=1)[chart]
-    size = max(float(start[-1] + width[-1]), 1e-300)
+    places, size = _in_rows(high - low, LAID_APART)
+    move = (places - low)[chart]
     laid = torch.from_numpy(((corners + move[:, None]) / size).reshape(-1, 2)).float()
-    places = torch.from_numpy((middles + move) / size).float()
-    found = faces_at(laid, torch.arange(len(laid)).reshape(-1, 3), places)[0].numpy()
+    looked_up = torch.from_numpy((middles + move) / size).float()
+    found = faces_at(laid, torch.arange(len(laid)).reshape(-1, 3), looked_up)[0].numpy()
     other = (found >= 0) & (found != np.arange(len(found)))
     share = np.bincount(chart, weights=other) / np.bincount(chart)
     return share > FOLDED
