@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -175,13 +176,14 @@ def read_meshes(path: str | Path) -> list[MeshRow]:
     return [row for _, row in rows]
 
 
-def _named_prompts(path: Path) -> list[tuple[int, PromptRow]]:
-    rows, seen = _read_rows(path, PromptRow), {}
-    for number, row in rows:
+def _named_prompts(path: Path) -> Iterator[tuple[int, PromptRow]]:
+    """Rows with their numbers, each checked when it is asked for: the first row that is wrong is named."""
+    seen: dict[str, int] = {}
+    for number, row in _read_rows(path, PromptRow):
         _check_name(path, number, "prompt_id", row.prompt_id, seen)
         if not row.prompt:
             raise ConfigError(f"{path}, row {number}, prompt: is empty; write what the texture should show.")
-    return rows
+        yield number, row
 
 
 def prompt_rows(path: str | Path) -> list[PromptRow]:
@@ -196,9 +198,8 @@ def read_prompts(path: str | Path, meshes: list[MeshRow]) -> list[PromptRow]:
     A prompt that names a mesh must have that mesh's split: nothing is evaluated on what was trained on.
     """
     path = Path(path)
-    rows = _named_prompts(path)
-    splits = {row.mesh: row.split for row in meshes}
-    for number, row in rows:
+    splits, rows = {row.mesh: row.split for row in meshes}, []
+    for number, row in _named_prompts(path):
         _check_split(path, number, row.split)
         if row.mesh != "*" and row.mesh not in splits:
             raise ConfigError(
@@ -210,4 +211,5 @@ def read_prompts(path: str | Path, meshes: list[MeshRow]) -> list[PromptRow]:
                 f"{path}, row {number}, split: is {row.split}, but {row.mesh!r} is for {splits[row.mesh]}; "
                 "the two must agree, so that evaluation stays held out."
             )
-    return [row for _, row in rows]
+        rows.append(row)
+    return rows
