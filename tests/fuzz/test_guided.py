@@ -27,7 +27,7 @@ from workflow.config.sheets import NAME, ConfigError, read_meshes, read_prompts
 from workflow.provenance import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
-READERS = [str(ROOT / "texgen" / "mesh"), str(Path(trimesh.__file__).parent / "exchange")]
+READERS = [str(ROOT / "texgen" / "reading"), str(Path(trimesh.__file__).parent / "exchange")]
 WORKFLOW = [str(ROOT / "workflow")]
 FILES = valid_files()
 MESHES = b"mesh\tsource\tsha256\trotate\tlicence\tsplit\n"

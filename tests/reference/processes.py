@@ -19,7 +19,7 @@ def step_process(project: Path, step: str, of: str = "", seconds: float = 300) -
         # Of a process that has just ended this gives no command line, where cmdline() would raise.
         for process in psutil.process_iter(["cmdline", "cwd"]):
             words = process.info["cmdline"] or []
-            right = words[1:3] == ["-m", f"workflow.steps.{step}"] and of in " ".join(words)
+            right = words[1:4] == ["-P", "-m", f"workflow.steps.{step}"] and of in " ".join(words)
             if right and process.info["cwd"] == str(project):
                 return process
         time.sleep(0.1)

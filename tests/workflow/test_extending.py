@@ -143,7 +143,7 @@ def run(project: Path, *words: str) -> str:
 def test_one_file_and_one_line_are_enough(what, project):
     path, text, table, line = ADDED[what]
     (project / path).write_text(text)
-    kinds = project / "workflow" / "kinds.py"
+    kinds = project / "workflow" / "config" / "kinds.py"
     kinds.write_text(kinds.read_text().replace(table, f"{table}    {line}\n", 1))
     config = yaml.safe_load((project / "config" / "config.yaml").read_text())
     for block, entries in USED[what].items():
