@@ -151,7 +151,7 @@ def test_one_file_and_one_line_are_enough(what, project):
     (project / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (project / "models" / "mine").mkdir()
     (project / "models" / "mine" / "bias.txt").write_text("0.25")
-    said = run(project, "-m", "workflow.config.configuration", "check", "config/config.yaml")
+    said = run(project, "-m", "workflow.config", "check", "config/config.yaml")
     assert "valid" in said
     tests = str(Path(__file__).resolve().parents[1])
     said = run(project, "-c", BEFORE.format(tests=tests) + TRIED[what])
