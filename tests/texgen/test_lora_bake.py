@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_refused_and_leaves_the_unet_as_it_was(folder, tmp_
             bake(backbone.unet, path)
         assert not lora.lora_layers(backbone.unet) and torch.equal(predicted(backbone), plain)
     path.write_bytes(b"nothing")
-    with pytest.raises(DamagedFileError, match="is no whole adapter"):
+    with pytest.raises(DamagedFileError, match="is not a complete adapter"):
         bake(backbone.unet, path)
     with pytest.raises(FileNotFoundError, match="There is no adapter"):
         bake(backbone.unet, tmp_path / "none.safetensors")

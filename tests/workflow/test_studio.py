@@ -149,7 +149,7 @@ def test_masks_that_are_none_are_said(studio):
     small = BytesIO()
     Image.new("L", (9, 9), 255).save(small, format="PNG")
     for data, said in (
-        (b"no picture", "The mask is no whole picture"),
+        (b"no picture", "The mask is not a complete picture"),
         (small.getvalue(), "The mask is 9 x 9, but the texture of the result is 32 x 32"),
     ):
         sent = "data:;base64," + base64.b64encode(data).decode()

@@ -128,6 +128,14 @@ def _metadata(unet: UNet2DConditionModel) -> str:
     )
 
 
+def adapter_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
+    """All tensors of an adapter's file. Raises DamagedFileError, which names the remedy, where it is cut."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise DamagedFileError(f"{path} is not a complete adapter ({error}); {remedy}.") from error
+
+
 def load(unet: UNet2DConditionModel, folder: str | Path) -> None:
     """Read an adapter written by `save` (or by diffusers) from a folder or a .safetensors file.
 

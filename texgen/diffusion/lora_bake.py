@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from texgen.diffusion import lora
@@ -54,12 +52,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     of kohya's files, the metadata of diffusers'."""
     if not file.is_file():
         raise FileNotFoundError(f"There is no adapter {file}; give a .safetensors file.")
-    try:
-        state = load_file(file)
-    except SafetensorError as error:
-        raise DamagedFileError(
-            f"{file} is no whole adapter ({error}); put the whole file there again."
-        ) from error
+    state = lora.adapter_tensors(file, "put the whole file there again")
     text = [key for key in state if key.startswith(("lora_te", "text_encoder"))]
     if text:
         raise DamagedFileError(

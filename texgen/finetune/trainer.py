@@ -141,7 +141,7 @@ class Trainer:
         names, seeds = [item_name(item) for item, _ in samples], [seed for _, seed in samples]
 
         def add_gradients(scale: float) -> None:
-            outcomes[:] = self._outcomes(step, scale)
+            outcomes[:] = self._outcomes(step, samples, scale)
 
         self.scale.backward(add_gradients, self.parameters)
         limit = math.inf if settings.grad_clip is None else settings.grad_clip
@@ -176,10 +176,10 @@ class Trainer:
             samples.append((item, noise_seed(settings.seed, step, part)))
         return samples
 
-    def _outcomes(self, step: int, scale: float) -> list[Outcome]:
+    def _outcomes(self, step: int, samples: Sequence[tuple[Item, int]], scale: float) -> list[Outcome]:
         """Adds the gradients of a step's items, times the scale."""
         views, outcomes = self._views(step), []
-        for item, seed in self._samples(step):
+        for item, seed in samples:
             sample = Sample(item, seed, views, self._cameras(), scale / self.settings.accumulate)
             try:
                 outcomes.append(self.algorithm.accumulate(self.method, sample))

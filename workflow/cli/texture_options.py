@@ -132,4 +132,4 @@ def seeds(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, nor several as 0,1,2") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number or several: 0,1,2") from None

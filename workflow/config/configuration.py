@@ -217,11 +217,11 @@ def load_config(path: str | Path) -> Config:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ConfigError(f"{path}{place}: is not YAML ({reason}); mend it there.") from error
+        raise ConfigError(f"{path}{place}: is not YAML ({reason}); correct it there.") from error
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply; a configuration has a few levels.") from None
     except ValueError as error:  # e.g. a date that does not exist
-        raise ConfigError(f"{path}: is not YAML ({error}); mend it there.") from error
+        raise ConfigError(f"{path}: is not YAML ({error}); correct it there.") from error
     return parse_config(data, str(path))
 
 

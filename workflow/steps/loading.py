@@ -12,7 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texgen.errors import DamagedFileError
 from texgen.shipped import located
 from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, Part
 from texgen.storage.result_records import check_adapter, checked_mesh
@@ -75,17 +74,11 @@ def tensors_hash(path: Path) -> str:
 
     Not over its bytes: the order of its metadata differs from one writing to the next.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from texgen.diffusion.lora import adapter_tensors
 
     if not path.is_file():
         raise FileNotFoundError(f"There is no adapter {path}; train the model first.")
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise DamagedFileError(
-            f"{path} is not a complete adapter ({error}); delete it and train the model again."
-        ) from error
+    tensors = adapter_tensors(path, "delete it and train the model again")
     return content_hash(
         [
             (name, str(tensor.dtype), list(tensor.shape), sha256(tensor.numpy().tobytes()).hexdigest())

@@ -180,7 +180,7 @@ class Session:
             with Image.open(BytesIO(_decoded(given["mask"]))) as image:
                 return Keeping(texture, mask=mask_of(image, "The mask", "of the result", len(texture)))
         except (OSError, SyntaxError, Image.DecompressionBombError):
-            raise UsageError("The mask is no whole picture; give a PNG.") from None
+            raise UsageError("The mask is not a complete picture; give a PNG.") from None
 
     def _run(self, job: Job) -> None:
         """Paint; whatever goes wrong is told to the page."""
@@ -263,4 +263,4 @@ def _decoded(text: Any) -> bytes:
     try:
         return base64.b64decode(str(text).partition(",")[2], validate=True)
     except binascii.Error:
-        raise UsageError("The mask is no whole picture; give a PNG.") from None
+        raise UsageError("The mask is not a complete picture; give a PNG.") from None
