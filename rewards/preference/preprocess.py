@@ -4,7 +4,8 @@ The models were trained with PIL, which resizes along the width, then along the 
 antialiasing, and brings the result into 8 bits each time. The same here, in floats and with a gradient,
 clamped after each pass: within 2/255 of PIL at any edge, nearly everywhere equal; clamped after the last pass
 only, edges are off by up to 11/255, and without antialiasing by up to 124/255. Where scores shall be those of
-the 8-bit pipeline, PIL itself computes the values, which is faster than floats too, and floats the gradient.
+the 8-bit pipeline, PIL itself computes the values (on a GPU, what equals it to the bit), which is faster than
+floats too, and floats the gradient.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+
+from rewards.preference.pil_resize import resize_on_device
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -144,9 +147,13 @@ def resize_bytes(images: Tensor, target: tuple[int, int]) -> Tensor:
     """PIL's resize of images in multiples of 1/255; the gradient is that of `resize_clamped`."""
     if tuple(images.shape[-2:]) == target:
         return images
-    pixels = (images.detach() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    resized = np.stack(in_threads(lambda each: _resize_by_pil(each, target), list(pixels)))
-    exact = torch.from_numpy(resized).to(images.device).permute(0, 3, 1, 2).float() / 255
+    pixels = (images.detach() * 255).round()
+    if images.is_cuda:
+        exact = resize_on_device(pixels, target).float() / 255
+    else:
+        arrays = pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        resized = np.stack(in_threads(lambda each: _resize_by_pil(each, target), list(arrays)))
+        exact = torch.from_numpy(resized).to(images.device).permute(0, 3, 1, 2).float() / 255
     if not (torch.is_grad_enabled() and images.requires_grad):
         return exact
     smooth = resize_clamped(images, target)

@@ -8,8 +8,9 @@ from reference import tiny_models
 from reference.recorders import Failing, Rerun, Traced
 
 from texgen.diffusion import captured
-from texgen.diffusion.backbone import Backbone, Control, time_on
+from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.captured import Captured
+from texgen.diffusion.guidance import Control, time_on
 
 ROLE = tiny_models.ROLE
 
@@ -157,13 +158,124 @@ def test_batches_scales_and_controls_are_told_apart_and_counted(backbone):
     assert backbone.calls.as_dict() == {name: 4 * count for name, count in counted.items()}
 
 
-def test_a_prediction_with_gradient_is_never_captured(backbone):
+def gradients(backbone, seed, moving=True, **changes):
+    """Of a weighted sum of a prediction: to the latents and control image where they move, to the adapter."""
+    latents, t, text, control = drawn(backbone, seed)
+    leaves = [latents.requires_grad_(), control.requires_grad_()] if moving else []
+    leaves += backbone.lora_parameters()
+    found = backbone.predict(latents, t, text, control, ROLE, 3.0, **changes)
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(100 + seed))
+    return [found.detach(), *torch.autograd.grad((found * weights).sum(), leaves)]
+
+
+def tuned(backbone):
+    backbone.add_lora(2)
+    with torch.no_grad():
+        for parameter in backbone.lora_parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+
+
+def test_gradients_by_recorded_pairs_equal_plain_ones(backbone):
+    tuned(backbone)
+    variants = [{}, {"moving": False}, {"control_scale": 0.5}]
+    plain = [gradients(backbone, seed, **changes) for changes in variants for seed in range(4)]
+    counted = backbone.calls.as_dict()
+    recorder = Rerun()
+    backbone.captured = Captured(recorder)
+    again = [gradients(backbone, seed, **changes) for changes in variants for seed in range(4)]
+    assert recorder.records == 3 and backbone.captured.replays == 9
+    assert backbone.calls.as_dict() == {name: 2 * count for name, count in counted.items()}
+    for a, b in zip(plain, again, strict=True):
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-6)
+    assert max(float(each.abs().max()) for each in plain[0][3:]) > 1e-3, "the adapter has a gradient"
+
+
+def test_a_pair_is_played_forward_again_when_something_else_was_played_in_between(backbone):
+    tuned(backbone)
+
+    def both(ahead: bool):
+        """Gradients of two predictions to their latents: one after the other, or both forward first."""
+        xs = [drawn(backbone, seed)[0].requires_grad_() for seed in (5, 6)]
+        outs, found = [], []
+        for x, seed in zip(xs, (5, 6), strict=True):
+            _, t, text, control = drawn(backbone, seed)
+            outs.append(backbone.predict(x, t, text, control, ROLE, 3.0))
+            if not ahead:
+                found += torch.autograd.grad(outs[-1].square().sum(), [x])
+        if ahead:
+            found += torch.autograd.grad(sum(out.square().sum() for out in outs), xs)
+        return found
+
+    plain = both(ahead=True)
+    backbone.captured = Captured(Rerun())
+    both(ahead=False), both(ahead=False)
+    (pair,) = [each for each in backbone.captured._met.values() if each is not None]
+    assert pair.again == 0, "one evaluation at a time needs no repetition"
+    for a, b in zip(plain, both(ahead=True), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert pair.again > 0
+    x = drawn(backbone, 5)[0].requires_grad_()
+    _, t, text, control = drawn(backbone, 5)
+    out, before = backbone.predict(x, t, text, control, ROLE, 3.0), pair.again
+    with torch.no_grad():
+        for _ in range(3):
+            predict(backbone, 6)  # a record without gradient lies in the same memory
+    torch.autograd.grad(out.sum(), [x])
+    assert pair.again == before + 1
+
+
+def test_parameters_changed_before_the_backward_pass_are_an_error(backbone):
+    tuned(backbone)
+    backbone.captured = Captured(Rerun())
+    for _ in range(2):
+        gradients(backbone, 1, moving=False)
+    latents, t, text, control = drawn(backbone, 1)
+    out = backbone.predict(latents, t, text, control, ROLE, 3.0)
+    with torch.no_grad():
+        backbone.lora_parameters()[0].add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+def test_pairs_that_cannot_be_recorded_are_computed_and_nothing_outlives_moved_weights(backbone):
     backbone.captured = Captured(Failing())
+    latents, t, text, control = drawn(backbone, 1)
+    for _ in range(3):  # nothing wants a gradient
+        assert not backbone.predict(latents, t, text, control, ROLE, 3.0).requires_grad
     backbone.add_lora(1)
-    for _ in range(3):
+    predict(backbone, 1)
+    with pytest.warns(UserWarning, match="operation not permitted"):
         assert predict(backbone, 1).requires_grad
+    assert predict(backbone, 1).requires_grad
     backbone.to(dtype=torch.float64)  # moves weights: nothing may be remembered
-    assert not backbone.captured._met
+    assert not backbone.captured._met and not backbone.captured._refused
+
+
+def test_the_autoencoder_is_recorded_with_and_without_gradient(backbone):
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    latents = drawn(backbone, 0)[0]
+
+    def found():
+        x, z = images.clone().requires_grad_(), latents.clone().requires_grad_()
+        seeded = torch.Generator().manual_seed(1)
+        encoded, decoded = backbone.encode_images(x, seeded), backbone.decode_latents(z)
+        with torch.no_grad():
+            plain = [backbone.encode_images(x), backbone.decode_latents(z)]
+        return [
+            *plain,
+            encoded,
+            decoded,
+            *torch.autograd.grad(encoded.sum() + decoded.square().sum(), [x, z]),
+        ]
+
+    wanted = found()
+    backbone.captured = Captured(Rerun())
+    for _ in range(3):
+        again = found()
+    assert backbone.captured.replays == 8
+    for a, b in zip(wanted, again, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_the_switch(monkeypatch):
@@ -195,3 +307,25 @@ def test_cuda_graphs_equal_eager_to_the_bit(root, dtype):
         replayed = [on_gpu(seed) for seed in range(4)]
     assert backbone.captured.replays == 3
     assert all(torch.equal(a, b) for a, b in zip(plain, replayed, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gradients_of_cuda_graphs_equal_eager_ones(root):
+    backbone = tiny_models.load_sd15(root, torch.float32)
+    tuned(backbone)
+    backbone.to("cuda")
+
+    def on_gpu(seed):
+        latents, t, text, control = drawn(backbone, seed)
+        latents, control = latents.cuda().requires_grad_(), control.cuda().requires_grad_()
+        out = backbone.predict(latents, t, text.cuda(), control, ROLE, 3.0)
+        return torch.autograd.grad(out.square().sum(), [latents, control, *backbone.lora_parameters()])
+
+    backbone.captured = None
+    plain = [on_gpu(seed) for seed in range(4)]
+    backbone.captured = Captured()
+    again = [on_gpu(seed) for seed in range(4)]
+    assert backbone.captured.replays == 3
+    for a, b in zip(plain, again, strict=True):
+        for x, y in zip(a, b, strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)

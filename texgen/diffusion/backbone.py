@@ -6,13 +6,13 @@ All of them are frozen; only LoRA factors on the UNet can be trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -20,17 +20,8 @@ from texgen import seeds
 from texgen.diffusion import captured, lora
 from texgen.diffusion.backbone_files import open_components
 from texgen.diffusion.call_counter import CallCounter
-from texgen.diffusion.guidance import Guidance, control_name, guided_prediction
+from texgen.diffusion.guidance import Control, Guidance, control_name, guided_prediction, time_on
 from texgen.diffusion.prompts import warn_of_prompt
-
-
-@dataclass(frozen=True, eq=False)
-class Control:
-    """One ControlNet's share in a prediction. image: [B or 1, C, H, W] as the net of `role` takes it."""
-
-    role: str
-    image: Tensor
-    scale: float = 1.0
 
 
 class Backbone:
@@ -40,9 +31,9 @@ class Backbone:
     text_encoder, tokenizer: CLIP's. scheduler_config: the contents of the scheduler's JSON file. inpainting:
     a second UNet of the same family whose input also holds a mask and a masked image (5 more channels), or
     None.
-    Attributes: `calls` (CallCounter), `captured` (keeps predictions without gradient as CUDA graphs; None:
-    does not, as on a CPU), `latent_scale` (image pixels per latent pixel), `latent_channels`,
-    `device`, `dtype` (of the networks; images and latents may be wider and are cast on the way in and out).
+    Attributes: `calls` (CallCounter), `captured` (keeps evaluations of the networks as CUDA graphs; None:
+    does not, as on a CPU), `latent_scale` (image pixels per latent pixel), `latent_channels`, `device`,
+    `dtype` (of the networks; images and latents may be wider and are cast on the way in and out).
     """
 
     def __init__(
@@ -156,21 +147,42 @@ class Backbone:
                 f"Images are {tuple(images.shape[-2:])}; both sides must be multiples of "
                 f"{self.latent_scale} for this autoencoder."
             )
-        encoded = self.vae.encode((images * 2 - 1).to(self.dtype))
-        if isinstance(self.vae, AutoencoderTiny):
-            latents = encoded.latents
-        elif generator is not None:
-            posterior = encoded.latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator, dtype=posterior.mean.dtype)
-            latents = posterior.mean + posterior.std * seeds.sent(noise, self.device)
+        tiny = isinstance(self.vae, AutoencoderTiny)
+
+        def compute(inputs: Mapping[str, Tensor]) -> Tensor:
+            encoded = self.vae.encode((inputs["images"] * 2 - 1).to(self.dtype))
+            return encoded.latents if tiny else encoded.latent_dist.parameters
+
+        encoded = self._evaluated("encode", compute, {"images": images}, self.vae)
+        if tiny:
+            latents = encoded
         else:
-            latents = encoded.latent_dist.mode()
+            posterior = DiagonalGaussianDistribution(encoded)
+            latents = posterior.mode()
+            if generator is not None:
+                noise = torch.randn(latents.shape, generator=generator, dtype=latents.dtype)
+                latents = latents + posterior.std * seeds.sent(noise, self.device)
         return ((latents - self._shift) * self.vae.config.scaling_factor).to(images.dtype)
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Scaled latents [B, 4, h, w] -> images [B, 3, H, W], nominally in [0, 1] but not clamped."""
-        unscaled = latents / self.vae.config.scaling_factor + self._shift
-        return (self.vae.decode(unscaled.to(self.dtype)).sample / 2 + 0.5).to(latents.dtype)
+
+        def compute(inputs: Mapping[str, Tensor]) -> Tensor:
+            unscaled = inputs["latents"] / self.vae.config.scaling_factor + self._shift
+            return (self.vae.decode(unscaled.to(self.dtype)).sample / 2 + 0.5).to(inputs["latents"].dtype)
+
+        return self._evaluated("decode", compute, {"latents": latents}, self.vae)
+
+    def _evaluated(
+        self, key: Hashable, compute: captured.Compute, inputs: Mapping[str, Tensor], net: nn.Module
+    ) -> Tensor:
+        """compute(inputs), which evaluates a network, captured where that is wanted."""
+        if self.captured is None:
+            return compute(inputs)
+        if not torch.is_grad_enabled():
+            return self.captured(key, compute, inputs)
+        trained = lambda: [each for each in net.parameters() if each.requires_grad]  # noqa: E731
+        return self.captured.differentiable(key, compute, inputs, trained)
 
     @property
     def _shift(self) -> float:
@@ -227,9 +239,7 @@ class Backbone:
         def compute(inputs: Mapping[str, Tensor]) -> Tensor:
             return guided_prediction(net, self.controlnets, guidance, inputs)
 
-        if self.captured is None or torch.is_grad_enabled():
-            return compute(inputs)
-        return self.captured((guidance, lora.state(self.unet)), compute, inputs)
+        return self._evaluated((guidance, lora.state(self.unet)), compute, inputs, net)
 
     def control_channels(self, role: str | None) -> int:
         """Channels of the image that a ControlNet takes. Raises ValueError for a role that is not there."""
@@ -283,11 +293,3 @@ class Backbone:
     def set_lora_scale(self, scale: float) -> None:
         """Strength of the adapter: 0 = untuned, 1 = as trained."""
         lora.set_scale(self.unet, scale)
-
-
-def time_on(t: int | Tensor, device: torch.device) -> Tensor:
-    """A time step as a tensor [] on a device, without the host waiting for a copy."""
-    if isinstance(t, Tensor) and t.device == device:
-        return t
-    dtype = t.dtype if isinstance(t, Tensor) else torch.int64
-    return torch.full((), int(t) if dtype == torch.int64 else float(t), dtype=dtype, device=device)

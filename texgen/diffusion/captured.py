@@ -12,21 +12,23 @@ from __future__ import annotations
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from texgen.diffusion.captured_gradient import Clock, Compute, GradientRecord, Gradients, PairRecorder
+
 SWITCH = "TEXREWARD_CUDA_GRAPHS"
 """Environment variable; "0" turns capturing off."""
 
-Compute = Callable[[Mapping[str, Tensor]], Tensor]
-"""A function of tensors alone, without random numbers or answers that the host waits for."""
+
+_Kept = TypeVar("_Kept")
 
 
-class Recorder(Protocol):
+class Recorder(PairRecorder, Protocol):
     """What records a computation: CUDA graphs, or a stand-in where there is no GPU."""
 
     def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
@@ -43,12 +45,27 @@ class CudaGraphs:
 
     def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
         """See `Recorder`. Libraries choose kernels and take workspaces in runs before the recorded one."""
+        self._warm(run)
+        return self._capture(run)
+
+    def record_pair(
+        self, forward: Callable[[], Tensor], backward: Callable[[Tensor], Gradients]
+    ) -> tuple[Callable[[], object], Tensor, Callable[[], object], Gradients]:
+        """See `PairRecorder`. What the first graph leaves is let go when both are recorded."""
+        self._warm(lambda: backward(forward()))
+        replay_forward, out = self._capture(forward)
+        replay_backward, found = self._capture(lambda: backward(out))
+        return replay_forward, out, replay_backward, found
+
+    def _warm(self, run: Callable[[], object]) -> None:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(self.warm_up):
                 run()
         torch.cuda.current_stream().wait_stream(side)
+
+    def _capture(self, run: Callable[[], _Kept]) -> tuple[Callable[[], object], _Kept]:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
@@ -61,33 +78,48 @@ class Captured:
     """Calls of pure functions, replayed from the second call with a key on.
 
     A key is computed as it is when it is met first, recorded when it is met again, and replayed from then on;
-    `kept` records stay, those used last. A record that fails is said once and its key computed as it is.
+    `kept` records stay, those used last. `differentiable` does the same for an evaluation with its backward
+    pass (`texgen.diffusion.captured_gradient`). A record that fails is said once, its key computed as it is.
     """
 
     def __init__(self, recorder: Recorder | None = None, kept: int = 32) -> None:
         self.recorder: Recorder = CudaGraphs() if recorder is None else recorder
         self.kept = kept
         self.replays = 0
-        self._met: OrderedDict[Hashable, _Record | None] = OrderedDict()
+        self.clock = Clock()
+        self._met: OrderedDict[Hashable, Any] = OrderedDict()
         self._refused: set[Hashable] = set()
         self._paused = 0
 
     def __call__(self, key: Hashable, compute: Compute, inputs: Mapping[str, Tensor]) -> Tensor:
-        """compute(inputs), a tensor of its own. inputs: on one device, without gradients."""
-        shapes = tuple((name, x.shape, x.dtype, x.stride(), x.device) for name, x in inputs.items())
-        key = (key, shapes)
-        if self._paused or key in self._refused:
-            return compute(inputs)
-        if key not in self._met:
-            self._met[key] = None
-            self._forget()
-            return compute(inputs)
-        self._met.move_to_end(key)
-        record = self._met[key]
+        """compute(inputs), a tensor of its own, without a gradient. inputs: on one device."""
+        record = self._known((key, *_shapes(inputs)), lambda: _Record(self.recorder, compute, inputs))
         if record is None:
-            record = self._record(key, compute, inputs)
-            if record is None:
-                return compute(inputs)
+            return compute(inputs)
+        self.replays += 1
+        self.clock.tick()
+        return record(inputs)
+
+    def differentiable(
+        self,
+        key: Hashable,
+        compute: Compute,
+        inputs: Mapping[str, Tensor],
+        parameters: Callable[[], Sequence[Tensor]],
+    ) -> Tensor:
+        """compute(inputs), a tensor of its own, with its gradient to the inputs that require one, and to
+        `parameters()`, all leaves besides that do; they are asked for when the key is recorded."""
+        moving = tuple(x.requires_grad for x in inputs.values())
+
+        def made() -> GradientRecord | None:
+            leaves = parameters()
+            if not any(moving) and not leaves:
+                return None
+            return GradientRecord(self.recorder, compute, inputs, leaves, self.clock)
+
+        record = self._known(("gradient", key, moving, *_shapes(inputs)), made)
+        if record is None:
+            return compute(inputs)
         self.replays += 1
         return record(inputs)
 
@@ -105,9 +137,22 @@ class Captured:
         finally:
             self._paused -= 1
 
-    def _record(self, key: Hashable, compute: Compute, inputs: Mapping[str, Tensor]) -> _Record | None:
+    def _known(self, key: Hashable, make: Callable[[], _Kept | None]) -> _Kept | None:
+        """The record of a key, made now when the key is met again; None where it is to be computed."""
+        if self._paused or key in self._refused:
+            return None
+        if key not in self._met:
+            self._met[key] = None
+            self._forget()
+            return None
+        self._met.move_to_end(key)
+        if self._met[key] is None:
+            self._record(key, make)
+        return self._met.get(key)
+
+    def _record(self, key: Hashable, make: Callable[[], _Kept | None]) -> None:
         try:
-            record = _Record(self.recorder, compute, inputs)
+            record = make()
         except RuntimeError as error:  # out of memory is one, too
             reason = str(error).strip().splitlines() or [type(error).__name__]
             warnings.warn(
@@ -115,11 +160,12 @@ class Captured:
                 f"but alike ({reason[0]}); {SWITCH}=0 turns capturing off.",
                 stacklevel=2,
             )
+            record = None
+        if record is None:
             self._refused.add(key)
             self._met.pop(key, None)
-            return None
-        self._met[key] = record
-        return record
+        else:
+            self._met[key] = record
 
     def _forget(self) -> None:
         while len(self._met) > self.kept:
@@ -138,6 +184,10 @@ class _Record:
             own.copy_(inputs[name])
         self.replay()
         return self.out.clone()
+
+
+def _shapes(inputs: Mapping[str, Tensor]) -> tuple[Hashable, ...]:
+    return tuple((name, x.shape, x.dtype, x.stride(), x.device) for name, x in inputs.items())
 
 
 def wanted(device: torch.device) -> bool:

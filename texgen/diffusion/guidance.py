@@ -11,6 +11,15 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Control:
+    """One ControlNet's share in a prediction. image: [B or 1, C, H, W] as the net of `role` takes it."""
+
+    role: str
+    image: Tensor
+    scale: float = 1.0
+
+
 @dataclass(frozen=True)
 class Guidance:
     """All of a prediction that is no tensor.
@@ -84,3 +93,11 @@ def _residuals(
     if down is None:
         return {}
     return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+
+def time_on(t: int | Tensor, device: torch.device) -> Tensor:
+    """A time step as a tensor [] on a device, without the host waiting for a copy."""
+    if isinstance(t, Tensor) and t.device == device:
+        return t
+    dtype = t.dtype if isinstance(t, Tensor) else torch.int64
+    return torch.full((), int(t) if dtype == torch.int64 else float(t), dtype=dtype, device=device)

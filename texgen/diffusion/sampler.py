@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from diffusers import DDIMScheduler, SchedulerMixin
 from torch import Tensor
 
-from texgen.diffusion.backbone import Backbone, Control
+from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.schedules import add_noise, ddim_transition, is_pure, noised
 
 

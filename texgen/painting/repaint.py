@@ -15,8 +15,9 @@ from torch import Tensor
 
 from texgen import seeds
 from texgen.backprojection.trimap import Trimap, checkerboard
-from texgen.diffusion.backbone import Backbone, Control
+from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_for, fill_unknown, unzoom, whole_frame, zoom
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.sampler import Alternation, ViewDenoising, denoise, denoise_step
 from texgen.diffusion.schedules import add_noise, first_step, make_scheduler
 from texgen.painting.presets import Preset
