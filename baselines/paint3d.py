@@ -31,7 +31,15 @@ from texgen.diffusion.conditioning import fill_unknown
 from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.presets import Preset
-from texgen.painting.repaint import Look, atlas_look, atlas_view, look, mask_trimap, painted_share, repaint
+from texgen.painting.repaint import (
+    RenderedView,
+    atlas_look,
+    atlas_view,
+    look,
+    mask_trimap,
+    painted_share,
+    repaint,
+)
 from texgen.painting.running import Remembered, method_scene, preset_cameras, step_progress
 from texgen.painting.scene import Scene, complete
 from texgen.painting.state import TextureState, View
@@ -104,7 +112,7 @@ class Paint3D:
             texture = self._uv_stage(scene, texture, state, prompt, identity, steppers)
         return Painted(texture, painted, watch.onto(reports))
 
-    def look(self, view: View, state: TextureState, everything: bool) -> Look:
+    def look(self, view: View, state: TextureState, everything: bool) -> RenderedView:
         """What a view shows. everything: paint the background along (the first pair, from text alone)."""
         seen = look(self.preset, view, state)
         missing = uncoloured(view, state)
@@ -112,7 +120,7 @@ class Paint3D:
         free = dilate(missing, kernel_side(10, missing.shape[-1], 2048))
         if everything and not self.preset.pin_background:
             free = torch.ones_like(free)
-        return Look(rgb, seen.count, seen.best_cosine, mask_trimap(free))
+        return RenderedView(rgb, seen.count, seen.best_cosine, mask_trimap(free))
 
     def _uv_stage(
         self,

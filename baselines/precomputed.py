@@ -31,7 +31,7 @@ TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class TexturedPart:
     """One textured part of a GLB. vertices: [V, 3] in the file's coordinates. faces: [F, 3]. uvs: [V, 2] with
     v up. texture: [3, H, W] in [0, 1], row 0 at v = 0."""
 
@@ -41,7 +41,7 @@ class Part:
     texture: Tensor
 
 
-def read_parts(path: Path) -> list[Part]:
+def read_parts(path: Path) -> list[TexturedPart]:
     """The parts of a GLB with their base colours (textures times factors; no lighting, no vertex colours).
 
     Raises ValueError for a file without triangles, and for a texture without uvs.
@@ -66,7 +66,7 @@ def read_parts(path: Path) -> list[Part]:
             pixels = torch.from_numpy(np.array(image.convert("RGB")))
             texture = pixels.permute(2, 0, 1).flip(1).float() / 255
         vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces, np.int64)
-        parts.append(Part(vertices, faces, np.asarray(uvs), texture * colour.view(3, 1, 1)))
+        parts.append(TexturedPart(vertices, faces, np.asarray(uvs), texture * colour.view(3, 1, 1)))
     if not parts:
         raise ValueError(f"{path}: holds no triangles.")
     return parts
@@ -121,7 +121,7 @@ def _nearest(
     return np.sqrt(np.maximum(squared, 0)), face, point
 
 
-def transfer(parts: list[Part], mesh: Mesh, size: int) -> tuple[Tensor, Tensor]:
+def transfer(parts: list[TexturedPart], mesh: Mesh, size: int) -> tuple[Tensor, Tensor]:
     """Texture [3, size, size] of the evaluation atlas, padded, and the charts' mask [1, size, size]."""
     vertices = np.concatenate([part.vertices for part in parts])
     counts = [len(part.vertices) for part in parts]

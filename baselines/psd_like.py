@@ -35,7 +35,7 @@ from texgen.painting.views import Progress, draw
 from texgen.render.images import shade
 from texgen.timing import Stopwatch
 
-Score = Callable[[Tensor, list[str]], Tensor]
+PairScore = Callable[[Tensor, list[str]], Tensor]
 """Images [B, 3, S, S] in [0, 1] and one prompt for each -> [B], higher is better."""
 
 
@@ -91,7 +91,7 @@ class PSDLike:
     def __init__(
         self,
         backbone: Backbone,
-        score: Score,
+        score: PairScore,
         preset: Preset,
         settings: PSDSettings,
         cached_meshes: int = 2,
@@ -216,7 +216,7 @@ def compose(pyramid: list[Tensor]) -> Tensor:
     return torch.sigmoid(total)[0]
 
 
-def psd_like(backbone: Backbone, score: Score, **overrides: Any) -> PSDLike:
+def psd_like(backbone: Backbone, score: PairScore, **overrides: Any) -> PSDLike:
     """psd-like (or DreamDPO) as a method; overrides: fields of its preset and of `PSDSettings`.
 
     backbone: with a ControlNet "depth", or the role that stands in for it. score: an image score, e.g. of

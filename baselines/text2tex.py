@@ -27,7 +27,7 @@ from texgen.diffusion.conditioning import resize
 from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.presets import Preset
-from texgen.painting.repaint import Look, atlas_look, atlas_view, look, mask_trimap, repaint
+from texgen.painting.repaint import RenderedView, atlas_look, atlas_view, look, mask_trimap, repaint
 from texgen.painting.running import Remembered, method_scene, preset_cameras, view_texts
 from texgen.painting.scene import Scene, complete, prepare_scene
 from texgen.painting.state import TextureState, View
@@ -180,7 +180,7 @@ class Text2Tex:
         seen = look(preset, view, state)
         free = torch.maximum(mask, 1 - view.buffer.mask)
         free = dilate(free, kernel_side(9, mask.shape[-1], 768))  # 5 x 5 twice
-        seen = Look(seen.rgb, seen.count, seen.best_cosine, mask_trimap(free))
+        seen = RenderedView(seen.rgb, seen.count, seen.best_cosine, mask_trimap(free))
         (image,) = repaint(self.backbone, preset, [view], [seen], text, identity, on_step)
         values, hit = overwrite4(image[0], view.buffer, preset.texture_size, mask[0])
         colour = state.colour_sum * (1 - hit) + values * hit

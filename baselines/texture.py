@@ -22,7 +22,7 @@ from texgen.diffusion.backbone import Backbone
 from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.presets import Preset
-from texgen.painting.repaint import Look, look, repaint
+from texgen.painting.repaint import RenderedView, look, repaint
 from texgen.painting.running import Remembered, method_scene, step_progress, view_texts
 from texgen.painting.scene import Scene, complete
 from texgen.painting.state import TextureState, View
@@ -70,14 +70,16 @@ class TEXTure:
         texture, painted = complete(preset, scene, state)
         return Painted(texture, painted, watch.onto(reports))
 
-    def look(self, view: View, state: TextureState) -> Look:
+    def look(self, view: View, state: TextureState) -> RenderedView:
         """What the view shows, with TEXTure's trimap."""
         seen = look(self.preset, view, state)
         buffer = view.buffer
         trimap = texture_trimap(seen.count, seen.best_cosine, buffer.cosine, buffer.mask)
-        return Look(seen.rgb, seen.count, seen.best_cosine, trimap)
+        return RenderedView(seen.rgb, seen.count, seen.best_cosine, trimap)
 
-    def project(self, view: View, state: TextureState, seen: Look, image: torch.Tensor) -> TextureState:
+    def project(
+        self, view: View, state: TextureState, seen: RenderedView, image: torch.Tensor
+    ) -> TextureState:
         """Fit the texture to the image."""
         buffer, preset = view.buffer, self.preset
         weight = fit_mask(seen.trimap, buffer.mask, buffer.cosine, seen.best_cosine)
@@ -97,7 +99,7 @@ class TEXTure:
         return TextureState(colour * known, known, best)
 
 
-def describe(view: View, seen: Look) -> dict[str, Any]:
+def describe(view: View, seen: RenderedView) -> dict[str, Any]:
     """The record of one view: where it stands, and shares of the visible surface by the trimap."""
     trimap = seen.trimap
     shares = trimap_shares(trimap, view.buffer.mask)

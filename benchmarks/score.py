@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rewards.checkpoints.open_clip import VIT_H_14, Architecture
+from rewards.checkpoints.open_clip import VIT_H_14, TowerSettings
 from rewards.official.environment import ROOT, interpreter
 from rewards.preference.aesthetic import Aesthetic
 from rewards.preference.clip_score import CLIPScore
@@ -107,7 +107,7 @@ def load_ours(score: str, folders: dict[str, str], size: str):
     """Our scorer on the same weights."""
     options = {"eight_bit": True, "max_batch": 16, "device": "cuda" if torch.cuda.is_available() else "cpu"}
     heads = {"vision_heads": 4} if size == "tiny" else {}
-    hps = Architecture(4, 4, "gelu") if size == "tiny" else VIT_H_14
+    hps = TowerSettings(4, 4, "gelu") if size == "tiny" else VIT_H_14
     weights, tokenizer = folders.get("weights"), folders.get("tokenizer")
     return {
         "imagereward": lambda: ImageReward.load(weights, tokenizer, **heads, **options),

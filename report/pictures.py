@@ -23,7 +23,7 @@ DISTANCE = 3.2
 """From the centre; far enough that perspective does not swell what is near."""
 
 
-class Look:
+class MeshPictures:
     """One mesh from fixed cameras, ready to be shown with any texture.
 
     azimuth, elevation: degrees, of N cameras, which zoom in alike until the mesh fills the share `fill` of

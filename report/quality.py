@@ -23,7 +23,7 @@ QUANTILES = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class MeasuredSurface:
     """What the three measures need of one mesh at one texture size T.
 
     texel_area: [T, T], surface area under each texel, 0 outside the charts. seam_a, seam_b: [S, 2] uv of the
@@ -38,11 +38,11 @@ class Surface:
     views: tuple[Tensor, ...]
 
 
-def prepare_surface(mesh: Mesh, atlas: Atlas, rig: str = "evaluation", size: int = 96) -> Surface:
+def prepare_surface(mesh: Mesh, atlas: Atlas, rig: str = "evaluation", size: int = 96) -> MeasuredSurface:
     """Everything of a mesh that does not depend on its texture; rig, size: cameras of the consistency."""
     buffer = geometry_buffer(mesh, rig_cameras(rig), size)
     views = tuple(uv[mask[0] > 0] for uv, mask in zip(buffer.uv, buffer.mask, strict=True))
-    return Surface(texel_area(mesh, atlas), *seam_points(mesh), tuple(uv for uv in views if len(uv)))
+    return MeasuredSurface(texel_area(mesh, atlas), *seam_points(mesh), tuple(uv for uv in views if len(uv)))
 
 
 def texel_area(mesh: Mesh, atlas: Atlas) -> Tensor:
@@ -83,7 +83,7 @@ def seam_points(mesh: Mesh, per_edge: int = SEAM_POINTS) -> tuple[Tensor, Tensor
     return points[0], points[1], (length / per_edge).repeat_interleave(per_edge)
 
 
-def coverage(painted: Tensor, surface: Surface) -> float:
+def coverage(painted: Tensor, surface: MeasuredSurface) -> float:
     """Share of the surface area, in [0, 1], that some view painted before the rest was filled in.
 
     painted: [1, T, T], painted where > 0.5.
@@ -92,7 +92,7 @@ def coverage(painted: Tensor, surface: Surface) -> float:
     return float((area * (painted[0] > 0.5)).sum() / area.sum().clamp(min=1e-30))
 
 
-def background_bleed(texture: Tensor, surface: Surface, background: tuple[float, ...]) -> float:
+def background_bleed(texture: Tensor, surface: MeasuredSurface, background: tuple[float, ...]) -> float:
     """Share of the surface area, in [0, 1], that has the colour of the background behind the painted views.
 
     texture: [3, T, T] in [0, 1]. background: [3] in [0, 1]; a colour within `BACKGROUND_DISTANCE` of it
@@ -106,7 +106,7 @@ def background_bleed(texture: Tensor, surface: Surface, background: tuple[float,
     return float((area * near).sum() / area.sum().clamp(min=1e-30))
 
 
-def seam_error(texture: Tensor, surface: Surface) -> float | None:
+def seam_error(texture: Tensor, surface: MeasuredSurface) -> float | None:
     """Mean absolute RGB difference, in [0, 1], between the two sides of the chart borders, by length.
 
     texture: [3, T, T] in [0, 1], padded. 0 = no visible seam. Both sides are read by bilinear lookup at the
@@ -119,7 +119,7 @@ def seam_error(texture: Tensor, surface: Surface) -> float | None:
     return float((jump * surface.seam_weight).sum() / surface.seam_weight.sum())
 
 
-def multiview_consistency(texture: Tensor, surface: Surface, quantiles: int = QUANTILES) -> float:
+def multiview_consistency(texture: Tensor, surface: MeasuredSurface, quantiles: int = QUANTILES) -> float:
     """1 - the mean distance between the colour distributions that any two views see; 1 = all views alike.
 
     The distance is the sliced 1-Wasserstein distance: the colours of either view are projected on 13 fixed

@@ -90,7 +90,7 @@ class Textured:
         return images
 
 
-class TrainingItem(Protocol):
+class RewardedItem(Protocol):
     """What a trainer hands back with a texture: the fields that `Textured` needs."""
 
     mesh: Mesh
@@ -112,7 +112,7 @@ class TrainingReward:
         """The same reward with its random parts drawn from a seed."""
         return TrainingReward(self.reward, seed)
 
-    def refusal(self, item: TrainingItem) -> str | None:
+    def refusal(self, item: RewardedItem) -> str | None:
         """Why the reward cannot judge an item's mesh; None where it can."""
         check = getattr(self.reward, "check", None)
         try:
@@ -122,7 +122,7 @@ class TrainingReward:
             return str(error)
         return None
 
-    def __call__(self, texture: Tensor, painted: Tensor, item: TrainingItem) -> Tensor:
+    def __call__(self, texture: Tensor, painted: Tensor, item: RewardedItem) -> Tensor:
         textured = Textured(item.mesh, texture, painted, item.prompt, item.geometry, self.draw)
         value = self.reward(textured)
         return value if self.reward.higher_is_better else -value

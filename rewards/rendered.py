@@ -16,7 +16,7 @@ from texgen.mesh.mesh import Mesh
 from texgen.render.cameras import Cameras, rig_cameras
 from texgen.render.images import GeometryBuffer, geometry_buffer
 
-Colour = tuple[float, float, float]
+RGB = tuple[float, float, float]
 WHITE = (1.0, 1.0, 1.0)
 GREY = (0.5, 0.5, 0.5)
 REWARD_RIG = "tilted_short"
@@ -64,7 +64,7 @@ class Jitter:
             distance=cameras.distance * (1 + self.distance * distance.to(cameras.distance)),
         )
 
-    def colour(self, colour: Colour, random: torch.Generator) -> Colour:
+    def colour(self, colour: RGB, random: torch.Generator) -> RGB:
         """A background near the given one."""
         other = torch.rand(3, generator=random).tolist()
         pairs = zip(colour, other, strict=True)
@@ -93,7 +93,7 @@ class RenderedReward:
         score: ImageScore,
         cameras: Cameras | None = None,
         size: int = 256,
-        backgrounds: tuple[Colour, ...] = (WHITE,),
+        backgrounds: tuple[RGB, ...] = (WHITE,),
         supersample: int = 1,
         cache: int = 8,
         jitter: Jitter | None = None,

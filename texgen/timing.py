@@ -22,7 +22,7 @@ GPU_CLOCK = "CUDA events"
 
 
 @dataclass(frozen=True)
-class Spent:
+class TimeSpent:
     """device: seconds of the device, None = not known (of another program). wall: seconds of a wall clock.
     clock: what `device` was read from, `CPU_CLOCK` or `GPU_CLOCK`; None with it."""
 
@@ -63,12 +63,12 @@ class Stopwatch:
         pairs = zip(records, self.laps(), strict=True)
         return [{**record, "device_seconds": seconds} for record, seconds in pairs]
 
-    def spent(self) -> Spent:
+    def spent(self) -> TimeSpent:
         """Everything since the stopwatch was made."""
         end = self._mark()
         self._synchronise()
         wall = time.perf_counter() - self._wall
-        return Spent(self._seconds(self._marks[0], end), wall, self.clock)
+        return TimeSpent(self._seconds(self._marks[0], end), wall, self.clock)
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":

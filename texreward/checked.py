@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 from workflow.config.error_sentences import sentence
 from workflow.config.sheets import ConfigError
 
-Block = TypeVar("Block", bound=BaseModel)
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def checked(where: str, model: type[Block], fields: dict[str, Any]) -> Block:
+def checked(where: str, model: type[Checked], fields: dict[str, Any]) -> Checked:
     """The block of some fields. where: the function, for messages. Raises ConfigError, a sentence each."""
     try:
         return model.model_validate(fields)

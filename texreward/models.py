@@ -10,7 +10,7 @@ from typing import Any
 from texgen import shipped
 from texreward.checked import checked
 from workflow.config.configuration import Config, load_config
-from workflow.config.inputs import Backbone
+from workflow.config.inputs import BackboneWeights
 from workflow.config.method_settings import PresetOverrides
 from workflow.config.methods import refuse_networks, refuse_overrides
 from workflow.config.sheets import ConfigError
@@ -24,7 +24,9 @@ def configuration(source: str | PathLike[str]) -> Config:
     return load_config(shipped.configuration("config" if fspath(source) == MINIATURE else "paper"))
 
 
-def backbone_of(source: str | PathLike[str], controlnets: Mapping[str, str] | None, half: bool) -> Backbone:
+def backbone_of(
+    source: str | PathLike[str], controlnets: Mapping[str, str] | None, half: bool
+) -> BackboneWeights:
     """The backbone of `load`. half: whether full-size weights are kept as float16.
 
     Raises ConfigError where `source` is neither "miniature" nor a folder nor a hub id.
@@ -47,7 +49,7 @@ def backbone_of(source: str | PathLike[str], controlnets: Mapping[str, str] | No
     if controlnets is not None:
         known = {role: _weights(fspath(each)) for role, each in controlnets.items()}
     dtype = "float16" if half and name != MINIATURE else "float32"
-    return checked("load", Backbone, {**place, "controlnets": known, "dtype": dtype})
+    return checked("load", BackboneWeights, {**place, "controlnets": known, "dtype": dtype})
 
 
 FOLDER = "controlnet_"
@@ -63,7 +65,7 @@ def _weights(place: str) -> dict[str, Any]:
 
 
 def settings_of(
-    source: str | PathLike[str], backbone: Backbone, settings: Mapping[str, Any]
+    source: str | PathLike[str], backbone: BackboneWeights, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Changes to the preset texgen: the configuration's, then those given. Raises ConfigError."""
     own = checked("load", PresetOverrides, dict(settings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from texgen.diffusion.prompts import require_words
 from texgen.mesh.mesh import Mesh
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import Preset
+from texgen.painting.views import Progress
 from texreward.meshes import read_mesh
 from texreward.models import KIND, MINIATURE, backbone_of, settings_of
 from texreward.result import Result
@@ -19,8 +20,6 @@ from workflow.config.methods import used_of
 from workflow.config.sheets import ConfigError
 from workflow.runtime.devices import pick_device
 from workflow.steps.loading import build_method, load_backbone, put_on_adapter
-
-Progress = Callable[[int, int, int, int], None]
 
 
 class Painter:

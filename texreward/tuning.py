@@ -24,11 +24,11 @@ from workflow.jobs.assets import Asset, held_out
 from workflow.jobs.jobs import TrainJob
 from workflow.steps.finetune import build_algorithm, build_reward, judged, train_settings
 
-Reward = str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | TextureReward
+RewardChoice = str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | TextureReward
 
 
 def tune(
-    reward: Reward,
+    reward: RewardChoice,
     meshes: Sequence[Mesh | str | PathLike[str]],
     prompts: Sequence[str],
     folder: str | PathLike[str],
@@ -78,7 +78,7 @@ def tune(
     return load(model, adapter=folder, **(settings or {}))
 
 
-def _training(reward: Reward, fields: dict[str, Any]) -> tuple[TunedModel, TextureReward | None]:
+def _training(reward: RewardChoice, fields: dict[str, Any]) -> tuple[TunedModel, TextureReward | None]:
     """The checked settings of the training, and the reward where it is an object."""
     own = None
     if isinstance(reward, str):

@@ -25,7 +25,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
-class Part:
+class CodePart:
     """A stretch of code: what it imports, and the names that stand in it."""
 
     imports: frozenset[str]
@@ -36,8 +36,8 @@ class Part:
 class Source:
     """A module: what runs when it is imported, its functions by name, and its code without comments."""
 
-    body: Part
-    functions: tuple[tuple[str, Part], ...]
+    body: CodePart
+    functions: tuple[tuple[str, CodePart], ...]
     text: str
 
 
@@ -127,7 +127,7 @@ def _executed(node: ast.AST, functions: list[tuple[str, ast.AST]]) -> Iterator[a
             yield from _executed(child, functions)
 
 
-def _part(nodes: Iterable[ast.AST], package: str) -> Part:
+def _part(nodes: Iterable[ast.AST], package: str) -> CodePart:
     imports: set[str] = set()
     names: set[str] = set()
     for node in nodes:
@@ -146,7 +146,9 @@ def _part(nodes: Iterable[ast.AST], package: str) -> Part:
             names.add(node.arg)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
             names.add(node.value)
-    return Part(frozenset(imports | {part for each in imports for part in parents(each)}), frozenset(names))
+    return CodePart(
+        frozenset(imports | {part for each in imports for part in parents(each)}), frozenset(names)
+    )
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

@@ -26,7 +26,7 @@ from baselines.official import launch, mesh_out, templates
 from baselines.official.health import missing, revision
 from baselines.official.mesh_out import write_input_mesh
 from baselines.official.results import back_in_frame, read_result
-from baselines.precomputed import Part
+from baselines.precomputed import TexturedPart
 from texgen.diffusion import hub_aliases
 from texgen.diffusion.hub_aliases import HUB_ALIASES
 from texgen.errors import PlainError
@@ -50,7 +50,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Job:
+class ProgramTask:
     """One asset for one program. mesh: the file it gets. output: an empty folder for what it writes. inputs:
     folder of the files that we write. checkout: of the program, for templates that it carries."""
 
@@ -80,8 +80,8 @@ class Program:
     commit: str
     files: tuple[str, ...]
     modules: tuple[str, ...]
-    write: Callable[[Job], list[list[str]]]
-    result: Callable[[Job], tuple[Path, Path | None]]
+    write: Callable[[ProgramTask], list[list[str]]]
+    result: Callable[[ProgramTask], tuple[Path, Path | None]]
     downloads: dict[str, str] = field(default_factory=dict)
     stubs: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Command:
     cwd: Path
 
 
-class Adapter:
+class ProgramAdapter:
     """One authors' program with one user's setup."""
 
     def __init__(self, program: str, setup: Setup) -> None:
@@ -176,7 +176,7 @@ class Adapter:
         }
         return [Command([*start, *target], env, workdir / "run") for target in targets]
 
-    def collect(self, workdir: Path, mesh: Mesh, started: float = 0.0) -> list[Part]:
+    def collect(self, workdir: Path, mesh: Mesh, started: float = 0.0) -> list[TexturedPart]:
         """What the program made, as textured parts in the mesh's working frame.
 
         started: files older than this time (seconds since 1970) are not this run's. Raises OfficialError when
@@ -191,12 +191,12 @@ class Adapter:
         except (OSError, ValueError) as error:
             raise OfficialError(f"{self.program.name}: {error}") from error
 
-    def _job(self, name: str, prompt: str, seed: int, workdir: Path) -> Job:
+    def _job(self, name: str, prompt: str, seed: int, workdir: Path) -> ProgramTask:
         # Programs cache by the file's stem: one that says what is in the asset is never anybody else's.
         digest = sha256(json.dumps([str(workdir), prompt, seed]).encode()).hexdigest()[:12]
         inputs = workdir / "inputs"
         mesh = inputs / f"{name}_{digest}{self.program.mesh}"
-        return Job(mesh, prompt, seed, inputs, workdir / "output", self.setup.checkout)
+        return ProgramTask(mesh, prompt, seed, inputs, workdir / "output", self.setup.checkout)
 
 
 def link_checkout(checkout: Path, folder: Path, caches: tuple[str, ...]) -> None:

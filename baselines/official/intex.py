@@ -12,14 +12,14 @@ from pathlib import Path
 
 import yaml
 
-from baselines.official.adapter import Job, Program
+from baselines.official.adapter import Program, ProgramTask
 from baselines.official.templates import not_looked_up, read_template
 from texgen.diffusion.hub_aliases import HUB_ALIASES
 
 TEMPLATE = "configs/revani.yaml"
 
 
-def write(job: Job) -> list[list[str]]:
+def write(job: ProgramTask) -> list[list[str]]:
     config = read_template(job.checkout / TEMPLATE)
     if config.get("model_key") in HUB_ALIASES:
         config["model_key"] = HUB_ALIASES[config["model_key"]]
@@ -38,7 +38,7 @@ def write(job: Job) -> list[list[str]]:
     return [["main.py", "--config", str(path)]]
 
 
-def result(job: Job) -> tuple[Path, Path | None]:
+def result(job: ProgramTask) -> tuple[Path, Path | None]:
     return job.output / "result.obj", job.output / "result_albedo.png"
 
 

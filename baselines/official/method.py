@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from baselines.official.adapter import Adapter, OfficialError, Setup
+from baselines.official.adapter import OfficialError, ProgramAdapter, Setup
 from baselines.official.run import run_official
 from baselines.precomputed import transfer
 from texgen.mesh.mesh import Mesh
 from texgen.painting.pipeline import TextureResult
 from texgen.painting.views import Progress
-from texgen.timing import Spent
+from texgen.timing import TimeSpent
 
 
 class Official:
@@ -24,7 +24,7 @@ class Official:
     worked, and their network evaluations, cannot be known from outside. `views` is one record: program,
     commits, whether it was kept."""
 
-    def __init__(self, adapter: Adapter, work: Path, timeout: float, texture_size: int) -> None:
+    def __init__(self, adapter: ProgramAdapter, work: Path, timeout: float, texture_size: int) -> None:
         self.adapter, self.work, self.timeout, self.size = adapter, work, timeout, texture_size
 
     def __call__(self, mesh: Mesh, prompt: str, seed: int, progress: Progress | None = None) -> TextureResult:
@@ -39,7 +39,7 @@ class Official:
             "whole_process": True,
             "kept": outcome.kept,
         }
-        took = Spent(None, outcome.seconds, None)
+        took = TimeSpent(None, outcome.seconds, None)
         return TextureResult(texture, painted, took, outcome.peak_memory_bytes, {}, [record])
 
 
@@ -61,7 +61,7 @@ def official(
 ) -> Official:
     """An authors' program as a method; backbone: unused, it brings its own. work: folder that gets one folder
     per asset. Raises OfficialError with one sentence for each thing that is missing."""
-    adapter = Adapter(program, Setup(Path(checkout), Path(python), tuple(arguments)))
+    adapter = ProgramAdapter(program, Setup(Path(checkout), Path(python), tuple(arguments)))
     problems = adapter.health()
     if problems:
         raise OfficialError("\n".join(problems))

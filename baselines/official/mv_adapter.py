@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.official.adapter import Job, Program
+from baselines.official.adapter import Program, ProgramTask
 
 
-def write(job: Job) -> list[list[str]]:
+def write(job: ProgramTask) -> list[list[str]]:
     if str(job.mesh).count(".glb") > 1:
         raise ValueError(
             f"the path {job.mesh} holds .glb more than once, and the program would replace each; "
@@ -25,7 +25,7 @@ def write(job: Job) -> list[list[str]]:
     return [["-m", "scripts.texture_t2tex", *given]]
 
 
-def result(job: Job) -> tuple[Path, Path | None]:
+def result(job: ProgramTask) -> tuple[Path, Path | None]:
     return job.output / "result_shaded.glb", None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from baselines.official.adapter import Job, Program
+from baselines.official.adapter import Program, ProgramTask
 from baselines.official.templates import not_looked_up, read_template
 from texgen.diffusion.hub_aliases import HUB_ALIASES
 
@@ -31,7 +31,7 @@ PROMPTS = {
 }
 
 
-def write(job: Job) -> list[list[str]]:
+def write(job: ProgramTask) -> list[list[str]]:
     calls = []
     for stage, (template, sections) in STAGES.items():
         config = live(read_template(job.checkout / template, *sections))
@@ -56,7 +56,7 @@ def live(value: Any) -> Any:
     return HUB_ALIASES.get(value, value) if isinstance(value, str) else value
 
 
-def result(job: Job) -> tuple[Path, Path | None]:
+def result(job: ProgramTask) -> tuple[Path, Path | None]:
     picture = job.output / "stage2" / "tile_res_0" / "UV_tile_res_0.png"
     return job.output / "stage1" / "res-0" / "mesh.obj", picture
 

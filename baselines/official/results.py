@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.precomputed import Part, boxed, read_parts, surface_gap
+from baselines.precomputed import TexturedPart, boxed, read_parts, surface_gap
 from texgen.mesh.export import load_texture_png
 from texgen.mesh.mesh import Mesh
 from texgen.reading.read import read_raw
@@ -28,7 +28,7 @@ def newest(folder: Path, *patterns: str) -> Path:
     raise FileNotFoundError(f"it ended without an error but wrote no {folder.name}/{patterns[0]}.")
 
 
-def read_result(path: Path, picture: Path | None, started: float) -> list[Part]:
+def read_result(path: Path, picture: Path | None, started: float) -> list[TexturedPart]:
     """The textured parts of a result: an OBJ with a picture (its material's when None), or a GLB.
 
     Raises FileNotFoundError and ValueError, each with a sentence, for missing or older files and for uvs that
@@ -56,13 +56,15 @@ def read_result(path: Path, picture: Path | None, started: float) -> list[Part]:
             np.stack([raw.faces.ravel(), raw.uv_faces.ravel()], axis=1), axis=0, return_inverse=True
         )
         faces = index.reshape(-1, 3)
-        parts = [Part(raw.vertices[pairs[:, 0]], faces, raw.uvs[pairs[:, 1]], load_texture_png(picture))]
+        parts = [
+            TexturedPart(raw.vertices[pairs[:, 0]], faces, raw.uvs[pairs[:, 1]], load_texture_png(picture))
+        ]
     for part in parts:
         check_uvs(part, path.name)
     return parts
 
 
-def check_uvs(part: Part, name: str) -> None:
+def check_uvs(part: TexturedPart, name: str) -> None:
     """Raises ValueError for uvs that are not finite, leave the picture, or cover nothing of it."""
     uvs = part.uvs
     if not np.isfinite(uvs).all():
@@ -101,7 +103,7 @@ def statements(path: Path) -> list[list[str]]:
     return [words for words in (line.strip().split(maxsplit=1) for line in lines) if len(words) == 2]
 
 
-def back_in_frame(parts: list[Part], mesh: Mesh) -> list[Part]:
+def back_in_frame(parts: list[TexturedPart], mesh: Mesh) -> list[TexturedPart]:
     """The parts moved and scaled onto the working mesh that the program was given.
 
     Each program centres and scales by a rule of its own and exports the result. None turns the mesh, so equal

@@ -12,20 +12,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from baselines.official.adapter import Adapter, Command, OfficialError
-from baselines.precomputed import Part
+from baselines.official.adapter import Command, OfficialError, ProgramAdapter
+from baselines.precomputed import TexturedPart
 from texgen.mesh.mesh import Mesh
 
 POLL = 0.1  # seconds between looks at a process; every 20th also looks at memory
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramOutcome:
     """What a run gave. parts: textured mesh in the working frame. seconds: of the whole processes, loading
     included. peak_memory_bytes: on a GPU by nvidia-smi, else resident; None where neither tells. revision: of
     the checkout. kept: not run again, since the folder held the outcome of the same run."""
 
-    parts: list[Part]
+    parts: list[TexturedPart]
     seconds: float
     peak_memory_bytes: int | None
     revision: str
@@ -33,8 +33,8 @@ class Outcome:
 
 
 def run_official(
-    adapter: Adapter, mesh: Mesh, prompt: str, seed: int, workdir: Path, timeout: float
-) -> Outcome:
+    adapter: ProgramAdapter, mesh: Mesh, prompt: str, seed: int, workdir: Path, timeout: float
+) -> ProgramOutcome:
     """Prepare, run, collect. workdir keeps inputs, output and log.txt; what it holds of the same run (mesh,
     prompt, seed, arguments, commit, adapter) is collected and not run again, for these runs are expensive.
 
@@ -47,7 +47,7 @@ def run_official(
     if done.get("key") == key:
         try:
             parts = adapter.collect(workdir, mesh, done["started"])
-            return Outcome(parts, done["seconds"], done["peak_memory_bytes"], adapter.revision(), True)
+            return ProgramOutcome(parts, done["seconds"], done["peak_memory_bytes"], adapter.revision(), True)
         except OfficialError as error:
             print(f"{error} It is run again.", flush=True)
     problems = adapter.health()
@@ -62,7 +62,7 @@ def run_official(
     parts = adapter.collect(workdir, mesh, started)
     done = {"key": key, "started": started, "seconds": seconds, "peak_memory_bytes": peak or None}
     finished.write_text(json.dumps(done, indent=1))  # last: what cannot be collected is run again
-    return Outcome(parts, seconds, peak or None, adapter.revision(), False)
+    return ProgramOutcome(parts, seconds, peak or None, adapter.revision(), False)
 
 
 def run_process(name: str, command: Command, log: Path, left: float, timeout: float) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.official.adapter import Job, Program
+from baselines.official.adapter import Program, ProgramTask
 
 
-def write(job: Job) -> list[list[str]]:
+def write(job: ProgramTask) -> list[list[str]]:
     path = job.inputs / "syncmvd.yaml"
     path.write_text("steps: 30\ncond_type: depth\n")
     given = [f"--mesh={job.mesh}", f"--prompt={job.prompt}", f"--seed={job.seed}"]
@@ -21,7 +21,7 @@ def write(job: Job) -> list[list[str]]:
     return [["run_experiment.py", "--config", str(path), *given]]
 
 
-def result(job: Job) -> tuple[Path, Path | None]:
+def result(job: ProgramTask) -> tuple[Path, Path | None]:
     return job.output / "result" / "results" / "textured.obj", None
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.official.adapter import Job, Program
+from baselines.official.adapter import Program, ProgramTask
 from baselines.official.results import newest
 
 
-def write(job: Job) -> list[list[str]]:
+def write(job: ProgramTask) -> list[list[str]]:
     options = {
         "input_dir": job.inputs,
         "output_dir": job.output,
@@ -39,7 +39,7 @@ def write(job: Job) -> list[list[str]]:
     return [["scripts/generate_texture.py", *given, *switches]]
 
 
-def result(job: Job) -> tuple[Path, Path | None]:
+def result(job: ProgramTask) -> tuple[Path, Path | None]:
     return newest(job.output, "*/update/mesh/19_post.obj", "*/update/mesh/19.obj"), None
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from baselines.official.adapter import Job, Program
+from baselines.official.adapter import Program, ProgramTask
 
 
-def write(job: Job) -> list[list[str]]:
+def write(job: ProgramTask) -> list[list[str]]:
     prompt = job.prompt.replace("{", "{{").replace("}", "}}")
     config = {
         "log": {"exp_name": "result", "exp_root": str(job.output)},
@@ -30,7 +30,7 @@ def write(job: Job) -> list[list[str]]:
     return [["-m", "scripts.run_texture", f"--config_path={path}"]]
 
 
-def result(job: Job) -> tuple[Path, Path | None]:
+def result(job: ProgramTask) -> tuple[Path, Path | None]:
     folder = job.output / "result" / "mesh"
     return folder / "mesh.obj", folder / "albedo.png"
 

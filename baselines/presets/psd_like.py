@@ -9,9 +9,7 @@ from pydantic import Field
 
 from texgen.painting.method_facts import MethodFacts
 from texgen.painting.presets import Preset
-from texgen.render.setting_types import Count, NotNegative, Positive, Unit, check_fields
-
-Steps = Annotated[int, Field(ge=0)]
+from texgen.render.setting_types import Count, NotNegative, Positive, Unit, WholeNumber, check_fields
 
 PRESET = Preset(
     name="psd-like",
@@ -61,7 +59,7 @@ class PSDSettings:
     ] = 1.0
     temperature: Annotated[Positive, Field(description="Temperature of the gap of scores.")] = 0.1
     negative_every: Annotated[
-        Steps, Field(description="Steps between tunings of the negative embedding; 0 = never.")
+        WholeNumber, Field(description="Steps between tunings of the negative embedding; 0 = never.")
     ] = 10
     negative_rate: Annotated[Positive, Field(description="Step length of a tuning.")] = 0.01
     negative_bound: Annotated[

@@ -10,9 +10,8 @@ from pydantic import Field
 
 from texgen.painting.method_facts import MethodFacts
 from texgen.painting.presets import Preset
-from texgen.render.setting_types import Count, NotNegative, Unit, check_fields
+from texgen.render.setting_types import Count, NotNegative, Unit, WholeNumber, check_fields
 
-Time = Annotated[int, Field(ge=0)]
 FAR = 40.0
 """Distance of the cameras that stand in for orthographic ones, in world units."""
 
@@ -56,7 +55,7 @@ class SyncMVDSettings:
         ),
     ] = 0.8
     reference_until: Annotated[
-        Time, Field(description="Views also attend to the front view while t exceeds this.")
+        WholeNumber, Field(description="Views also attend to the front view while t exceeds this.")
     ] = 800
     exponent: Annotated[NotNegative, Field(description="Exponent of the cosine weights at the end.")] = 6.0
     control_start: Annotated[

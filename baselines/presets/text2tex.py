@@ -9,9 +9,7 @@ from pydantic import Field
 
 from texgen.painting.method_facts import MethodFacts
 from texgen.painting.presets import Preset
-from texgen.render.setting_types import Count, NotNegative, Rig, Side, Unit, check_fields
-
-Rounds = Annotated[int, Field(ge=0)]
+from texgen.render.setting_types import Count, NotNegative, Rig, Side, Unit, WholeNumber, check_fields
 
 PRESET = Preset(
     name="text2tex",
@@ -53,7 +51,7 @@ class Text2TexSettings:
     update_share: Annotated[
         Unit, Field(description="Updates that concern a smaller share of the object are left out.")
     ] = 0.05
-    rounds: Annotated[Rounds, Field(description="Chosen views that are refined.")] = 20
+    rounds: Annotated[WholeNumber, Field(description="Chosen views that are refined.")] = 20
     candidates: Annotated[Rig, Field(description="Rig that refinement chooses from.")] = "text2tex_candidates"
     candidate_size: Annotated[
         Count, Field(description="Side of the renders that candidates are judged on; pixels.")

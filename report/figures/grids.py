@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from report.pictures import WHITE, Look, pixels, texture_pixels
+from report.pictures import WHITE, MeshPictures, pixels, texture_pixels
 from report.results import Results
 from report.style import WIDTH, NotDrawn, bare, wrap
 
@@ -32,7 +32,7 @@ def comparison(results: Results) -> Figure:
     across, down = (len(assets), len(methods)) if wide else (len(methods), len(assets))
     side = (WIDTH - 0.9) / across
     size = min(480, max(160, round(side * DOTS_PER_INCH)))
-    looks = [Look(results.mesh(a["mesh"]), *VIEWS[0], size, background=WHITE) for a in assets]
+    looks = [MeshPictures(results.mesh(a["mesh"]), *VIEWS[0], size, background=WHITE) for a in assets]
     spans = [visible_rows(look) for look in looks]
     font = 6.5 if side > 0.7 else 5.2
     letters = int(72 * side / (0.6 * font))  # DejaVu Sans is about 0.6 of its size wide
@@ -62,7 +62,7 @@ def comparison(results: Results) -> Figure:
     return figure
 
 
-def visible_rows(look: Look, margin: int = 3) -> tuple[float, float]:
+def visible_rows(look: MeshPictures, margin: int = 3) -> tuple[float, float]:
     """Rows of the first picture between which the mesh is seen, as limits of a vertical axis."""
     rows = look.mask[0].any(dim=1).nonzero().squeeze(1) // look.supersample
     top, bottom = int(rows.min()) - margin, int(rows.max()) + margin
@@ -91,7 +91,7 @@ def before_after(method: str) -> Callable[[Results], Figure]:
         sides = ((results.reference, "before"), (method, "after"))
         for line, (rank, asset, values) in zip(axes, chosen, strict=True):
             azimuths, elevations = zip(*VIEWS, strict=True)
-            look = Look(results.mesh(asset["mesh"]), azimuths, elevations, SIZE, background=WHITE)
+            look = MeshPictures(results.mesh(asset["mesh"]), azimuths, elevations, SIZE, background=WHITE)
             mask = results.geometry(asset["mesh"]).atlas.mask
             for block, (name, word) in enumerate(sides):
                 texture = results.texture(name, asset["asset"])
@@ -146,7 +146,7 @@ def show(axis, picture: np.ndarray | None, side: int = SIZE) -> None:
     axis.imshow(picture)
 
 
-def _lit(results: Results, look: Look, method: str, asset: dict) -> np.ndarray | None:
+def _lit(results: Results, look: MeshPictures, method: str, asset: dict) -> np.ndarray | None:
     if not results.done(method, asset["asset"]):
         return None
     return pixels(look(results.texture(method, asset["asset"]))[0])

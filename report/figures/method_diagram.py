@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from report.figures.grids import show
-from report.pictures import WHITE, Look, pixels, texture_pixels
+from report.pictures import WHITE, MeshPictures, pixels, texture_pixels
 from report.results import Results
 from report.style import WIDTH, NotDrawn, bare, wrap
 
@@ -68,7 +68,7 @@ def method_overview(results: Results) -> Figure:
     show(atlas, texture_pixels(texture, results.geometry(mesh).atlas.mask, texture.shape[-1]))
     atlas.set_title("texture: views projected, rest filled", fontsize=6.5)
     seen = figure.add_subplot(grid[2:4, columns + 2])
-    look = Look(results.mesh(mesh), [0.0, 90.0, 180.0, 270.0], 15.0, 160, background=WHITE)
+    look = MeshPictures(results.mesh(mesh), [0.0, 90.0, 180.0, 270.0], 15.0, 160, background=WHITE)
     front, right, back, left = (pixels(each) for each in look(texture))
     show(seen, np.concatenate([np.concatenate([front, right], 1), np.concatenate([back, left], 1)], 0))
     seen.set_title("renders", fontsize=6.5)

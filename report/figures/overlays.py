@@ -14,7 +14,7 @@ from torch import Tensor
 
 from report.figures.grids import named, show, typical_assets, visible_rows
 from report.figures.strokes import Strokes, luma
-from report.pictures import WHITE, Look, pixels
+from report.pictures import WHITE, MeshPictures, pixels
 from report.results import Results
 from report.style import WIDTH, NotDrawn, bare, wrap
 from texgen.backprojection.fill import dilate_nearest
@@ -42,7 +42,7 @@ def symmetry(results: Results) -> Figure:
     shown = None
     for line, (rank, asset, values) in zip(axes, chosen, strict=True):
         mesh, geometry = results.mesh(asset["mesh"]), results.geometry(asset["mesh"])
-        look = Look(mesh, *plane_view(geometry.plane.normal), SIZE, background=WHITE)
+        look = MeshPictures(mesh, *plane_view(geometry.plane.normal), SIZE, background=WHITE)
         for side, name in enumerate((results.reference, method)):
             texture = results.texture(name, asset["asset"])
             show(line[2 * side], pixels(look(texture)[0]))
@@ -87,7 +87,7 @@ def mirror_error(texture: Tensor, atlas, plane, reach: float = 0.03) -> tuple[Te
     return error.reshape(atlas.mask.shape), known.reshape(atlas.mask.shape)
 
 
-def draw_plane(axis, look: Look, mesh: Mesh, plane) -> None:
+def draw_plane(axis, look: MeshPictures, mesh: Mesh, plane) -> None:
     """The mirror plane as a translucent sheet, and its cut with the surface as a dashed line."""
     position = look.buffer.position[0]
     side = (position @ plane.normal.to(position) - plane.offset).numpy()
@@ -113,7 +113,7 @@ _SQUARE = ((-1, -1), (-1, 1), (1, 1), (1, -1))
 def alignment(results: Results) -> Figure:
     """Directions of minimum curvature and of the texture's gradient as strokes on the surface."""
     method, chosen = _chosen(results, "alignment")
-    looks = [Look(results.mesh(a["mesh"]), 30.0, 20.0, SIZE, background=WHITE) for _, a, _ in chosen]
+    looks = [MeshPictures(results.mesh(a["mesh"]), 30.0, 20.0, SIZE, background=WHITE) for _, a, _ in chosen]
     spans = [visible_rows(look) for look in looks]
     heights = [bottom - top for top, bottom in spans]
     figure, axes = plt.subplots(
@@ -164,7 +164,7 @@ def emphasis(results: Results) -> Figure:
     left = right = None
     for line, (rank, asset, values) in zip(axes, chosen, strict=True):
         mesh, geometry = results.mesh(asset["mesh"]), results.geometry(asset["mesh"])
-        look = Look(mesh, 30.0, 20.0, SIZE, background=WHITE)
+        look = MeshPictures(mesh, 30.0, 20.0, SIZE, background=WHITE)
         mask = geometry.atlas.mask
         bent = geometry.mean_curvature.abs()
         top = float(torch.quantile(bent[mask > 0][::7], 0.95))
@@ -203,7 +203,9 @@ def local_contrast(texture: Tensor, mesh: Mesh, atlas, radius: float = 0.06) -> 
     return torch.from_numpy(deviation.astype(np.float32))[None]
 
 
-def heat(axis, look: Look, field: Tensor, known: Tensor, mask: Tensor, cmap: str, low: float, high: float):
+def heat(
+    axis, look: MeshPictures, field: Tensor, known: Tensor, mask: Tensor, cmap: str, low: float, high: float
+):
     """A field [1, T, T] on the surface in colours, grey where it is unknown; returns a mappable."""
     scale = plt.cm.ScalarMappable(plt.Normalize(low, high), cmap)
     padded = dilate_nearest(torch.cat((field, known)), mask)

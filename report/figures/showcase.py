@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from report.figures.grids import named, show, typical_assets
 from report.figures.overlays import MAX_RESIDUAL, draw_plane, plane_view
-from report.pictures import WHITE, Look, pixels, texture_pixels
+from report.pictures import WHITE, MeshPictures, pixels, texture_pixels
 from report.results import Results
 from report.style import WIDTH, NotDrawn, bare, wrap
 
@@ -41,7 +41,7 @@ def teaser(results: Results) -> Figure:
         height_ratios=(1, 2),
     )
     for column, (method, (_, asset, values)) in enumerate(chosen):
-        look = Look(results.mesh(asset["mesh"]), 30.0, 20.0, 320, background=WHITE)
+        look = MeshPictures(results.mesh(asset["mesh"]), 30.0, 20.0, 320, background=WHITE)
         for axis, name in zip(axes[:, column], (results.reference, method), strict=True):
             show(axis, pixels(look(results.texture(name, asset["asset"]))[0]))
         label = results.label(results.own_metrics(method)[0])
@@ -77,7 +77,7 @@ def comparison_blocks(results: Results) -> Figure:
         found = typical_assets(results, method, fit)
         _, asset, _ = found[min(1, len(found) - 1)]
         mesh = results.mesh(asset["mesh"])
-        look = Look(mesh, azimuths, elevations, SIZE, background=WHITE)
+        look = MeshPictures(mesh, azimuths, elevations, SIZE, background=WHITE)
         first = len(BLOCK_VIEWS) * block
         for row, name in enumerate((method, *others)):
             line = axes[row, first : first + len(BLOCK_VIEWS)]
@@ -90,7 +90,7 @@ def comparison_blocks(results: Results) -> Figure:
                 title = f'{results.methods[method]}\n"{asset["prompt"]}"'
                 line[1].set_title("\n".join(wrap(each, 30) for each in title.split("\n")), fontsize=6.5)
         if mirrored:
-            from_front = Look(mesh, *plane_view(results.geometry(asset["mesh"]).plane.normal), SIZE)
+            from_front = MeshPictures(mesh, *plane_view(results.geometry(asset["mesh"]).plane.normal), SIZE)
             for row, name in enumerate((method, *others)):
                 axis = axes[row, first]
                 if results.done(name, asset["asset"]):
@@ -119,7 +119,7 @@ def symmetry_texture(results: Results) -> Figure:
     ):
         texture = results.texture(name, asset["asset"])
         for axis, (turn, tilt) in zip(line, ((0, 0), (180, 0), (0, 45)), strict=False):
-            look = Look(mesh, azimuth + turn, elevation + tilt, SIZE, background=WHITE)
+            look = MeshPictures(mesh, azimuth + turn, elevation + tilt, SIZE, background=WHITE)
             show(axis, pixels(look(texture)[0]))
             draw_plane(axis, look, mesh, geometry.plane)
         show(line[3], texture_pixels(texture, geometry.atlas.mask, texture.shape[-1]))
@@ -163,7 +163,7 @@ def _five_views(results: Results, kind: str) -> Figure:
     )
     azimuths, elevations = zip(*FIVE_VIEWS, strict=True)
     for k, (rank, asset, values) in enumerate(chosen):
-        look = Look(results.mesh(asset["mesh"]), azimuths, elevations, SIZE, background=WHITE)
+        look = MeshPictures(results.mesh(asset["mesh"]), azimuths, elevations, SIZE, background=WHITE)
         mask = results.geometry(asset["mesh"]).atlas.mask
         for row, (name, word) in enumerate(((results.reference, "before"), (method, "after"))):
             texture = results.texture(name, asset["asset"])
@@ -206,7 +206,7 @@ def camera_pose_views(results: Results) -> Figure:
     metric = results.own_metrics(method)[0]
     digits = results.metrics[metric]["decimals"]
     for column, asset in enumerate(chosen):
-        look = Look(results.mesh(asset["mesh"]), *FRONTAL, SIZE, background=WHITE)
+        look = MeshPictures(results.mesh(asset["mesh"]), *FRONTAL, SIZE, background=WHITE)
         for row, name in enumerate((before, method)):
             show(axes[row, column], pixels(look(results.texture(name, asset["asset"]))[0]))
             value = results.asset_score(name, metric, asset["asset"])
@@ -268,7 +268,7 @@ def failures(results: Results) -> Figure:
     views = ((30.0, 20.0), (210.0, 20.0))
     for k, (method, (_, asset, values)) in enumerate(chosen):
         line = axes[k // columns, 4 * (k % columns) : 4 * (k % columns) + 4]
-        look = Look(results.mesh(asset["mesh"]), *zip(*views, strict=True), SIZE, background=WHITE)
+        look = MeshPictures(results.mesh(asset["mesh"]), *zip(*views, strict=True), SIZE, background=WHITE)
         for side, name in enumerate((results.reference, method)):
             for axis, cell in zip(
                 line[2 * side : 2 * side + 2], look(results.texture(name, asset["asset"])), strict=True
@@ -282,7 +282,7 @@ def failures(results: Results) -> Figure:
     return figure
 
 
-def _pictures(results: Results, look: Look, method: str, asset: dict) -> Sequence[np.ndarray | None]:
+def _pictures(results: Results, look: MeshPictures, method: str, asset: dict) -> Sequence[np.ndarray | None]:
     if not results.done(method, asset["asset"]):
         return [None] * len(look.cameras)
     return [pixels(each) for each in look(results.texture(method, asset["asset"]))]

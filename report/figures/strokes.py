@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from report.pictures import Look
+from report.pictures import MeshPictures
 from texgen.mesh.mesh import Mesh
 from texgen.render.texture import sample
 
@@ -16,7 +16,7 @@ from texgen.render.texture import sample
 class Strokes:
     """Headless strokes at a grid of pixels, for line directions given in the texture or on the surface."""
 
-    def __init__(self, look: Look, mesh: Mesh, step: int) -> None:
+    def __init__(self, look: MeshPictures, mesh: Mesh, step: int) -> None:
         """step: picture pixels between strokes."""
         self.look, self.step = look, step
         buffer, scale = look.buffer, look.supersample

@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageDraw
 
-from report.pictures import PICTURE_BACKGROUND, Look, pixels
+from report.pictures import PICTURE_BACKGROUND, MeshPictures, pixels
 from report.results import Results
 from texgen.storage.files import atomic_path
 
@@ -30,13 +30,13 @@ class Turntables:
         # One object of each mesh, then further prompts.
         rest = [asset for asset in results.assets if asset not in first.values()]
         self.assets = [*first.values(), *rest][:MOST_OBJECTS]
-        self._looks: dict[str, Look] = {}
+        self._looks: dict[str, MeshPictures] = {}
 
-    def look(self, mesh: str) -> Look:
+    def look(self, mesh: str) -> MeshPictures:
         """The cameras around a mesh, rasterised once for all methods."""
         if mesh not in self._looks:
             azimuths = [30.0 + 360.0 * k / self.frames for k in range(self.frames)]
-            self._looks[mesh] = Look(
+            self._looks[mesh] = MeshPictures(
                 self.results.mesh(mesh), azimuths, ELEVATION, self.size, background=PICTURE_BACKGROUND
             )
         return self._looks[mesh]

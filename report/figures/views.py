@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from report.figures.grids import named, show, typical_assets
-from report.pictures import WHITE, Look, pixels
+from report.pictures import WHITE, MeshPictures, pixels
 from report.results import Results
 from report.style import REFERENCE, WIDTH, NotDrawn, bare
 from texgen.backprojection.trimap import Trimap, hard_trimap
@@ -40,7 +40,7 @@ def camera_pose(results: Results) -> Figure:
     sky = figure.add_subplot(grid[:, 0], projection="polar")
     _sky(sky, results, method, asset["asset"], rig)
     azimuths, elevations = zip(*rig[:columns], strict=True)
-    look = Look(results.mesh(asset["mesh"]), azimuths, elevations, SIZE, background=WHITE)
+    look = MeshPictures(results.mesh(asset["mesh"]), azimuths, elevations, SIZE, background=WHITE)
     for row, (name, word) in enumerate(((results.reference, "before"), (method, "after"))):
         pictures = look(results.texture(name, asset["asset"]))
         for column, picture in enumerate(pictures):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from report.pictures import PICTURE_BACKGROUND, Look, pixels, texture_pixels
+from report.pictures import PICTURE_BACKGROUND, MeshPictures, pixels, texture_pixels
 from texgen.mesh.export import split_corners
 from texgen.mesh.mesh import Mesh
 
@@ -37,7 +37,7 @@ class Turntable:
 
     def __init__(self, mesh: Mesh, frames: int = FRAMES, size: int = FRAME_SIZE) -> None:
         azimuths = [30.0 + 360.0 * k / frames for k in range(frames)]
-        self.look = Look(mesh, azimuths, 15.0, size, background=PICTURE_BACKGROUND)
+        self.look = MeshPictures(mesh, azimuths, 15.0, size, background=PICTURE_BACKGROUND)
 
     def strip(self, texture: Tensor) -> str:
         """All frames side by side, a JPEG of [size, frames * size]."""

@@ -17,7 +17,7 @@ from typing import Any
 from report.escaping import script_json
 from report.pages import template
 from report.results import Results
-from report.study.bradley_terry import Choice, strengths
+from report.study.bradley_terry import PairwiseChoice, strengths
 from report.table.blocks import Block, Text
 from texgen.errors import PlainError
 from texgen.storage.files import read_bytes
@@ -239,13 +239,13 @@ def read_everyone(paths: Sequence[str | Path], key: dict[str, Any]) -> list[tupl
     return found
 
 
-def choices_of(key: dict[str, Any], participant: str, answers: dict[str, str]) -> list[Choice]:
+def choices_of(key: dict[str, Any], participant: str, answers: dict[str, str]) -> list[PairwiseChoice]:
     """The answers as choices between methods; repeated trials are left out."""
     found = []
     for trial, answer in answers.items():
         facts = key["trials"][trial]
         if not facts["repeat_of"]:
-            found.append(Choice(facts["left"], facts["right"], ANSWERS[answer], participant))
+            found.append(PairwiseChoice(facts["left"], facts["right"], ANSWERS[answer], participant))
     return found
 
 

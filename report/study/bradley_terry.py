@@ -17,7 +17,7 @@ has a finite strength."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class PairwiseChoice:
     """One answer. first, second: methods. share: 1 = the first was chosen, 0 = the second, 0.5 = no
     preference. participant: whose answer it is."""
 
@@ -45,7 +45,7 @@ class Strength:
     comparisons: int
 
 
-def win_matrix(choices: Sequence[Choice], methods: Sequence[str]) -> np.ndarray:
+def win_matrix(choices: Sequence[PairwiseChoice], methods: Sequence[str]) -> np.ndarray:
     """[M, M]: how often the row was chosen over the column."""
     index = {method: i for i, method in enumerate(methods)}
     wins = np.zeros((len(methods), len(methods)))
@@ -75,7 +75,7 @@ def fit(wins: np.ndarray, iterations: int = 2000, tolerance: float = 1e-10) -> n
 
 
 def strengths(
-    choices: Sequence[Choice],
+    choices: Sequence[PairwiseChoice],
     methods: Sequence[str],
     reference: str,
     confidence: float = 0.95,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from report.statistics import holm, paired_difference, sample_means, summarize
-from report.table.data import BaselineComparison, Cell, Metric, OwnReward, Row, Table, TableSpec
+from report.table.data import BaselineComparison, Cell, MethodRow, MetricColumn, OwnReward, Table, TableSpec
 from texgen.errors import DamagedFileError
 
 
@@ -35,7 +35,7 @@ def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) 
             raise ValueError(f"trained_on names '{method}', which is not among the methods {list(labels)}.")
     _check_scored_assets_ran(scores, runs, labels)
 
-    metrics = tuple(Metric(*metric) for metric in spec.metrics)
+    metrics = tuple(MetricColumn(*metric) for metric in spec.metrics)
     samples = {
         (method, metric): sample_means(rows)
         for (method, metric), rows in scores.groupby(["method", "metric"], sort=True)
@@ -98,7 +98,7 @@ def _check_scored_assets_ran(scores: pd.DataFrame, runs: Sequence[Mapping], labe
 
 
 def _ranks(
-    samples: Mapping, empty: pd.Series, spec: TableSpec, metric: Metric, labels: Mapping[str, str]
+    samples: Mapping, empty: pd.Series, spec: TableSpec, metric: MetricColumn, labels: Mapping[str, str]
 ) -> dict[str, tuple[int, bool]]:
     """Method -> (rank of its mean, whether it cannot be told apart from the best).
 
@@ -126,7 +126,11 @@ def _ranks(
 
 
 def _best_baselines(
-    samples: Mapping, empty: pd.Series, spec: TableSpec, metrics: Sequence[Metric], labels: Mapping[str, str]
+    samples: Mapping,
+    empty: pd.Series,
+    spec: TableSpec,
+    metrics: Sequence[MetricColumn],
+    labels: Mapping[str, str],
 ) -> tuple[BaselineComparison, ...]:
     tuned = [method for method in labels if trained_metrics(spec, method)]
     others = [method for method in labels if method not in tuned and method != spec.baseline]
@@ -159,14 +163,14 @@ def _best_baselines(
     )
 
 
-def _row(method: str, label: str, cells: tuple[Cell, ...], runs: Sequence[Mapping]) -> Row:
+def _row(method: str, label: str, cells: tuple[Cell, ...], runs: Sequence[Mapping]) -> MethodRow:
     ok = [run for run in runs if run["status"] == "ok"]
 
     def mean(values: list) -> float:
         numbers = [float(value) for value in values if value is not None]
         return float(np.mean(numbers)) if numbers else math.nan
 
-    return Row(
+    return MethodRow(
         key=method,
         label=label,
         cells=cells,
@@ -183,16 +187,20 @@ def _row(method: str, label: str, cells: tuple[Cell, ...], runs: Sequence[Mappin
 
 
 def _own_rewards(
-    samples: Mapping, empty: pd.Series, spec: TableSpec, metrics: Sequence[Metric], labels: Mapping[str, str]
+    samples: Mapping,
+    empty: pd.Series,
+    spec: TableSpec,
+    metrics: Sequence[MetricColumn],
+    labels: Mapping[str, str],
 ) -> tuple[OwnReward, ...]:
-    known = {metric.key: metric for metric in [*(Metric(*m) for m in spec.reward_metrics), *metrics]}
+    known = {metric.key: metric for metric in [*(MetricColumn(*m) for m in spec.reward_metrics), *metrics]}
     found = []
     for method in labels:
         seen = set(spec.seen_pairs.get(method, ()))
         for key in trained_metrics(spec, method):
             ours, theirs = samples.get((method, key), empty), samples.get((spec.baseline, key), empty)
             both = [pair for pair in ours.index.intersection(theirs.index) if pair not in seen]
-            metric = known.get(key, Metric(key, key, True, 4))
+            metric = known.get(key, MetricColumn(key, key, True, 4))
             found.append((method, metric, ours.loc[both], theirs.loc[both]))
     differences = [paired_difference(ours, theirs) for _, _, ours, theirs in found]
     tested = [i for i, difference in enumerate(differences) if difference.n]

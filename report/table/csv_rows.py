@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from report.escaping import csv_cell
-from report.table.data import Row, Table
+from report.table.data import MethodRow, Table
 from report.table.page import wins
 
 
@@ -34,7 +34,7 @@ def to_csv(tables: Sequence[Table]) -> str:
     return out.getvalue()
 
 
-def _metrics(table: Table, row: Row) -> dict:
+def _metrics(table: Table, row: MethodRow) -> dict:
     record = {}
     for metric, cell in zip(table.metrics, row.cells, strict=True):
         name, versus = metric.key, cell.versus
@@ -51,7 +51,7 @@ def _metrics(table: Table, row: Row) -> dict:
     return record
 
 
-def _own_reward(table: Table, row: Row) -> dict:
+def _own_reward(table: Table, row: MethodRow) -> dict:
     own = next((own for own in table.own_rewards if own.key == row.key), None)
     record = {
         "own_reward": own.metric.key if own else "",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from report.statistics import PairedDifference, Summary
 
 
-class Metric(NamedTuple):
+class MetricColumn(NamedTuple):
     """One column: key of the score folder, label, whether larger is better, decimals shown at most."""
 
     key: str
@@ -63,7 +63,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method. device_seconds, seconds (wall time) and the calls are means over its ok runs (nan without
     any); clocks: what device_seconds were read from. n counts its samples.
     """
@@ -88,7 +88,7 @@ class BaselineComparison:
 
     key: str
     label: str
-    metric: Metric
+    metric: MetricColumn
     opponent: str
     opponent_label: str
     difference: PairedDifference
@@ -102,7 +102,7 @@ class OwnReward:
 
     key: str
     label: str
-    metric: Metric
+    metric: MetricColumn
     baseline: Summary
     tuned: Summary
     difference: PairedDifference
@@ -115,8 +115,8 @@ class Table:
     records of the rows' methods."""
 
     spec: TableSpec
-    metrics: tuple[Metric, ...]
-    rows: tuple[Row, ...]
+    metrics: tuple[MetricColumn, ...]
+    rows: tuple[MethodRow, ...]
     own_rewards: tuple[OwnReward, ...]
     best_baselines: tuple[BaselineComparison, ...]
     failures: tuple[tuple[str, str, str], ...]

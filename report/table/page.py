@@ -13,7 +13,7 @@ from statistics import median
 
 from report.statistics import PairedDifference
 from report.table.blocks import Block, Text, to_markdown
-from report.table.data import Cell, Metric, Row, Table
+from report.table.data import Cell, MethodRow, MetricColumn, Table
 from report.table.notes import (
     BETTER,
     LEVEL,
@@ -66,7 +66,7 @@ def scores_block(table: Table, title: str | None = None, main: bool = True) -> B
     return Block(title or table.spec.title, [*header, "n"], body, notes)
 
 
-def shown_decimals(metric: Metric, errors: Sequence[float]) -> int:
+def shown_decimals(metric: MetricColumn, errors: Sequence[float]) -> int:
     """Decimals of a column: two figures of its median standard error, at most the metric's own."""
     errors = [error for error in errors if error > 0]
     if not errors:
@@ -74,7 +74,7 @@ def shown_decimals(metric: Metric, errors: Sequence[float]) -> int:
     return min(metric.decimals, max(0, 1 - math.floor(math.log10(median(errors)))))
 
 
-def _calls(row: Row) -> str:
+def _calls(row: MethodRow) -> str:
     """UNet evaluations per texture, and those of the ControlNet where they are another number."""
     unet, controlnet = number(row.unet_calls), number(row.controlnet_calls)
     return unet if unet == controlnet else f"{unet} / {controlnet}"
@@ -161,7 +161,7 @@ def made_with_block(table: Table) -> Block:
 _COMPARISON = ("Difference [95 %]", "Win rate [95 %]", "p", "Holm", "n")
 
 
-def _comparison(metric: Metric, difference: PairedDifference, adjusted_p: float) -> list[Text]:
+def _comparison(metric: MetricColumn, difference: PairedDifference, adjusted_p: float) -> list[Text]:
     d = difference
     if d.n == 0:
         return [*(Text(ABSENT) for _ in range(4)), Text("0")]
@@ -174,13 +174,13 @@ def _comparison(metric: Metric, difference: PairedDifference, adjusted_p: float)
     return [Text(cell) for cell in (change, won, show_p(d.p), show_p(adjusted_p), str(d.n))]
 
 
-def wins(metric: Metric, difference: PairedDifference) -> tuple[float, float, float]:
+def wins(metric: MetricColumn, difference: PairedDifference) -> tuple[float, float, float]:
     """Share of pairs in which the method is the better one, with its interval."""
     rate = (difference.win_rate, difference.win_low, difference.win_high)
     return rate if metric.higher_is_better else (1 - rate[0], 1 - rate[2], 1 - rate[1])
 
 
-def _score(cell: Cell, metric: Metric, digits: int, n: int) -> Text:
+def _score(cell: Cell, metric: MetricColumn, digits: int, n: int) -> Text:
     summary = cell.summary
     if summary.n == 0:
         return Text(ABSENT)
@@ -227,5 +227,5 @@ def cost_block(table: Table, wall_seconds: dict[str, float], training: dict[str,
     return Block("Cost", header, body, notes)
 
 
-def _arrow(metric: Metric) -> str:
+def _arrow(metric: MetricColumn) -> str:
     return f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"

@@ -47,7 +47,7 @@ _VISION_BLOCK = {
 _BLOCK = re.compile(r"blocks\.(\d+)\.(.+)\.(weight|bias)")
 
 
-class Blip(NamedTuple):
+class BlipTowers(NamedTuple):
     """The two towers, and the tensors of what is built on them, by the prefix of their names."""
 
     vision: BlipVisionModel
@@ -55,7 +55,7 @@ class Blip(NamedTuple):
     parts: dict[str, dict[str, Tensor]]
 
 
-def read_blip(path: Path, heads: Iterable[str] = ("mlp.",), vision_heads: int | None = None) -> Blip:
+def read_blip(path: Path, heads: Iterable[str] = ("mlp.",), vision_heads: int | None = None) -> BlipTowers:
     """`blip_from_image_reward` of a file, with the med_config.json beside it where there is one."""
     config = path.with_name("med_config.json")
     settings = json.loads(config.read_text()) if config.is_file() else {}
@@ -68,7 +68,7 @@ def blip_from_image_reward(
     where: str,
     vision_heads: int | None = None,
     heads: Iterable[str] = ("mlp.",),
-) -> Blip:
+) -> BlipTowers:
     """Towers in float32 from an official state dict; every tensor is used or on the list of dropped ones.
 
     med_config: its med_config.json; what is not in there is that of BERT base. vision_heads: default one per
@@ -90,7 +90,7 @@ def blip_from_image_reward(
     text_config = text_config_of(med_config, encoder_width=vision_config.hidden_size)
     vision = build_model(BlipVisionModel, vision_config, _rename_vision(visual), where)
     text = build_model(_TextEncoder, text_config, textual, where)
-    return Blip(vision, text, parts)
+    return BlipTowers(vision, text, parts)
 
 
 def text_config_of(settings: dict, encoder_width: int) -> BlipTextConfig:

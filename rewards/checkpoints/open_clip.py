@@ -41,7 +41,7 @@ _BLOCK = re.compile(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True)
-class Architecture:
+class TowerSettings:
     """What shapes of tensors do not tell: heads of both towers and the activation."""
 
     vision_heads: int
@@ -49,13 +49,13 @@ class Architecture:
     hidden_act: str
 
 
-VIT_H_14 = Architecture(vision_heads=16, text_heads=16, hidden_act="gelu")
+VIT_H_14 = TowerSettings(vision_heads=16, text_heads=16, hidden_act="gelu")
 # OpenAI's own weights need their approximation of GELU.
-VIT_L_14 = Architecture(vision_heads=16, text_heads=12, hidden_act="quick_gelu")
-VIT_B_32 = Architecture(vision_heads=12, text_heads=8, hidden_act="quick_gelu")
+VIT_L_14 = TowerSettings(vision_heads=16, text_heads=12, hidden_act="quick_gelu")
+VIT_B_32 = TowerSettings(vision_heads=12, text_heads=8, hidden_act="quick_gelu")
 
 
-def clip_from_open_clip(state: dict[str, Tensor], architecture: Architecture, where: str) -> CLIPModel:
+def clip_from_open_clip(state: dict[str, Tensor], architecture: TowerSettings, where: str) -> CLIPModel:
     """A CLIPModel in float32 from an open_clip state dict; sizes are read from the shapes of its tensors.
 
     Raises ValueError that names a key which is missing, unexpected or of another shape.
@@ -63,7 +63,7 @@ def clip_from_open_clip(state: dict[str, Tensor], architecture: Architecture, wh
     return build_model(CLIPModel, clip_config(state, architecture, where), rename(state), where)
 
 
-def clip_config(state: dict[str, Tensor], architecture: Architecture, where: str) -> CLIPConfig:
+def clip_config(state: dict[str, Tensor], architecture: TowerSettings, where: str) -> CLIPConfig:
     """Sizes of both towers."""
     try:
         context, text_width = state["positional_embedding"].shape

@@ -108,7 +108,7 @@ HPS_FILES = {"v2.0": "HPS_v2_compressed.pt", "v2.1": "HPS_v2.1_compressed.pt"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NeededFiles:
     """Files of one hub repository that a metric needs. No files: a repository that is not in our list."""
 
     hub: str
@@ -123,7 +123,7 @@ class Wanted:
         return sum(sizes) if sizes else None
 
 
-def wanted(settings: dict[str, Any]) -> dict[str, Wanted]:
+def wanted(settings: dict[str, Any]) -> dict[str, NeededFiles]:
     """What a metric's settings need from hubs, by the field that names it: clip, weights, tokenizer."""
     needs = {}
     for field in ("clip", "weights", "tokenizer"):
@@ -133,10 +133,10 @@ def wanted(settings: dict[str, Any]) -> dict[str, Wanted]:
     return needs
 
 
-def _wanted(field: str, block: dict[str, Any], settings: dict[str, Any]) -> Wanted:
+def _wanted(field: str, block: dict[str, Any], settings: dict[str, Any]) -> NeededFiles:
     published = PUBLISHED.get(block["hub"])
     if published is None:
-        return Wanted(block["hub"], block["revision"], (), "see its page")
+        return NeededFiles(block["hub"], block["revision"], (), "see its page")
     pinned = block["revision"] in (None, published.revision)
     weights = published.weights
     if settings["kind"] == "hpsv2" and field == "weights":
@@ -146,7 +146,7 @@ def _wanted(field: str, block: dict[str, Any], settings: dict[str, Any]) -> Want
         files = small
     else:
         files = (*(_checked(file, block, pinned) for file in weights), *small)
-    return Wanted(block["hub"], block["revision"] or published.revision, files, published.licence)
+    return NeededFiles(block["hub"], block["revision"] or published.revision, files, published.licence)
 
 
 def _checked(file: WeightFile, block: dict[str, Any], pinned: bool) -> WeightFile:

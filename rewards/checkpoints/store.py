@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from rewards.checkpoints.sources import Wanted, WeightFile
+from rewards.checkpoints.sources import NeededFiles, WeightFile
 from texgen.storage.files import write_text
 from texgen.storage.model_files import SCORER, missing_in
 from texgen.storage.plain_text import first_line
@@ -29,13 +29,13 @@ def weights_root() -> Path:
     return Path(os.environ.get("TEXREWARD_WEIGHTS") or "resources/weights")
 
 
-def own_folder(want: Wanted) -> Path:
+def own_folder(want: NeededFiles) -> Path:
     """Where the files of a repository lie, or would lie, below the folder of weights."""
     revision = f"@{want.revision[:12]}" if want.revision else ""
     return weights_root() / (want.hub.replace("/", "--") + revision)
 
 
-def find(want: Wanted) -> Path | None:
+def find(want: NeededFiles) -> Path | None:
     """Folder with all the wanted files, ours before the hub's cache; None where some are missing."""
     if not want.files:
         return _find_snapshot(want)
@@ -50,7 +50,7 @@ def find(want: Wanted) -> Path | None:
     return None
 
 
-def missing(want: Wanted) -> list[str]:
+def missing(want: NeededFiles) -> list[str]:
     """Names of the wanted files that our folder lacks; of an unlisted repository its configuration."""
     if find(want) is not None:
         return []
@@ -59,7 +59,7 @@ def missing(want: Wanted) -> list[str]:
     return [file.name for file in want.files if not (own_folder(want) / file.name).is_file()]
 
 
-def fetch(want: Wanted, say: Callable[[str], None] = lambda text: None) -> Path:
+def fetch(want: NeededFiles, say: Callable[[str], None] = lambda text: None) -> Path:
     """Folder with all the wanted files; what is missing is downloaded (an interrupted download continues).
 
     Raises WeightsMissing when that is not possible, or when a file has another SHA-256 than it should.
@@ -73,7 +73,7 @@ def fetch(want: Wanted, say: Callable[[str], None] = lambda text: None) -> Path:
     return folder
 
 
-def _download(want: Wanted, say: Callable[[str], None]) -> Path:
+def _download(want: NeededFiles, say: Callable[[str], None]) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
 
     try:
@@ -93,12 +93,12 @@ def _download(want: Wanted, say: Callable[[str], None]) -> Path:
         ) from error
 
 
-def put_there(want: Wanted) -> str:
+def put_there(want: NeededFiles) -> str:
     """What to do without a network, as the end of a sentence."""
     return f"connect to the network, or put {', '.join(missing(want))} into {own_folder(want)}."
 
 
-def _find_snapshot(want: Wanted) -> Path | None:
+def _find_snapshot(want: NeededFiles) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(want.hub, "config.json", revision=want.revision)

@@ -62,7 +62,7 @@ class AlignmentField(NamedTuple):
     area: Tensor
 
 
-class ReleasedField(NamedTuple):
+class ReleasedAlignment(NamedTuple):
     """Lookups at N uv vertices and the directions [2, N] that gradients should have there, unit in uv."""
 
     taps: Taps
@@ -151,7 +151,7 @@ def alignment_field(mesh: Mesh, geometry: PreparedGeometry, comparison: str = "s
     return AlignmentField(aligned, energy, area[None])
 
 
-def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
+def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedAlignment:
     """Lookups and directions at the uv vertices whose four texels have their 3x3 stencils in one chart.
 
     The direction of a uv vertex comes from the face of it in whose plane the surface direction lies best.
@@ -177,4 +177,4 @@ def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
             "released alignment cannot be judged; use a larger texture or the corrected form."
         )
     direction = (chosen / length.clamp_min(1e-30)[:, None])[kept]
-    return ReleasedField(Taps(taps.index[kept], taps.weight[kept]), direction.T)
+    return ReleasedAlignment(Taps(taps.index[kept], taps.weight[kept]), direction.T)

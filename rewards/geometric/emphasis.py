@@ -67,7 +67,7 @@ class EmphasisField(NamedTuple):
     target: Tensor
 
 
-class ReleasedField(NamedTuple):
+class ReleasedEmphasis(NamedTuple):
     """inside [T, T] bool, curvature K [T, T] in [-1, 1], target K^ [T, T] in [0, 1]; 0 where not inside."""
 
     inside: Tensor
@@ -141,7 +141,7 @@ class TextureEmphasis(GeometricReward):
         return (share * f * t).sum() / scale.clamp_min(1e-30).sqrt() + self.colour_weight * colour
 
     @staticmethod
-    def _released(texture: Tensor, painted: Tensor, field: ReleasedField) -> Tensor:
+    def _released(texture: Tensor, painted: Tensor, field: ReleasedEmphasis) -> Tensor:
         kept = field.inside & (painted[0] > 0.5)
         if not bool(kept.any()):
             return texture.sum() * 0.0
@@ -217,7 +217,7 @@ def surface_cells(mesh: Mesh, position: np.ndarray, normal: np.ndarray, cell: fl
     return torch.from_numpy(np.unique(nearest, return_inverse=True)[1].astype(np.int64))
 
 
-def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
+def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedEmphasis:
     """Minimum curvature of the vertices by min-max to [-1, 1], interpolated over the faces."""
     inside = texel_surface(mesh, geometry).inside
     if not bool(inside.any()):
@@ -225,7 +225,7 @@ def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
     curvature = vertex_min_max(mesh, geometry, geometry.vertex_curvature[:, 0]) * inside
     target = torch.zeros_like(curvature)
     target[inside] = min_max(curvature[inside])
-    return ReleasedField(inside, curvature, target)
+    return ReleasedEmphasis(inside, curvature, target)
 
 
 def vertex_min_max(mesh: Mesh, geometry: PreparedGeometry, values: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ from rewards.geometric.surface import (
     texel_surface,
 )
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.geometry.symmetry import MirrorPlane, Surface
+from texgen.geometry.symmetry import ClosestPoints, MirrorPlane
 from texgen.mesh.mesh import Mesh
 
 FEWEST_POINTS = 4  # a patch with fewer points has no covariance to speak of
@@ -52,7 +52,7 @@ class MirrorField(NamedTuple):
     patch: Tensor
 
 
-class ReleasedField(NamedTuple):
+class ReleasedSymmetry(NamedTuple):
     """Lookups [9 N] of the patches that the released form compares, nine after nine, and [P] bool, which of
     the P pairs of `released_pairs` are among the N."""
 
@@ -127,7 +127,7 @@ class Symmetry(GeometricReward):
         return 1 - error / scale, detail
 
     @staticmethod
-    def _released(texture: Tensor, painted: Tensor, field: ReleasedField) -> Tensor:
+    def _released(texture: Tensor, painted: Tensor, field: ReleasedSymmetry) -> Tensor:
         cover = torch.minimum(least_painted(painted, field.here), least_painted(painted, field.there))
         weight = cover.reshape(-1, 9).amin(-1)
         difference = (look_up(texture, field.here) - look_up(texture, field.there)).square().mean(0)
@@ -189,13 +189,13 @@ def released_pairs(mesh: Mesh) -> tuple[Tensor, Tensor]:
     points, uvs = released_points(mesh)
     normal, offset = released_plane(mesh)
     side = points @ normal > offset
-    surface = Surface(mesh)
+    surface = ClosestPoints(mesh)
     image = MirrorPlane(normal, offset, 0.0).mirror(points)[side].numpy()
     _, face, closest = surface.closest(image)
     return uvs[side], surface.uv(face, closest).double()
 
 
-def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
+def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedSymmetry:
     """Lookups of 3 x 3 places, a texel apart, around the pairs whose patches both lie inside one chart."""
     size = geometry.atlas.face.shape[-1]
     # Row by row, or column by column: both patches of a pair are in the same order.
@@ -215,4 +215,4 @@ def released_field(mesh: Mesh, geometry: PreparedGeometry) -> ReleasedField:
         )
     nine = kept.repeat_interleave(9)
     here, there = (Taps(taps.index[nine], taps.weight[nine]) for taps in lookups)
-    return ReleasedField(here, there, kept)
+    return ReleasedSymmetry(here, there, kept)

@@ -13,7 +13,7 @@ import torch
 
 from rewards.official import shims
 
-Score = Callable[[list[str], str], list[float]]
+PublishedScore = Callable[[list[str], str], list[float]]
 # Images of a prompt in one batch; the model card's function takes all, and a thousand would not fit a GPU.
 PICKSCORE_BATCH = 64
 # open_clip's names of OpenAI's towers by the width of the image tower.
@@ -27,7 +27,7 @@ def whole_list(model, paths: list[str], prompt: str) -> list[float]:
     return scores if isinstance(scores, list) else [scores]
 
 
-def image_reward(folders: dict[str, str], device: str) -> Score:
+def image_reward(folders: dict[str, str], device: str) -> PublishedScore:
     """`ImageReward.load(...).score` of the package image-reward."""
     shims.bert_from(folders["tokenizer"])
     from ImageReward.utils import load
@@ -37,7 +37,9 @@ def image_reward(folders: dict[str, str], device: str) -> Score:
     return lambda paths, prompt: whole_list(model, paths, prompt)
 
 
-def hpsv2(folders: dict[str, str], device: str, version: str, architecture: str = "ViT-H-14") -> Score:
+def hpsv2(
+    folders: dict[str, str], device: str, version: str, architecture: str = "ViT-H-14"
+) -> PublishedScore:
     """`hpsv2.img_score.score`, without the LAION weights that it would load first and then overwrite."""
     from hpsv2 import img_score
     from hpsv2.utils import hps_version_map
@@ -59,7 +61,7 @@ def seed_hps(name: str, device: str):
     return model
 
 
-def pickscore(folders: dict[str, str], device: str) -> Score:
+def pickscore(folders: dict[str, str], device: str) -> PublishedScore:
     """The recipe of PickScore's model card: AutoProcessor, AutoModel, cosine times temperature, a batch."""
     from PIL import Image
     from transformers import AutoModel, AutoProcessor
@@ -91,7 +93,7 @@ def pickscore(folders: dict[str, str], device: str) -> Score:
 
 def clip_score(
     folders: dict[str, str], device: str, prefix: str = "", architecture: str | None = None
-) -> Score:
+) -> PublishedScore:
     """`CLIPScore.score` of the package image-reward on open_clip's towers."""
     lend_openai(folders["clip"], architecture)
     from ImageReward.models.CLIPScore import CLIPScore
@@ -100,7 +102,7 @@ def clip_score(
     return lambda paths, prompt: whole_list(model, paths, prefix + prompt)
 
 
-def aesthetic(folders: dict[str, str], device: str, architecture: str | None = None) -> Score:
+def aesthetic(folders: dict[str, str], device: str, architecture: str | None = None) -> PublishedScore:
     """`AestheticScore.score` of the package image-reward on open_clip's towers, with the LAION head."""
     lend_openai(folders["clip"], architecture)
     from ImageReward.models.AestheticScore import AestheticScore
@@ -110,7 +112,7 @@ def aesthetic(folders: dict[str, str], device: str, architecture: str | None = N
     return lambda paths, prompt: whole_list(model, paths, prompt)
 
 
-def cycle_reward(folders: dict[str, str], device: str, model: str) -> Score:
+def cycle_reward(folders: dict[str, str], device: str, model: str) -> PublishedScore:
     """`CycleReward.score` of the package cyclereward."""
     from PIL import Image
 
@@ -157,7 +159,7 @@ def lend_openai(folder: str, architecture: str | None = None) -> None:
     shims.lend_clip(model.eval(), transform)
 
 
-def load(job: dict, device: str) -> Score:
+def load(job: dict, device: str) -> PublishedScore:
     """The official call of one kind of metric; `job` holds its folders and settings.
 
     Its `architecture`, where there is one, is the name of a CLIP of another size than the published.

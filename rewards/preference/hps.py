@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rewards.checkpoints.open_clip import VIT_H_14, Architecture, clip_from_open_clip
+from rewards.checkpoints.open_clip import VIT_H_14, TowerSettings, clip_from_open_clip
 from rewards.checkpoints.sources import HPS_FILES
 from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.clip_model import FrozenClip, file_digest
@@ -38,7 +38,7 @@ class HPSv2:
         source: str | Path,
         version: str = "v2.1",
         tokenizer: str | Path | None = None,
-        architecture: Architecture = VIT_H_14,
+        architecture: TowerSettings = VIT_H_14,
         **options,
     ) -> HPSv2:
         """`source`: a folder in transformers layout, or with the official file of `version`, or that file.

@@ -77,7 +77,7 @@ def read_preprocessing(folder: str | Path) -> Preprocessing:
 
 
 # `[B, 3, H, W]` and (height, width) -> `[B, 3, height, width]`.
-Resize = Callable[[Tensor, tuple[int, int]], Tensor]
+ResizeFunction = Callable[[Tensor, tuple[int, int]], Tensor]
 
 
 def preprocess(images: Tensor, settings: Preprocessing, eight_bit: bool = False) -> Tensor:
@@ -114,7 +114,7 @@ def _prepare(images: Tensor, settings: Preprocessing, eight_bit: bool) -> Tensor
     return (images - mean) / std
 
 
-def resize_shortest(images: Tensor, size: int, resize: Resize) -> Tensor:
+def resize_shortest(images: Tensor, size: int, resize: ResizeFunction) -> Tensor:
     """Shortest side becomes `size` pixels, the other is rounded down."""
     height, width = images.shape[-2:]
     if height <= width:
@@ -122,7 +122,7 @@ def resize_shortest(images: Tensor, size: int, resize: Resize) -> Tensor:
     return resize(images, (int(size * height / width), size))
 
 
-def resize_longest(images: Tensor, size: int, resize: Resize) -> Tensor:
+def resize_longest(images: Tensor, size: int, resize: ResizeFunction) -> Tensor:
     """Longest side becomes `size` pixels, the other is rounded, at least one pixel."""
     height, width = images.shape[-2:]
     scale = size / max(height, width)

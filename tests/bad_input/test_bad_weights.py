@@ -17,7 +17,7 @@ from reference.tiny_scorers import write_clip, write_head
 from safetensors.torch import load_file, save_file
 
 from texgen.diffusion.backbone import Backbone
-from workflow.config.inputs import Backbone as BackboneBlock
+from workflow.config.inputs import BackboneWeights
 from workflow.config.kinds import ADAPTER_FILE
 from workflow.config.metrics import parse_metric
 from workflow.steps.loading import adapter_hashes, load_backbone
@@ -145,9 +145,9 @@ def copied(written, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def backbone_block(folder: str = "models/miniature") -> BackboneBlock:
+def backbone_block(folder: str = "models/miniature") -> BackboneWeights:
     net = {"folder": "models/miniature/controlnet_depth_inpaint"}
-    return BackboneBlock(folder=folder, controlnets={"depth_inpaint": net})
+    return BackboneWeights(folder=folder, controlnets={"depth_inpaint": net})
 
 
 @pytest.mark.parametrize(

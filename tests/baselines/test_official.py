@@ -14,7 +14,7 @@ from reference.fake_checkouts import make_checkout
 from reference.tiny_meshes import make_mesh, sphere_mesh
 
 from baselines.official import launch, mesh_out, templates
-from baselines.official.adapter import PROGRAMS, Adapter, OfficialError, Setup
+from baselines.official.adapter import PROGRAMS, OfficialError, ProgramAdapter, Setup
 from baselines.official.method import folder_name, official
 from baselines.official.run import PeakMemory, run_official
 from baselines.precomputed import transfer
@@ -37,7 +37,7 @@ def egg(bump=0.4):
 
 def adapter_for(program, folder, fault="", arguments=()):
     checkout = make_checkout(program, folder / f"checkout of {program}", fault)
-    return Adapter(program, Setup(checkout, PYTHON, arguments))
+    return ProgramAdapter(program, Setup(checkout, PYTHON, arguments))
 
 
 def listing(folder):
@@ -179,7 +179,7 @@ def test_arguments_of_the_user_reach_the_program(tmp_path):
 
 def test_health_names_what_is_missing(tmp_path):
     def problems(program="text2tex", checkout=None, python=PYTHON):
-        return Adapter(program, Setup(checkout or tmp_path / "there", python)).health()
+        return ProgramAdapter(program, Setup(checkout or tmp_path / "there", python)).health()
 
     assert "there is no checkout" in problems()[0] and "git clone https://github.com/" in problems()[0]
     checkout = make_checkout("text2tex", tmp_path / "there")
@@ -197,7 +197,7 @@ def test_health_names_what_is_missing(tmp_path):
     (tmp_path / "python").chmod(0o755)
     assert "does not run as a Python interpreter" in problems(python=tmp_path / "python")[-1]
     with pytest.raises(OfficialError, match="allowed are texture"):
-        Adapter("textrue", Setup(checkout, PYTHON))
+        ProgramAdapter("textrue", Setup(checkout, PYTHON))
 
 
 def test_a_template_that_changed_is_named(tmp_path):
@@ -238,6 +238,6 @@ def test_each_program_has_an_environment_that_names_what_it_needs(program):
     listed = " ".join([*pip, *(entry for entry in content["dependencies"] if isinstance(entry, str))])
     # Some packages are imported by another name than they are installed by.
     installed = {"cv2": "opencv", "torch": "torch", "cvcuda": "cvcuda_cu12", "cupy": "cupy-cuda11x"}
-    for module in Adapter(program, Setup(Path("x"), PYTHON)).program.modules:
+    for module in ProgramAdapter(program, Setup(Path("x"), PYTHON)).program.modules:
         name = installed.get(module, module).replace("_", "-")
         assert name in (listed + text).replace("_", "-"), module

@@ -11,7 +11,7 @@ from baselines.texture import TEXTure, texture
 from texgen.backprojection.fit import fit_adam, fit_mask
 from texgen.backprojection.trimap import Trimap, checkerboard, dilate, erode, kernel_side, texture_trimap
 from texgen.diffusion.schedules import make_scheduler
-from texgen.painting.repaint import Look, chain_of, repaint
+from texgen.painting.repaint import RenderedView, chain_of, repaint
 from texgen.painting.running import method_scene, preset_cameras
 from texgen.painting.state import TextureState
 from texgen.render.cameras import Cameras, rig_cameras
@@ -178,7 +178,9 @@ def test_masks_of_the_steps(full_backbone, ball):
     rgb = torch.full((1, 3, 64, 64), 0.5)
     text = full_backbone.encode_prompts(["", "a cat"])
     with torch.no_grad():
-        chain = chain_of(full_backbone, preset, [view], [Look(rgb, refine, refine, trimap)], text, (0,), 4)
+        chain = chain_of(
+            full_backbone, preset, [view], [RenderedView(rgb, refine, refine, trimap)], text, (0,), 4
+        )
     known = torch.nn.functional.avg_pool2d(1 - refine, 8)
     inner = known == 0
     assert float(chain.pin_late[inner].max()) < 0.2
@@ -211,7 +213,7 @@ def test_without_refine_regions_their_treatment_does_not_matter(full_backbone, b
     text = full_backbone.encode_prompts(["", "a cat"])
 
     def images(trimap):
-        looks = [Look(rgb, surface, surface, trimap)]
+        looks = [RenderedView(rgb, surface, surface, trimap)]
         treatments = [{"refine": "checker", "refine_strength": 0.5}]
         treatments += [{"refine": "pinned", "refine_strength": share} for share in (0.0, 1.0)]
         with torch.no_grad():

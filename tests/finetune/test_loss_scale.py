@@ -7,7 +7,7 @@ import torch
 
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
-from texgen.finetune.history import Progress
+from texgen.finetune.history import TrainingProgress
 from texgen.finetune.loss_scale import FIRST, GROWS_AFTER, MOST, LossScale
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer
@@ -89,7 +89,7 @@ def trained(models, folder, value, steps=2, checkpoint=None):
         ITEMS[:1],
         settings,
         checkpoint=checkpoint,
-        progress=Progress(steps, io.StringIO()),
+        progress=TrainingProgress(steps, io.StringIO()),
     )
     if value is not None:
         trainer.scale = LossScale(value)

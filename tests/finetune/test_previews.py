@@ -12,7 +12,7 @@ from reference.tiny_painter import HELDOUT, ITEMS, redness, tetrahedron, tiny_pa
 
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
-from texgen.finetune.history import Progress
+from texgen.finetune.history import TrainingProgress
 from texgen.finetune.items import TrainingItem
 from texgen.finetune.previews import AZIMUTHS, MOST_ITEMS, Previews, preview_files
 from texgen.finetune.settings import TrainSettings
@@ -25,7 +25,7 @@ def train(folder, previews=None, heldout=HELDOUT, **settings):
     """Rows without what no two runs share, and the adapter."""
     options = TrainSettings(steps=STEPS, learning_rate=1e-2, **{"holdout_every": 2, **settings})
     painter = tiny_painter(folder / "models")
-    silent = Progress(STEPS, io.StringIO())
+    silent = TrainingProgress(STEPS, io.StringIO())
     trainer = Trainer(painter, Direct(redness, LastK(1)), ITEMS, options, heldout, progress=silent)
     trainer.previews = previews
     rows = trainer.run(folder / "work").rows

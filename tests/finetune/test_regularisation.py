@@ -12,7 +12,7 @@ from texgen.finetune.algorithms import Sample, divergence, noisy_steps
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
-from texgen.finetune.history import Progress
+from texgen.finetune.history import TrainingProgress
 from texgen.finetune.learned_cameras import CameraRates, LearnedCameras, load_cameras, save_cameras
 from texgen.finetune.nabla import Nabla
 from texgen.finetune.settings import TrainSettings
@@ -38,7 +38,7 @@ def train(painter, folder, reward=redness, scores=None, kl_weight=0.0, **setting
         ITEMS,
         settings,
         HELDOUT,
-        progress=Progress(settings.steps, io.StringIO()),
+        progress=TrainingProgress(settings.steps, io.StringIO()),
         scores=scores,
     )
     return trainer.run(folder), trainer

@@ -10,7 +10,7 @@ from reference.tiny_painter import HELDOUT, ITEMS, redness, tiny_painter
 
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
-from texgen.finetune.history import Progress, read_history
+from texgen.finetune.history import TrainingProgress, read_history
 from texgen.finetune.learned_cameras import CameraRates
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer
@@ -35,7 +35,7 @@ def train(models, folder, reward):
         SETTINGS,
         HELDOUT,
         folder / "state.pt",
-        progress=Progress(3, io.StringIO()),
+        progress=TrainingProgress(3, io.StringIO()),
     )
     result = trainer.run(folder)
     return result, [parameter.detach().clone() for parameter in trainer.parameters]

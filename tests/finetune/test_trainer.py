@@ -13,7 +13,7 @@ from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.direct import Direct, direct_loss
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.gradients import Exact, LastK
-from texgen.finetune.history import FIELDS, Progress, read_history
+from texgen.finetune.history import FIELDS, TrainingProgress, read_history
 from texgen.finetune.items import item_number, noise_seed, view_subset
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer, TrainingError
@@ -60,7 +60,7 @@ def train(painter, folder, reward=redness, items=ITEMS, heldout=(), checkpoint=N
             options[name] = settings.pop(name)
     scores = settings.pop("scores", None)
     settings = TrainSettings(**{"steps": 2, "learning_rate": 1e-2, **settings})
-    silent = Progress(settings.steps, io.StringIO())
+    silent = TrainingProgress(settings.steps, io.StringIO())
     algorithm = Direct(reward, **options)
     trainer = Trainer(painter, algorithm, items, settings, heldout, checkpoint, identity, silent, scores)
     return trainer.run(folder)
@@ -274,7 +274,7 @@ def test_progress_rewrites_a_terminal_line_and_prints_plain_lines_elsewhere():
     row = dict.fromkeys(FIELDS) | {"step": 1, "reward": 0.5, "grad_norm": 0.1, "seconds": 2.0}
     terminal, log = Terminal(), io.StringIO()
     for stream in (terminal, log):
-        progress = Progress(3, stream)
+        progress = TrainingProgress(3, stream)
         for step in (1, 2, 3):
             progress(row | {"step": step})
     assert terminal.getvalue().count("\r") == 3 and terminal.getvalue().count("\n") == 1

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from texgen.mesh.parts import Part, RawMesh, Structure
+from texgen.mesh.parts import MeshPart, RawMesh, Structure
 from texgen.reading.uv_layout import MOST_CELLS, arrange, shared_share
 
 FEW = settings(max_examples=30, deadline=None)
@@ -18,7 +18,7 @@ def squares(places, side=0.9, parts=None):
     uvs = np.concatenate([corners * side + place for place in places])
     faces = np.concatenate([np.array([(0, 1, 2), (0, 2, 3)]) + 4 * i for i in range(len(places))])
     part = np.repeat(np.arange(len(places)) if parts is None else np.array(parts), 2)
-    structure = Structure(parts=tuple(Part(material=str(i)) for i in range(int(part.max()) + 1)))
+    structure = Structure(parts=tuple(MeshPart(material=str(i)) for i in range(int(part.max()) + 1)))
     return RawMesh(vertices, faces, uvs, faces, part=part, structure=structure)
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rewards.checkpoints.linear_head import fold_head
-from rewards.checkpoints.open_clip import VIT_B_32, VIT_H_14, VIT_L_14, Architecture, clip_from_open_clip
+from rewards.checkpoints.open_clip import VIT_B_32, VIT_H_14, VIT_L_14, TowerSettings, clip_from_open_clip
 from rewards.checkpoints.tensors import read_tensors
 from rewards.official.environment import ROOT, interpreter
 from rewards.preference.aesthetic import Aesthetic
@@ -55,7 +55,7 @@ def load_ours(folder: Path, score: str, size: str):
     """Our scorer from the checkpoint that the official half saved."""
     tiny = size == "tiny"
     tokenizer = folder / "tokenizer"
-    small = Architecture(vision_heads=4, text_heads=4, hidden_act="quick_gelu")
+    small = TowerSettings(vision_heads=4, text_heads=4, hidden_act="quick_gelu")
     if score == "imagereward":
         heads = {"vision_heads": 4} if tiny else {}
         return ImageReward.load(folder, tokenizer, eight_bit=True, **heads)
@@ -63,7 +63,7 @@ def load_ours(folder: Path, score: str, size: str):
         heads = {"vision_heads": 4} if tiny else {}
         return CycleReward.load(folder, "Combo", tokenizer, eight_bit=True, **heads)
     if score == "hpsv2":
-        architecture = Architecture(4, 4, "gelu") if tiny else VIT_H_14
+        architecture = TowerSettings(4, 4, "gelu") if tiny else VIT_H_14
         return HPSv2.load(folder / "HPS_v2.1_compressed.pt", "v2.1", tokenizer, architecture, eight_bit=True)
     if score == "pickscore":
         return PickScore.load(folder, tokenizer=tokenizer, eight_bit=True)

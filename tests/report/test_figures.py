@@ -16,7 +16,7 @@ from report import style
 from report.figures import charts, overlays
 from report.figures import views as rigs
 from report.figures.grids import typical_assets
-from report.pictures import Look
+from report.pictures import MeshPictures
 from report.results import Results
 from texgen.geometry.symmetry import MirrorPlane
 from texgen.render.atlas import build_atlas
@@ -141,7 +141,7 @@ def test_mirror_error_is_zero_for_a_mirrored_texture_and_does_not_see_contrast()
 def test_strokes_follow_known_directions():
     """A texture of stripes along v has its gradient along u: horizontal on the sphere's front."""
     mesh = sphere_mesh(16)
-    look = Look(mesh, 0.0, 0.0, 64)
+    look = MeshPictures(mesh, 0.0, 0.0, 64)
     strokes = overlays.Strokes(look, mesh, step=8)
     stripes = torch.sin(torch.arange(128) / 128 * 40 * torch.pi).expand(3, 128, 128) * 0.5 + 0.5
     direction, strength = strokes.gradient(stripes)

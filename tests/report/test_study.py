@@ -12,7 +12,7 @@ from reference.tiny_results import make_results, tiny_settings
 from scipy.optimize import minimize
 
 from report.study import booklets as study
-from report.study.bradley_terry import PRIOR, Choice, fit, strengths, win_matrix
+from report.study.bradley_terry import PRIOR, PairwiseChoice, fit, strengths, win_matrix
 from workflow.cli import study as cli_study
 from workflow.config.sheets import ConfigError
 
@@ -20,14 +20,14 @@ METHODS = {"pretrained": "Untuned", "ours": "Ours", "other": "Other"}
 PAIRS = [(f"asset{k}", a, b) for k in range(5) for a, b in itertools.combinations(METHODS, 2)]
 
 
-def simulated(true: dict[str, float], people: int, each: int, seed: int = 0) -> list[Choice]:
+def simulated(true: dict[str, float], people: int, each: int, seed: int = 0) -> list[PairwiseChoice]:
     generator = np.random.default_rng(seed)
     found = []
     for person in range(people):
         for _ in range(each):
             a, b = generator.choice(list(true), 2, replace=False)
             first = generator.random() < 1 / (1 + np.exp(true[b] - true[a]))
-            found.append(Choice(str(a), str(b), float(first), f"p{person}"))
+            found.append(PairwiseChoice(str(a), str(b), float(first), f"p{person}"))
     return found
 
 
@@ -60,12 +60,12 @@ def test_strengths_are_found_again_and_intervals_hold_them():
 
 
 def test_a_method_that_never_lost_has_a_finite_strength():
-    choices = [Choice("a", "b", 1.0, "p"), Choice("a", "b", 1.0, "p")]
+    choices = [PairwiseChoice("a", "b", 1.0, "p"), PairwiseChoice("a", "b", 1.0, "p")]
     assert np.isfinite(fit(win_matrix(choices, ["a", "b"]))).all()
 
 
 def test_ties_are_half_wins():
-    tied = win_matrix([Choice("a", "b", 0.5, "p")], ["a", "b"])
+    tied = win_matrix([PairwiseChoice("a", "b", 0.5, "p")], ["a", "b"])
     assert np.array_equal(tied, [[0, 0.5], [0.5, 0]])
 
 

@@ -14,7 +14,7 @@ from report.statistics import holm, paired_difference, sample_means, sign_flip_t
 from report.table.blocks import latex, to_html, to_latex, to_text
 from report.table.build import build_table
 from report.table.csv_rows import to_csv
-from report.table.data import Metric, TableSpec
+from report.table.data import MetricColumn, TableSpec
 from report.table.meshes import meshes_block
 from report.table.notes import BETTER, TIED, TRAINED, WORSE
 from report.table.numbers import show_p
@@ -351,8 +351,10 @@ def test_the_table_says_what_its_seconds_were_measured_on(clocks, heading, said)
     ],
 )
 def test_two_figures_of_the_standard_error_are_shown(errors, shown):
-    assert shown_decimals(Metric("m", "M", True, 4), errors) == shown
-    assert shown_decimals(Metric("m", "M", True, 1), errors) == min(shown, 1), "the metric's own are the most"
+    assert shown_decimals(MetricColumn("m", "M", True, 4), errors) == shown
+    assert shown_decimals(MetricColumn("m", "M", True, 1), errors) == min(shown, 1), (
+        "the metric's own are the most"
+    )
 
 
 def test_p_values_have_two_figures():

@@ -12,13 +12,13 @@ from transformers import CLIPModel
 
 from rewards.checkpoints import blip
 from rewards.checkpoints.linear_head import LAION_LAYERS, fold_head
-from rewards.checkpoints.open_clip import Architecture, clip_from_open_clip
+from rewards.checkpoints.open_clip import TowerSettings, clip_from_open_clip
 from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.hps import HPSv2
 from rewards.preference.image_reward import ImageReward
 from rewards.preference.text import clean_text
 
-TINY = Architecture(vision_heads=2, text_heads=2, hidden_act="quick_gelu")
+TINY = TowerSettings(vision_heads=2, text_heads=2, hidden_act="quick_gelu")
 
 
 def to_open_clip(model):

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from rewards.checkpoints.sources import HPS_FILES, PUBLISHED, Wanted, WeightFile, wanted
+from rewards.checkpoints.sources import HPS_FILES, PUBLISHED, NeededFiles, WeightFile, wanted
 from rewards.checkpoints.store import WeightsMissing, fetch, find, known_hash, missing, own_folder
 
 
@@ -14,7 +14,7 @@ def want(tmp_path, monkeypatch):
     monkeypatch.setenv("TEXREWARD_WEIGHTS", str(tmp_path))
     digest = hashlib.sha256(b"weights").hexdigest()
     files = (WeightFile("model.pt", 7, digest), WeightFile("config.json"))
-    return Wanted("someone/some-model", "0123456789abcdef0123", files, "MIT")
+    return NeededFiles("someone/some-model", "0123456789abcdef0123", files, "MIT")
 
 
 def put(want, **contents):

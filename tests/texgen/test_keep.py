@@ -11,7 +11,7 @@ from texgen.backprojection.trimap import hard_trimap, soft_trimap
 from texgen.errors import PlainError
 from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.evaluations import Evaluations
-from texgen.mesh.parts import Node, Part, Structure
+from texgen.mesh.parts import MeshPart, Node, Structure
 from texgen.painting.keep import KeptTexture, start_state
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
@@ -139,7 +139,9 @@ def test_a_box_is_told_in_the_coordinates_of_the_file():
 
 def test_parts_are_found_by_the_names_of_nodes_meshes_and_materials():
     mesh = square_mesh()
-    structure = Structure((Node("body"), Node("lid", 0)), (Part(0, "box", "wood"), Part(1, "box", "iron")))
+    structure = Structure(
+        (Node("body"), Node("lid", 0)), (MeshPart(0, "box", "wood"), MeshPart(1, "box", "iron"))
+    )
     mesh = replace(mesh, part=torch.tensor([0, 1]), structure=structure)
     atlas = build_atlas(mesh, 16)
     assert part_names(mesh) == ["body", "box", "wood", "lid", "iron"]
@@ -156,7 +158,7 @@ def test_padding_goes_with_the_chart_that_it_pads():
     mesh = square_mesh()
     # Two triangles apart from each other, with nothing between them.
     uvs = torch.tensor([[0.1, 0.1], [0.3, 0.1], [0.3, 0.3], [0.7, 0.7], [0.9, 0.9], [0.7, 0.9]])
-    structure = Structure((Node("a"),), (Part(0, "x", "left"), Part(0, "x", "right")))
+    structure = Structure((Node("a"),), (MeshPart(0, "x", "left"), MeshPart(0, "x", "right")))
     mesh = replace(
         mesh, uvs=uvs, uv_faces=torch.arange(6).reshape(2, 3), part=torch.tensor([0, 1]), structure=structure
     )

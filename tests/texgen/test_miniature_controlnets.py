@@ -17,10 +17,10 @@ from texgen.miniature.diffusion_batches import (
     position_maps,
 )
 from texgen.miniature.pretrain_vae import make_vae, save_vae
-from texgen.miniature.scale import SCALES, Stage
+from texgen.miniature.scale import SCALES, TrainingStage
 from texgen.miniature.shapes import make_shape
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import Run, save_half
+from texgen.miniature.training import TrainingRun, save_half
 from texgen.miniature.world_arrays import open_atlases
 from texgen.miniature.world_makers import make_world
 
@@ -132,9 +132,10 @@ def test_each_process_encodes_its_part_and_all_see_the_whole(tmp_path):
     torch.manual_seed(0)
     vae = make_vae().eval()
     images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
-    stage = Stage(1, 1, 1.0)
+    stage = TrainingStage(1, 1, 1.0)
     first, second = (
-        Run("backbone", tmp_path, torch.device("cpu"), stage, 1, None, 0.5, rank, 2) for rank in (0, 1)
+        TrainingRun("backbone", tmp_path, torch.device("cpu"), stage, 1, None, 0.5, rank, 2)
+        for rank in (0, 1)
     )
     with pytest.raises(FileNotFoundError):  # here no other process encodes its part at the same time
         encoded(first, "samples", vae, images)

@@ -26,8 +26,8 @@ from texgen.miniature.world_arrays import (
     OTHER_KINDS,
     WRONG_COLOUR,
     WRONG_MATERIAL,
-    Painted,
     World,
+    WorldSamples,
     open_world,
 )
 from texgen.miniature.world_makers import make_world
@@ -85,9 +85,9 @@ def test_worlds_without_what_pairs_are_made_of_are_named(samples):
     check_pairs(samples)
     arrays = World(Sizes(views=3, samples=3, others=3))
     with pytest.raises(ValueError, match="painted twice"):
-        check_pairs(Painted(arrays, torch.device("cpu")))
+        check_pairs(WorldSamples(arrays, torch.device("cpu")))
     with pytest.raises(ValueError, match="--others"):
-        check_pairs(Painted(World(Sizes(views=3, samples=6)), torch.device("cpu")))
+        check_pairs(WorldSamples(World(Sizes(views=3, samples=6)), torch.device("cpu")))
 
 
 def test_quantiles_of_seen_values_are_those_of_torch():
@@ -151,7 +151,7 @@ def test_the_small_blip_opens_as_image_reward_and_gives_the_same_rewards(folder,
     reward = ImageReward.load(folder / "image_reward")
     images = samples.pictures(torch.arange(3))
     prompts = samples.captions[:3]
-    model = pretrain_blip.Blip(reward.text.config.vocab_size)
+    model = pretrain_blip.BlipScorer(reward.text.config.vocab_size)
     model.vision.load_state_dict(reward.vision.state_dict())
     model.text.load_state_dict(reward.text.state_dict())
     model.head.load_state_dict({"weight": reward.head["weight"], "bias": reward.head["bias"]})
@@ -176,7 +176,7 @@ def test_clips_image_tower_lives_on_in_blip():
         tower.embeddings.class_embedding.zero_()
         tower.pre_layrnorm.weight.uniform_(0.5, 1.5)
         tower.pre_layrnorm.bias.normal_()
-        blip = pretrain_blip.Blip(100).eval()
+        blip = pretrain_blip.BlipScorer(100).eval()
         pretrain_blip.start_from_clip(blip, clip)
         images = torch.rand(1, 3, 128, 128)
         expected = tower.post_layernorm(tower((images - 0.5) / 0.25).last_hidden_state)
@@ -192,7 +192,7 @@ def test_wrong_prompts_have_another_paint(samples):
 def test_a_ready_mask_says_what_the_plain_one_says():
     """transformers is handed the sum's mask itself, values and gradients as with ones and zeros."""
     torch.manual_seed(0)
-    blip = pretrain_blip.Blip(50).eval()
+    blip = pretrain_blip.BlipScorer(50).eval()
     seen, ids = torch.randn(2, 65, 192), torch.randint(0, 50, (2, 24))
     plain = torch.ones(2, 24, dtype=torch.long)
     plain[0, 5:] = 0

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from texgen.miniature import training
-from texgen.miniature.scale import Stage, chosen_device
-from texgen.miniature.steps import Average, Step, make_optimizer, restore, set_rate
-from texgen.miniature.training import Run, learning_rate, start_run, train, training_parser
+from texgen.miniature.scale import TrainingStage, chosen_device
+from texgen.miniature.steps import Average, TrainingStep, make_optimizer, restore, set_rate
+from texgen.miniature.training import TrainingRun, learning_rate, start_run, train, training_parser
 
 CPU = torch.device("cpu")
 INPUTS = torch.rand(4, 3, generator=torch.Generator().manual_seed(1))
@@ -53,14 +53,14 @@ class FakeRecorder:
 
 
 def run_of(tmp_path, steps=None, budget=None, warmup=2, fall=0.5):
-    stage = Stage(steps or 1, 4, 0.1, warmup)
-    return Run("little", tmp_path, CPU, stage, steps, budget, fall, 0, 1)
+    stage = TrainingStage(steps or 1, 4, 0.1, warmup)
+    return TrainingRun("little", tmp_path, CPU, stage, steps, budget, fall, 0, 1)
 
 
 def test_a_captured_step_is_replayed_and_leaves_weights_alone_while_it_is_captured():
     net, optimizer, loss = little(rate=0.0)
     before = net.weight.detach().clone()
-    recorder, step = FakeRecorder(), Step(loss, optimizer)
+    recorder, step = FakeRecorder(), TrainingStep(loss, optimizer)
     assert step.capture(recorder, warmup=3) == "captured"
     assert recorder.warmed == 3 and torch.equal(net.weight, before)
     assert step.means() == {}
@@ -71,7 +71,7 @@ def test_a_captured_step_is_replayed_and_leaves_weights_alone_while_it_is_captur
 
 def test_a_step_that_cannot_be_captured_runs_eagerly_and_says_why():
     net, optimizer, loss = little(rate=0.0)
-    step = Step(loss, optimizer)
+    step = TrainingStep(loss, optimizer)
     outcome = step.capture(FakeRecorder(fails=True))
     assert outcome.startswith("eager") and "not permitted" in outcome
     before = net.weight.detach().clone()
@@ -84,7 +84,7 @@ def test_captured_and_eager_steps_do_the_same():
     weights = []
     for captured in (False, True):
         net, optimizer, loss = little(rate=0.0)
-        step = Step(loss, optimizer)
+        step = TrainingStep(loss, optimizer)
         if captured:
             step.capture(FakeRecorder(), warmup=0)
         set_rate(optimizer, 0.05)
@@ -96,7 +96,7 @@ def test_captured_and_eager_steps_do_the_same():
 
 def test_a_step_equals_the_plain_loop():
     net, optimizer, loss = little()
-    step = Step(loss, optimizer, clip=0.01)
+    step = TrainingStep(loss, optimizer, clip=0.01)
     for _ in range(3):
         step()
     plain, _, _ = little()
@@ -112,7 +112,7 @@ def test_a_step_equals_the_plain_loop():
 def test_a_step_that_is_not_finite_is_left_out():
     net, optimizer, _ = little()
     before = net.weight.detach().clone()
-    Step(lambda: {"loss": net(torch.full((1, 3), torch.inf)).sum()}, optimizer)()
+    TrainingStep(lambda: {"loss": net(torch.full((1, 3), torch.inf)).sum()}, optimizer)()
     assert torch.equal(net.weight, before)
 
 
@@ -125,7 +125,7 @@ def test_means_are_those_of_the_steps_since_the_last_call():
         seen.append(float(numbers["loss"].detach()))
         return numbers
 
-    step = Step(watched, optimizer, name="first")
+    step = TrainingStep(watched, optimizer, name="first")
     for _ in range(3):
         step()
     assert step.means()["first loss"] == pytest.approx(sum(seen) / 3)
@@ -159,7 +159,7 @@ def test_a_training_of_so_many_steps_logs_and_keeps_all_of_them(tmp_path):
         chosen.append((number, share))
         return steps[number % 2]
 
-    steps = [Step(loss, optimizer), Step(loss, optimizer, name="odd")]
+    steps = [TrainingStep(loss, optimizer), TrainingStep(loss, optimizer, name="odd")]
     train(run_of(tmp_path, steps=4), net, steps, choose)
     assert chosen == [(0, 0.0), (1, 0.25), (2, 0.5), (3, 0.75)]
     row = json.loads((tmp_path / "little.jsonl").read_text().splitlines()[-1])
@@ -176,7 +176,7 @@ def test_a_training_ends_when_its_seconds_are_over_and_the_rate_follows_them(tmp
         rates.append(optimizer.param_groups[0]["lr"])
         return loss()
 
-    train(run_of(tmp_path, budget=10.0, warmup=1), net, [Step(slow, optimizer)])
+    train(run_of(tmp_path, budget=10.0, warmup=1), net, [TrainingStep(slow, optimizer)])
     assert len(rates) == 10
     half = [0.5 * (1 + math.cos(math.pi * k / 5)) * 0.1 for k in range(5)]
     assert rates == pytest.approx([0.1] * 5 + half)
@@ -199,7 +199,7 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch, length):
             taken.append(stop)
             return loss()
 
-        step = Step(counted, optimizer)
+        step = TrainingStep(counted, optimizer)
         try:
             train(run_of(tmp_path, **length), net, [step])
         except KeyboardInterrupt:
@@ -209,16 +209,18 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch, length):
 
 def test_what_was_saved_of_other_networks_is_refused_in_one_sentence(tmp_path):
     net, optimizer, loss = little()
-    train(run_of(tmp_path, steps=1), net, [Step(loss, optimizer)])
+    train(run_of(tmp_path, steps=1), net, [TrainingStep(loss, optimizer)])
     other = nn.Linear(5, 1)
-    step = Step(lambda: {"loss": other.weight.sum()}, make_optimizer(other.parameters(), CPU, (0.9, 0.9), 0))
+    step = TrainingStep(
+        lambda: {"loss": other.weight.sum()}, make_optimizer(other.parameters(), CPU, (0.9, 0.9), 0)
+    )
     with pytest.raises(SystemExit, match="of other networks"):
         train(run_of(tmp_path, steps=2), other, [step])
 
 
 def test_an_optimisers_state_keeps_the_device_settings_of_the_one_that_loads_it():
     _, optimizer, loss = little()
-    Step(loss, optimizer)()
+    TrainingStep(loss, optimizer)()
     state = optimizer.state_dict()
     for group in state["param_groups"]:  # as a GPU saves it
         group.update(lr=torch.tensor(0.3), capturable=True)

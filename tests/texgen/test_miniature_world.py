@@ -17,7 +17,7 @@ from texgen.miniature.lighting import soft_light
 from texgen.miniature.materials import MATERIALS
 from texgen.miniature.scale import Sizes
 from texgen.miniature.shapes import make_shape
-from texgen.miniature.world_arrays import COLOUR_NAMES, INDEX, Painted, World, open_atlases, open_world
+from texgen.miniature.world_arrays import COLOUR_NAMES, INDEX, World, WorldSamples, open_atlases, open_world
 from texgen.miniature.world_makers import make_world, paint_sample
 from texgen.render.cameras import Cameras, direction_word, pixel_rays
 from texgen.render.rasterize import first_hits
@@ -165,7 +165,7 @@ def test_soft_light_shades_and_flat_samples_keep_the_bare_colour(made):
         arrays.write_view(row, few.view(row))
     for row in range(40):
         paint_sample(arrays, row, 1)
-    painted = Painted(arrays, CPU)
+    painted = WorldSamples(arrays, CPU)
     assert 0 < sum(painted.soft) < 20
     for i in range(40):
         if MATERIALS[painted.material[i]] != "plain":

@@ -9,8 +9,8 @@ from reference.known_shapes import box, rotation, torus
 from reference.tiny_meshes import make_mesh, sphere_mesh, square_mesh
 
 from texgen.geometry.symmetry import (
+    ClosestPoints,
     MirrorPlane,
-    Surface,
     barycentrics,
     find_plane,
     mirror_patches,
@@ -104,7 +104,7 @@ def test_points_spread_by_area():
     area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=-1) / 2
     share = np.bincount(face, minlength=len(area)) / 2000
     np.testing.assert_allclose(share, (area / area.sum()).numpy(), atol=2e-3)
-    distance, at, _ = Surface(mesh).closest(points)
+    distance, at, _ = ClosestPoints(mesh).closest(points)
     assert distance.max() < 1e-7
     again, _ = sample_surface(mesh, 2000)
     assert (again == points).all()

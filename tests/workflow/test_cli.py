@@ -10,7 +10,7 @@ import pytest
 
 from workflow.cli.checks import below_root
 from workflow.cli.main import main
-from workflow.cli.terminal import Progress
+from workflow.cli.terminal import PaintingProgress
 from workflow.provenance import ROOT
 
 
@@ -48,7 +48,7 @@ class Terminal(io.StringIO):
 
 
 def show(stream: io.StringIO) -> str:
-    progress = Progress(stream)
+    progress = PaintingProgress(stream)
     for view in (1, 2):
         for step in (1, 2, 3):
             progress(view, 2, step, 3)

@@ -266,7 +266,7 @@ def test_a_mesh_without_uvs_of_its_own_is_refused(command, pictures):
 def test_a_result_that_fails_does_not_stop_the_others(command, project, monkeypatch):
     from workflow.cli import texture as cli_texture
 
-    real = cli_texture.Choice.load
+    real = cli_texture.ChosenMethod.load
 
     def load(self, work):
         paint = real(self, work)
@@ -278,7 +278,7 @@ def test_a_result_that_fails_does_not_stop_the_others(command, project, monkeypa
 
         return sometimes
 
-    monkeypatch.setattr(cli_texture.Choice, "load", load)
+    monkeypatch.setattr(cli_texture.ChosenMethod, "load", load)
     status, said = command("parts.obj", "a red one", "--seed", "1", "--seed", "2", "--out", "some")
     assert status == 1 and "parts--a-red-one--1: failed, ValueError: no view" in said
     assert {each.name for each in (project / "some").iterdir()} == {"parts--a-red-one--2", "grid.png"}

@@ -9,7 +9,7 @@ import pytest
 from workflow.cli.main import main
 from workflow.config.configuration import load_config
 from workflow.config.kinds import METHODS
-from workflow.config.training import Gradient
+from workflow.config.training import GradientSettings
 from workflow.jobs.estimate import (
     Cost,
     Rates,
@@ -45,9 +45,9 @@ def test_text2tex_counts_its_updates_and_its_atlas():
 def test_gradients_cost_what_the_trainer_counts(plan):
     block = plan.config.models["symmetry"]
     assert gradient_evaluations(block, 6, 10) == 180
-    last = block.model_copy(update={"gradient": Gradient(strategy="last_k", k=1)})
+    last = block.model_copy(update={"gradient": GradientSettings(strategy="last_k", k=1)})
     assert gradient_evaluations(last, 6, 10) == 72
-    kept = block.model_copy(update={"gradient": Gradient(strategy="exact", replay=False)})
+    kept = block.model_copy(update={"gradient": GradientSettings(strategy="exact", replay=False)})
     assert gradient_evaluations(kept, 6, 10) == 120
 
 

@@ -12,7 +12,7 @@ import yaml
 from reference.outcomes import check_sentence
 
 from rewards.checkpoints import store
-from rewards.checkpoints.sources import Wanted
+from rewards.checkpoints.sources import NeededFiles
 from rewards.checkpoints.store import WeightsMissing
 from texgen.mesh.mesh import MeshError
 from texgen.mesh.sources import fetch_source
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 USER, PASSWORD = "loginname", "hunter2"
 CLOSED = f"https://{USER}:{PASSWORD}@127.0.0.1:9/head.pth"  # nobody answers there
 SHA = "0" * 64
-ASKED = Wanted("someone/something", None, (), "")
+ASKED = NeededFiles("someone/something", None, (), "")
 
 
 def check_hidden(text: object) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from texgen.mesh.mesh import Mesh
 
 
-class Painter(Protocol):
+class DifferentiablePainter(Protocol):
     """The part of `TexGen` that training uses."""
 
     backbone: Backbone
@@ -60,7 +60,7 @@ class Sample:
     cameras: Cameras | None = None
     share: float = 1.0
 
-    def paint(self, painter: Painter, gradient: Any, detach_conditioning: bool = True):
+    def paint(self, painter: DifferentiablePainter, gradient: Any, detach_conditioning: bool = True):
         """One painting by the soft trimap, as training sees it."""
         return painter.paint(
             self.item.mesh,
@@ -75,7 +75,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SampleOutcome:
     """Numbers of one sample. kl: see `divergence`; None where it was not asked for. details: what only one
     algorithm knows."""
 

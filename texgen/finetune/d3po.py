@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texgen.finetune.algorithms import (
+    DifferentiablePainter,
     NotFiniteError,
-    Outcome,
-    Painter,
     Reward,
     Sample,
+    SampleOutcome,
     add_gradient,
     tuned_and_untuned,
 )
@@ -75,7 +75,7 @@ class D3PO:
                 "negative."
             )
 
-    def accumulate(self, painter: Painter, sample: Sample) -> Outcome:
+    def accumulate(self, painter: DifferentiablePainter, sample: Sample) -> SampleOutcome:
         """Adds the gradient of one pair; its mean loss and the mean of both rewards. details: tie 0 or 1."""
         recordings, rewards = [], []
         for branch in ("a", "b"):
@@ -89,7 +89,7 @@ class D3PO:
         mean_reward = sum(rewards) / 2
         sign = preference(*rewards, self.margin)
         if sign == 0:
-            return Outcome(math.log(2), mean_reward, None, {"tie": 1.0})
+            return SampleOutcome(math.log(2), mean_reward, None, {"tie": 1.0})
         loss = 0.0
         first, second = recordings
         chosen = chosen_steps(next(iter(first.values())), self.transitions, sample.seed)
@@ -99,8 +99,8 @@ class D3PO:
                 a, b = (self._log_ratio(painter, views[index], i) for views in (first, second))
                 value = preference_loss(a, b, sign, self.beta, self.clip)
                 loss += add_gradient(value, sample.share * share) * share
-        return Outcome(loss, mean_reward, None, {"tie": 0.0})
+        return SampleOutcome(loss, mean_reward, None, {"tie": 0.0})
 
-    def _log_ratio(self, painter: Painter, record: ViewRecord, i: int) -> Tensor:
+    def _log_ratio(self, painter: DifferentiablePainter, record: ViewRecord, i: int) -> Tensor:
         mean, reference, spread = tuned_and_untuned(painter.backbone, record, i, self.evaluations)
         return log_ratio(mean, reference, spread, record.latents[i + 1].detach())

@@ -209,7 +209,7 @@ class Recording:
         return latents
 
 
-class Given:
+class GivenLatents:
     """A painting whose denoised latents are handed in, by view index; they may require a gradient.
 
     Every view is replayed when the gradient arrives, so that one view's decoder is in memory at a time.

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from texgen.finetune.algorithms import (
-    Outcome,
-    Painter,
+    DifferentiablePainter,
     Reward,
     Sample,
+    SampleOutcome,
     add_gradient,
     divergence,
     divergence_step,
@@ -50,7 +50,7 @@ class Direct:
     def evaluations(self) -> Evaluations:
         return self.gradient.evaluations
 
-    def accumulate(self, painter: Painter, sample: Sample) -> Outcome:
+    def accumulate(self, painter: DifferentiablePainter, sample: Sample) -> SampleOutcome:
         """Adds the gradient of one sample; its loss, reward and divergence."""
         used = []
 
@@ -70,9 +70,9 @@ class Direct:
         if self.kl_weight > 0:
             kl = self._pull(painter, sample, used)
             loss += self.kl_weight * kl
-        return Outcome(loss, sum(rewards) / textures, kl)
+        return SampleOutcome(loss, sum(rewards) / textures, kl)
 
-    def _pull(self, painter: Painter, sample: Sample, used: list) -> float:
+    def _pull(self, painter: DifferentiablePainter, sample: Sample, used: list) -> float:
         """Adds the gradient of the divergence, view by view; returns its mean."""
         records = used[0].views
         total = 0.0
@@ -89,7 +89,9 @@ def direct_loss(reward: Tensor, target: float | None = None) -> Tensor:
     return -reward if target is None else (target - reward).clamp_min(0.0)
 
 
-def measured_divergence(painter: Painter, sample: Sample) -> tuple[Tensor, Tensor, float | None]:
+def measured_divergence(
+    painter: DifferentiablePainter, sample: Sample
+) -> tuple[Tensor, Tensor, float | None]:
     """Texture, coverage and mean divergence over the views of one painting without gradient.
 
     The divergence is None where no step has noise (chains of one step).

@@ -12,7 +12,7 @@ from texgen.diffusion.backbone import Backbone
 
 
 @dataclass
-class Spent:
+class EvaluationCount:
     """Evaluations inside one `forwards` context, known when it is left."""
 
     count: int = 0
@@ -41,9 +41,9 @@ class Evaluations:
         return {"forward": self.forward, "recompute": self.recompute, "backward": self.backward}
 
     @contextmanager
-    def forwards(self, backbone: Backbone) -> Iterator[Spent]:
+    def forwards(self, backbone: Backbone) -> Iterator[EvaluationCount]:
         """Counts the forward passes inside."""
-        before, spent = backbone.calls.unet, Spent()
+        before, spent = backbone.calls.unet, EvaluationCount()
         try:
             yield spent
         finally:
@@ -63,7 +63,7 @@ class Evaluations:
             for name, value in before.items():
                 setattr(backbone.calls, name, value)
 
-    def count_backward(self, output: Tensor, spent: Spent) -> None:
+    def count_backward(self, output: Tensor, spent: EvaluationCount) -> None:
         """Counts the backward pass of what was evaluated for `output`, when and if it comes."""
         if output.requires_grad:
 

@@ -18,7 +18,7 @@ from texgen.finetune.differentiation import Differentiation, Recording, Renoised
 from texgen.finetune.evaluations import Evaluations
 from texgen.painting.views import Gradient
 
-Painted = tuple[Tensor, Tensor]
+TextureAndCoverage = tuple[Tensor, Tensor]
 """A texture [3, T, T] and its coverage [1, T, T]."""
 
 
@@ -35,7 +35,9 @@ class Strategy(Protocol):
         """How many paintings there are."""
         ...
 
-    def paintings(self, paint: Callable[[Gradient], Painted], seed: int) -> Iterator[Painted]:
+    def paintings(
+        self, paint: Callable[[Gradient], TextureAndCoverage], seed: int
+    ) -> Iterator[TextureAndCoverage]:
         """Differentiable paintings whose mean reward is to be raised; `paint` paints once."""
         ...
 
@@ -55,7 +57,9 @@ class Exact:
     def textures(self) -> int:
         return 1
 
-    def paintings(self, paint: Callable[[Gradient], Painted], seed: int) -> Iterator[Painted]:
+    def paintings(
+        self, paint: Callable[[Gradient], TextureAndCoverage], seed: int
+    ) -> Iterator[TextureAndCoverage]:
         yield paint(Differentiation(None, self.replay, self.evaluations))
 
 
@@ -81,7 +85,9 @@ class LastK:
     def textures(self) -> int:
         return 1
 
-    def paintings(self, paint: Callable[[Gradient], Painted], seed: int) -> Iterator[Painted]:
+    def paintings(
+        self, paint: Callable[[Gradient], TextureAndCoverage], seed: int
+    ) -> Iterator[TextureAndCoverage]:
         yield paint(Differentiation(self.k, self.replay, self.evaluations))
 
 
@@ -108,7 +114,9 @@ class RandomK:
         """The k of the painting with this noise seed."""
         return int(torch.randint(1, self.k + 1, (), generator=seeds.generator(seed, "random_k")))
 
-    def paintings(self, paint: Callable[[Gradient], Painted], seed: int) -> Iterator[Painted]:
+    def paintings(
+        self, paint: Callable[[Gradient], TextureAndCoverage], seed: int
+    ) -> Iterator[TextureAndCoverage]:
         yield paint(Differentiation(self.drawn(seed), self.replay, self.evaluations))
 
 
@@ -137,7 +145,9 @@ class LowVariance:
     def textures(self) -> int:
         return self.copies
 
-    def paintings(self, paint: Callable[[Gradient], Painted], seed: int) -> Iterator[Painted]:
+    def paintings(
+        self, paint: Callable[[Gradient], TextureAndCoverage], seed: int
+    ) -> Iterator[TextureAndCoverage]:
         first = Recording(self.evaluations)
         with torch.no_grad():
             paint(first)

@@ -74,7 +74,7 @@ def read_history(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-class Progress:
+class TrainingProgress:
     """One line that rewrites itself on a terminal, else a plain line at most every `interval` seconds."""
 
     def __init__(self, steps: int, stream: TextIO | None = None, interval: float = 20.0) -> None:

@@ -28,17 +28,17 @@ from texgen import seeds
 from texgen.diffusion.sampler import predict_step
 from texgen.diffusion.schedules import signal_level, split_prediction
 from texgen.finetune.algorithms import (
+    DifferentiablePainter,
     NotFiniteError,
-    Outcome,
-    Painter,
     Reward,
     Sample,
+    SampleOutcome,
     add_gradient,
     drawn_reward,
     trainable_steps,
     tuned_and_untuned,
 )
-from texgen.finetune.differentiation import Given, Recording, ViewRecord
+from texgen.finetune.differentiation import GivenLatents, Recording, ViewRecord
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.replay import replayed
 
@@ -73,7 +73,7 @@ class Nabla:
         if not self.beta > 0 or self.transitions < 1 or self.draws < 1:
             raise ValueError("nabla: beta must be positive, transitions and draws at least 1.")
 
-    def accumulate(self, painter: Painter, sample: Sample) -> Outcome:
+    def accumulate(self, painter: DifferentiablePainter, sample: Sample) -> SampleOutcome:
         """Adds the gradient of one sample; its mean loss and the reward of the sampled texture."""
         recording = Recording(self.evaluations)
         with torch.no_grad():
@@ -88,10 +88,10 @@ class Nabla:
             for index, record in views.items():
                 value, ratio = self._train(painter, record, i, flows[index], sample.share * share)
                 loss, tilt = loss + value * share, tilt + ratio * share
-        return Outcome(loss, reward, None, {"tilt": tilt})
+        return SampleOutcome(loss, reward, None, {"tilt": tilt})
 
     def flows(
-        self, painter: Painter, sample: Sample, views: Mapping[int, ViewRecord], i: int
+        self, painter: DifferentiablePainter, sample: Sample, views: Mapping[int, ViewRecord], i: int
     ) -> dict[int, Tensor]:
         """u at the latents that the transition from step i led to, by view index."""
         backbone = painter.backbone
@@ -116,7 +116,7 @@ class Nabla:
             return replayed(first, again, (latents,), (), (True,))[0]
 
         guesses = {index: clean(record, ends[index]) for index, record in views.items()}
-        texture, painted = sample.paint(painter, Given(guesses))
+        texture, painted = sample.paint(painter, GivenLatents(guesses))
         rewards = [
             drawn_reward(self.reward, (sample.seed, "jitter", i, draw))(texture, painted, sample.item)
             for draw in range(self.draws)
@@ -138,7 +138,7 @@ class Nabla:
         return flows
 
     def _train(
-        self, painter: Painter, record: ViewRecord, i: int, flow: Tensor, share: float
+        self, painter: DifferentiablePainter, record: ViewRecord, i: int, flow: Tensor, share: float
     ) -> tuple[float, float]:
         mean, reference, spread = tuned_and_untuned(painter.backbone, record, i, self.evaluations)
         end = record.latents[i + 1].detach()

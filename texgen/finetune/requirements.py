@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from texgen.errors import PlainError
-from texgen.finetune.algorithms import Outcome, Painter, Reward, Sample
+from texgen.finetune.algorithms import DifferentiablePainter, Reward, Sample, SampleOutcome
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.settings import TrainSettings
 from texgen.painting.pipeline import TexGen
@@ -27,7 +27,7 @@ class Algorithm(Protocol):
     @property
     def evaluations(self) -> Evaluations: ...
 
-    def accumulate(self, painter: Painter, sample: Sample) -> Outcome: ...
+    def accumulate(self, painter: DifferentiablePainter, sample: Sample) -> SampleOutcome: ...
 
 
 def require_differentiable(method: TexGen, algorithm: Algorithm, settings: TrainSettings) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from texgen.finetune.algorithms import Item, NotFiniteError, Outcome, Reward, Sample
+from texgen.finetune.algorithms import Item, NotFiniteError, Reward, Sample, SampleOutcome
 from texgen.finetune.checkpointing import Best, Progressed, load_checkpoint, save_checkpoint
 from texgen.finetune.direct import measured_divergence
-from texgen.finetune.history import History, Progress, history_row
+from texgen.finetune.history import History, TrainingProgress, history_row
 from texgen.finetune.identity import run_identity
 from texgen.finetune.items import item_name, item_number, noise_seed, view_subset
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
@@ -73,7 +73,7 @@ class Trainer:
         self.items, self.heldout = list(items), list(heldout)
         self.scores = dict(scores or {})
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        self.progress = Progress(settings.steps) if progress is None else progress
+        self.progress = TrainingProgress(settings.steps) if progress is None else progress
         self.device = self.adapter[0].device
         groups: list[dict[str, Any]] = [{"params": self.adapter}]
         self.cameras: LearnedCameras | None = None
@@ -136,7 +136,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         self.algorithm.evaluations.reset()
-        outcomes: list[Outcome] = []
+        outcomes: list[SampleOutcome] = []
         samples = self._samples(step)
         names, seeds = [item_name(item) for item, _ in samples], [seed for _, seed in samples]
 
@@ -176,7 +176,7 @@ class Trainer:
             samples.append((item, noise_seed(settings.seed, step, part)))
         return samples
 
-    def _outcomes(self, step: int, samples: Sequence[tuple[Item, int]], scale: float) -> list[Outcome]:
+    def _outcomes(self, step: int, samples: Sequence[tuple[Item, int]], scale: float) -> list[SampleOutcome]:
         """Adds the gradients of a step's items, times the scale."""
         views, outcomes = self._views(step), []
         for item, seed in samples:
@@ -190,7 +190,7 @@ class Trainer:
     def _cameras(self) -> Cameras | None:
         return None if self.cameras is None else self.cameras.cameras()
 
-    def _details(self, outcomes: list[Outcome]) -> dict[str, Any] | None:
+    def _details(self, outcomes: list[SampleOutcome]) -> dict[str, Any] | None:
         found = [outcome.details for outcome in outcomes if outcome.details]
         details: dict[str, Any] = {key: _mean([each[key] for each in found]) for key in (found or [{}])[0]}
         if self.cameras is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from texgen.geometry.curvature import RADIUS, principal_curvatures
-from texgen.geometry.symmetry import MirrorPatches, MirrorPlane, Surface, find_plane, mirror_patches
+from texgen.geometry.symmetry import ClosestPoints, MirrorPatches, MirrorPlane, find_plane, mirror_patches
 from texgen.geometry.uv_frames import bake, uv_line_field
 from texgen.mesh.mesh import Mesh, MeshError
 from texgen.render.atlas import Atlas, build_atlas, texel_barycentrics
@@ -105,7 +105,7 @@ def prepare_geometry(mesh: Mesh, texture_size: int, radius: int = RADIUS) -> Pre
     d_min, _, k_min, k_max = principal_curvatures(mesh, radius)
     bary = texel_barycentrics(mesh, atlas)
     anisotropy = (k_max - k_min) / (k_max.abs() + k_min.abs() + FLAT)
-    surface = Surface(mesh)
+    surface = ClosestPoints(mesh)
     plane = find_plane(mesh, surface)
     return PreparedGeometry(
         min_direction_tensor=uv_line_field(mesh, atlas, d_min, bary),

@@ -60,7 +60,7 @@ class MirrorPatches:
     valid: Tensor
 
 
-class Surface:
+class ClosestPoints:
     """Closest points of one mesh, in float64; the search tree is built once."""
 
     def __init__(self, mesh: Mesh) -> None:
@@ -134,13 +134,13 @@ def surface_axes(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     return centre, np.linalg.eigh(moment)[1].T
 
 
-def find_plane(mesh: Mesh, surface: Surface | None = None) -> MirrorPlane:
+def find_plane(mesh: Mesh, surface: ClosestPoints | None = None) -> MirrorPlane:
     """The best mirror plane of a mesh; look at its residual before believing it.
 
     Where several planes are as good as each other (a box, a ball), the one that separates left from right is
     taken, i.e. the normal nearest to the x axis. Deterministic.
     """
-    surface = Surface(mesh) if surface is None else surface
+    surface = ClosestPoints(mesh) if surface is None else surface
     diagonal = float(np.linalg.norm(np.ptp(surface.vertices, axis=0)))
     centre, axes = surface_axes(mesh)
     points, _ = sample_surface(mesh, SEARCH_POINTS)
@@ -166,7 +166,7 @@ def find_plane(mesh: Mesh, surface: Surface | None = None) -> MirrorPlane:
 def mirror_patches(
     mesh: Mesh,
     plane: MirrorPlane,
-    surface: Surface | None = None,
+    surface: ClosestPoints | None = None,
     patches: int = 768,
     points: int = 16,
     radius: float = 0.05,
@@ -178,7 +178,7 @@ def mirror_patches(
     distance of an image from the surface. Images must land on faces that face as the mirrored face does,
     within 60 degrees: the other side of an ear is no partner.
     """
-    surface = Surface(mesh) if surface is None else surface
+    surface = ClosestPoints(mesh) if surface is None else surface
     normal = plane.normal.numpy()
     centres, face = sample_surface(mesh, 2 * patches, "patches")
     side = centres @ normal > plane.offset
@@ -215,7 +215,7 @@ def _mirror(points: np.ndarray, normal: np.ndarray, offset: float) -> np.ndarray
 
 
 def _refine(
-    surface: Surface, points: np.ndarray, normal: np.ndarray, offset: float
+    surface: ClosestPoints, points: np.ndarray, normal: np.ndarray, offset: float
 ) -> tuple[np.ndarray, float]:
     for _ in range(REFINEMENTS):
         distance, _, image = surface.closest(_mirror(points, normal, offset))

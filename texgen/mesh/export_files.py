@@ -11,7 +11,7 @@ from torch import Tensor
 
 from texgen.errors import PlainError
 from texgen.mesh.export import save_texture_png, to_png, write_glb
-from texgen.mesh.export_parts import Surface, surfaces
+from texgen.mesh.export_parts import ExportedPart, surfaces
 from texgen.mesh.mesh import Mesh
 from texgen.storage.files import atomic_path, write_text
 
@@ -152,7 +152,7 @@ def _usd_material(stage, sdf, shade):
     return material
 
 
-def _matrix(nodes, part: Surface) -> np.ndarray:
+def _matrix(nodes, part: ExportedPart) -> np.ndarray:
     """[4, 4] from a surface's node to the scene."""
     found, number = np.eye(4), part.node
     while number >= 0:
@@ -161,7 +161,7 @@ def _matrix(nodes, part: Surface) -> np.ndarray:
     return found
 
 
-def _world(nodes, part: Surface) -> tuple[np.ndarray, np.ndarray]:
+def _world(nodes, part: ExportedPart) -> tuple[np.ndarray, np.ndarray]:
     """Positions and unit normals of a surface in the input's coordinates."""
     matrix = _matrix(nodes, part)
     positions = part.positions @ matrix[:3, :3].T + matrix[:3, 3]
@@ -169,7 +169,7 @@ def _world(nodes, part: Surface) -> tuple[np.ndarray, np.ndarray]:
     return positions, normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
 
 
-def _outwards(nodes, part: Surface) -> np.ndarray:
+def _outwards(nodes, part: ExportedPart) -> np.ndarray:
     """The faces as they are wound in the scene: a mirroring node turns them."""
     return part.faces[:, ::-1] if np.linalg.det(_matrix(nodes, part)[:3, :3]) < 0 else part.faces
 

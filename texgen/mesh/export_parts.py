@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from texgen.mesh.mesh import Mesh
-from texgen.mesh.parts import Node, Part, Structure
+from texgen.mesh.parts import MeshPart, Node, Structure
 
 # Beyond so many times its size from the origin a mesh is written around its own centre and its node carries
 # the place: float32 keeps 7 digits, so that a mesh 8 sizes away still has its millionth.
@@ -17,7 +17,7 @@ MOST_CONDITION = 1e7
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class ExportedPart:
     """One part, one vertex per distinct corner. positions, normals: [K, 3] float64 in the node's coordinates.
     uvs: [K, 2] v up; second_uvs: [K, 2] or None. faces: [F, 3] int64. part: names; node: index of a node."""
 
@@ -26,11 +26,11 @@ class Surface:
     uvs: np.ndarray
     second_uvs: np.ndarray | None
     faces: np.ndarray
-    part: Part
+    part: MeshPart
     node: int
 
 
-def surfaces(mesh: Mesh) -> tuple[tuple[Node, ...], list[Surface]]:
+def surfaces(mesh: Mesh) -> tuple[tuple[Node, ...], list[ExportedPart]]:
     """All nodes, and the surfaces that they show. Parts without faces are left out."""
     structure = mesh.structure.named(mesh.name)
     faces, uv_faces = mesh.faces.cpu().numpy(), mesh.uv_faces.cpu().numpy()
@@ -61,7 +61,7 @@ def surfaces(mesh: Mesh) -> tuple[tuple[Node, ...], list[Surface]]:
         if rows.shape[-1] == 4 and (corners[:, 3] >= 0).all():
             second = mesh.second_uvs.cpu().numpy()[corners[:, 3]]
         found.append(
-            Surface(
+            ExportedPart(
                 positions=positions,
                 normals=turned / np.maximum(length, 1e-300),
                 uvs=mesh.uvs.detach().cpu().numpy()[corners[:, 1]].astype(np.float64),
@@ -81,11 +81,11 @@ def _normals(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     return (mesh.vertex_normals.double() @ mesh.rotation.double()).cpu().numpy(), mesh.faces.cpu().numpy()
 
 
-def _near(structure: Structure, found: list[Surface]) -> tuple[tuple[Node, ...], list[Surface]]:
+def _near(structure: Structure, found: list[ExportedPart]) -> tuple[tuple[Node, ...], list[ExportedPart]]:
     """The surfaces of far-off nodes around their own centre, which their node's transform then carries."""
     nodes = list(structure.nodes)
     parents = {node.parent for node in nodes}
-    result: list[Surface] = []
+    result: list[ExportedPart] = []
     for number in dict.fromkeys(each.node for each in found):
         own = [each for each in found if each.node == number]
         points = np.concatenate([each.positions for each in own])

@@ -37,7 +37,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Part:
+class MeshPart:
     """Faces that belong together: one material of one mesh of one node. node: which node shows them. mesh,
     material: their names in the file. double_sided: whether their backs are seen."""
 
@@ -52,7 +52,7 @@ class Structure:
     """The nodes and parts of a file. A face's number in `Mesh.part` is an index of `parts`."""
 
     nodes: tuple[Node, ...] = (Node(),)
-    parts: tuple[Part, ...] = (Part(),)
+    parts: tuple[MeshPart, ...] = (MeshPart(),)
 
     def world(self, node: int) -> np.ndarray:
         """[4, 4] float64, from a node's coordinates to those of the scene."""
@@ -81,7 +81,8 @@ class Structure:
         """The structure that `to_json` wrote."""
         stored: dict[str, Any] = json.loads(text)
         return Structure(
-            tuple(Node(**each) for each in stored["nodes"]), tuple(Part(**each) for each in stored["parts"])
+            tuple(Node(**each) for each in stored["nodes"]),
+            tuple(MeshPart(**each) for each in stored["parts"]),
         )
 
 

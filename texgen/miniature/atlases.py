@@ -8,7 +8,7 @@ import torch
 from texgen.mesh.mesh import Mesh, area_weighted_normals
 from texgen.miniature.scale import IMAGE_SIZE
 from texgen.miniature.shapes import make_shape
-from texgen.miniature.views import View
+from texgen.miniature.views import ShapeView
 from texgen.reading.unwrap import unwrap
 from texgen.render.atlas import build_atlas
 
@@ -16,7 +16,9 @@ from texgen.render.atlas import build_atlas
 MOST_CHARTS = 60
 
 
-def shape_atlas(name: str, rng: np.random.Generator, size: int = IMAGE_SIZE) -> tuple[View, float] | None:
+def shape_atlas(
+    name: str, rng: np.random.Generator, size: int = IMAGE_SIZE
+) -> tuple[ShapeView, float] | None:
     """The atlas of one shape as if it were a view, row 0 at v = 1, as pictures of atlases are.
 
     Returns the view and the scale of its positions in Paint3D's frame, where the farthest vertex is at 0.6
@@ -40,7 +42,7 @@ def shape_atlas(name: str, rng: np.random.Generator, size: int = IMAGE_SIZE) -> 
     atlas = build_atlas(mesh, size)
     mask, position, normal = (x.flip(0).flatten(0, 1) for x in (atlas.mask[0], atlas.position, atlas.normal))
     covered = mask.nonzero()[:, 0]
-    view = View(
+    view = ShapeView(
         shape=name,
         pixels=covered.to(torch.int32),
         positions=position[covered].half(),

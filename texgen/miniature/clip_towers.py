@@ -14,7 +14,7 @@ from texgen.miniature.preferences import HARD, check_pairs, draw_index, draw_pai
 from texgen.miniature.scale import IMAGE_SIZE
 from texgen.miniature.steps import half
 from texgen.miniature.tokenizer import text_settings, tokenize
-from texgen.miniature.world_arrays import Painted
+from texgen.miniature.world_arrays import WorldSamples
 
 WIDTH = 128
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -84,7 +84,7 @@ class PairBatches:
     """Draws pairs of a world's images and embeds them with their captions."""
 
     def __init__(
-        self, painted: Painted, tokenizer: CLIPTokenizer, kinds: tuple[str, ...], batch: int
+        self, painted: WorldSamples, tokenizer: CLIPTokenizer, kinds: tuple[str, ...], batch: int
     ) -> None:
         check_pairs(painted)
         self.painted, self.rows = painted, layout(kinds + HARD, batch)

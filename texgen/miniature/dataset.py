@@ -13,7 +13,7 @@ from torch import Tensor
 
 from texgen.mesh.mesh import area_weighted_normals
 from texgen.miniature.shapes import SHAPES, make_shape
-from texgen.miniature.views import View
+from texgen.miniature.views import ShapeView
 from texgen.render.cameras import (
     Cameras,
     clip_from_world,
@@ -48,7 +48,7 @@ def random_camera(generator: torch.Generator) -> Cameras:
 
 def view_shape(
     name: str, vertices: Tensor, faces: Tensor, normals: Tensor, camera: Cameras, size: int
-) -> View:
+) -> ShapeView:
     """Rasterise one shape ``[V, 3]``, ``[F, 3]`` with vertex normals ``[V, 3]`` at ``size`` pixels."""
     fine = size * SUPERSAMPLE
     window = object_window(vertices, camera, fine)
@@ -66,7 +66,7 @@ def view_shape(
     depth = torch.zeros(fine * fine, dtype=torch.uint8)
     depth[pixels] = (disparity * 255).round().to(torch.uint8)
     index, coverage, (positions, hit_normals) = pool_hits(pixels, (positions, hit_normals), size)
-    return View(
+    return ShapeView(
         shape=name,
         pixels=index,
         positions=positions.half(),
@@ -101,7 +101,7 @@ def pool_hits(
     return index.to(torch.int32), (count / SUPERSAMPLE**2 * 255).round().to(torch.uint8), means
 
 
-def shape_views(index: int, count: int, seed: int, size: int) -> list[View]:
+def shape_views(index: int, count: int, seed: int, size: int) -> list[ShapeView]:
     """``count`` views of the jittered shape number ``index``."""
     rng = np.random.default_rng([seed, index])
     generator = torch.Generator().manual_seed(seed * 1_000_003 + index)

@@ -13,8 +13,8 @@ from transformers import CLIPTokenizer
 
 from texgen.miniature.denoiser import make_scheduler
 from texgen.miniature.tokenizer import tokenize
-from texgen.miniature.training import Run, save_tensors, wait_for_all
-from texgen.miniature.world_arrays import Atlases, Painted
+from texgen.miniature.training import TrainingRun, save_tensors, wait_for_all
+from texgen.miniature.world_arrays import Atlases, WorldSamples
 
 CAPTION_DROPOUT = 0.1
 # Shares of the samples that show nothing, and the background alone.
@@ -35,7 +35,7 @@ def encode_images(vae: AutoencoderTiny, images: Tensor, batch: int = 16) -> Tens
     return torch.cat(parts)
 
 
-def encoded(run: Run, name: str, vae: AutoencoderTiny, images: Tensor) -> Tensor:
+def encoded(run: TrainingRun, name: str, vae: AutoencoderTiny, images: Tensor) -> Tensor:
     """`encode_images` of a training's images. On a CPU they are kept beside its weights, and of several
     processes each encodes its part."""
     if run.device.type == "cuda":
@@ -92,7 +92,7 @@ class Noising:
         return torch.where(dropped, self.empty, self.tokens[index])
 
 
-def inpainting_control(painted: Painted, index: Tensor) -> Tensor:
+def inpainting_control(painted: WorldSamples, index: Tensor) -> Tensor:
     """Control ``[B, 6, H, W]``: rgb where a random known mask allows, -1 elsewhere, and depth."""
     known = draw_known_masks(painted.alpha_of(index)[:, 0], painted.positions_of(index))
     return torch.cat(
@@ -100,7 +100,7 @@ def inpainting_control(painted: Painted, index: Tensor) -> Tensor:
     )
 
 
-def depth_control(painted: Painted, index: Tensor) -> Tensor:
+def depth_control(painted: WorldSamples, index: Tensor) -> Tensor:
     """Control ``[B, 3, H, W]``: the depth image three times."""
     return painted.depth_of(index).expand(-1, 3, -1, -1)
 

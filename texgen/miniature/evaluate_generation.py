@@ -14,7 +14,7 @@ from texgen.miniature.denoiser import controlled_velocity
 from texgen.miniature.diffusion_batches import Noising, draw_known_masks, encode_images
 from texgen.miniature.judge import Judge, chance_levels, verdicts
 from texgen.miniature.materials import BACKGROUND
-from texgen.miniature.world_arrays import Painted
+from texgen.miniature.world_arrays import WorldSamples
 
 BATCH = 8
 # A pixel is foreground where some channel is further than this from the background.
@@ -26,7 +26,7 @@ TIMES = (150, 300, 500, 700)
 @torch.no_grad()
 def generate(
     backbone: Backbone,
-    samples: Painted,
+    samples: WorldSamples,
     prompts: list[str],
     known: Tensor | None = None,
     role: str = "depth_inpaint",
@@ -76,7 +76,7 @@ def generate(
     return torch.cat(parts)
 
 
-def judged(judge: Judge, samples: Painted, images: dict[str, Tensor]) -> dict[str, float]:
+def judged(judge: Judge, samples: WorldSamples, images: dict[str, Tensor]) -> dict[str, float]:
     """Accuracy of colours and material that the judge finds, "<kind> colour" and "<kind> material": of every
     kind of images given, of the true renders ("real"), by chance ("chance").
 
@@ -94,7 +94,7 @@ def judged(judge: Judge, samples: Painted, images: dict[str, Tensor]) -> dict[st
     return out
 
 
-def silhouette_iou(samples: Painted, images: Tensor) -> float:
+def silhouette_iou(samples: WorldSamples, images: Tensor) -> float:
     """Mean IoU of what differs from the background with the mesh's mask, over the images.
 
     The painted background has a colour that no material contains, but decoded pixels waver around it.
@@ -106,7 +106,7 @@ def silhouette_iou(samples: Painted, images: Tensor) -> float:
     return float((both / either.clamp_min(1)).mean())
 
 
-def inpainting_masks(samples: Painted, seed: int) -> Tensor:
+def inpainting_masks(samples: WorldSamples, seed: int) -> Tensor:
     """Known masks ``[N, 1, H, W]`` of which each shows a part of the object and hides another."""
     generator = torch.Generator().manual_seed(seed)
     alpha, positions = samples.alpha_of()[:, 0], samples.positions_of()
@@ -121,7 +121,7 @@ def inpainting_masks(samples: Painted, seed: int) -> Tensor:
     return known
 
 
-def inpainting(samples: Painted, known: Tensor, images: Tensor) -> dict[str, float]:
+def inpainting(samples: WorldSamples, known: Tensor, images: Tensor) -> dict[str, float]:
     """How well decoded images ``[N, 3, H, W]`` keep what was known, and continue it.
 
     "known PSNR" on the known object pixels, before anything is pasted; "border gradient": mean absolute
@@ -151,21 +151,21 @@ def _neighbour_products(values: Tensor, dim: int) -> Tensor:
 
 
 @torch.no_grad()
-def autoencoded(backbone: Backbone, samples: Painted) -> Tensor:
+def autoencoded(backbone: Backbone, samples: WorldSamples) -> Tensor:
     """The true renders ``[N, 3, H, W]`` in [0, 1] after encoding and decoding: no generated picture can be
     nearer to them than the autoencoder."""
     parts = samples.pictures().split(BATCH)
     return torch.cat([backbone.decode_latents(backbone.encode_images(part)).clamp(0, 1) for part in parts])
 
 
-def psnr(images: Tensor, samples: Painted) -> float:
+def psnr(images: Tensor, samples: WorldSamples) -> float:
     """Mean PSNR in dB of pictures ``[N, 3, H, W]`` against the samples' own."""
     errors = (images - samples.pictures()).square().mean((1, 2, 3))
     return float((-10 * errors.clamp_min(1e-10).log10()).mean())
 
 
 @torch.no_grad()
-def velocity_errors(backbone: Backbone, samples: Painted, seed: int = 0) -> dict[str, float]:
+def velocity_errors(backbone: Backbone, samples: WorldSamples, seed: int = 0) -> dict[str, float]:
     """Mean squared error of the predicted velocity by time step, with nothing known and the samples'
     captions: a cheap way to compare nets, low steps showing what is local and high ones what is global."""
     noising = Noising(encode_images(backbone.vae, samples.images), samples.captions, backbone.tokenizer)

@@ -13,9 +13,9 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from texgen.miniature.clip_towers import image_embeddings, text_embeddings
 from texgen.miniature.preferences import KINDS, draw_pairs, other_rows
-from texgen.miniature.pretrain_blip import Blip, additive_mask, caption_mask
+from texgen.miniature.pretrain_blip import BlipScorer, additive_mask, caption_mask
 from texgen.miniature.tokenizer import tokenize
-from texgen.miniature.world_arrays import Painted
+from texgen.miniature.world_arrays import WorldSamples
 
 Scorer = Callable[[Tensor, list[str]], Tensor]
 CLIP_FOLDERS = {"clipscore": "clip", "pickscore": "pickscore", "hpsv2": "hpsv2"}
@@ -60,7 +60,7 @@ def _aesthetic_scorer(folder: Path) -> Scorer:
 def _blip_scorer(folder: Path) -> Scorer:
     settings = json.loads((folder / "config.json").read_text())
     tokenizer = CLIPTokenizer.from_pretrained(folder)
-    blip = Blip(settings["text_config"]["vocab_size"]).eval()
+    blip = BlipScorer(settings["text_config"]["vocab_size"]).eval()
     blip.load_state_dict(load_file(folder / "model.safetensors"))
 
     def score(images: Tensor, prompts: list[str]) -> Tensor:
@@ -74,7 +74,7 @@ def _blip_scorer(folder: Path) -> Scorer:
 
 @torch.no_grad()
 def ranking_accuracy(
-    scorers: dict[str, Scorer], samples: Painted, pairs: int, seed: int
+    scorers: dict[str, Scorer], samples: WorldSamples, pairs: int, seed: int
 ) -> tuple[dict[str, dict[str, float | None]], Tensor]:
     """Share of held-out pairs that each scorer ranks right, and the rank correlation of the scorers.
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from texgen.miniature.materials import MATERIALS
-from texgen.miniature.steps import Step, make_optimizer
+from texgen.miniature.steps import TrainingStep, make_optimizer
 from texgen.miniature.training import start_run, train, training_parser
 from texgen.miniature.world_arrays import COLOUR_NAMES, open_world
 from texgen.storage.files import atomic_path
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
         images = painted.pictures(index).contiguous(memory_format=torch.channels_last)
         return {"loss": judge_loss(judge, images, painted.material[index], painted.marks[index])}
 
-    train(run, judge, [Step(loss, optimizer)])
+    train(run, judge, [TrainingStep(loss, optimizer)])
     if run.rank == 0:
         state = {name: value.detach().cpu().contiguous() for name, value in judge.state_dict().items()}
         with atomic_path(args.out / "judge.safetensors") as temporary:

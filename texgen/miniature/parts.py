@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
+class TrainedPart(NamedTuple):
     """One trained part.
 
     program: module of `texgen.miniature` that trains it; name: what its `--part` is, for programs that train
@@ -24,8 +24,8 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "vae": Part("pretrain_vae", ("backbone/vae",), 8),
-    "backbone": Part(
+    "vae": TrainedPart("pretrain_vae", ("backbone/vae",), 8),
+    "backbone": TrainedPart(
         "pretrain_backbone",
         (
             "backbone/unet",
@@ -37,15 +37,15 @@ PARTS = {
         50,
         ("vae",),
     ),
-    "controlnet_depth": Part(
+    "controlnet_depth": TrainedPart(
         "pretrain_controlnet", ("backbone/controlnet_depth",), 5, ("backbone",), "depth"
     ),
-    "controlnet_uv_position": Part(
+    "controlnet_uv_position": TrainedPart(
         "pretrain_controlnet", ("backbone/controlnet_uv_position",), 5, ("backbone",), "uv_position"
     ),
-    "clip": Part("pretrain_clip", ("clip", "aesthetic"), 10),
-    "pickscore": Part("pretrain_preferences", ("pickscore",), 5, ("clip",), "pickscore"),
-    "hpsv2": Part("pretrain_preferences", ("hpsv2",), 6, ("clip",), "hpsv2"),
-    "image_reward": Part("pretrain_blip", ("image_reward",), 8, ("clip",)),
-    "judge": Part("judge", ("judge.safetensors",), 3),
+    "clip": TrainedPart("pretrain_clip", ("clip", "aesthetic"), 10),
+    "pickscore": TrainedPart("pretrain_preferences", ("pickscore",), 5, ("clip",), "pickscore"),
+    "hpsv2": TrainedPart("pretrain_preferences", ("hpsv2",), 6, ("clip",), "hpsv2"),
+    "image_reward": TrainedPart("pretrain_blip", ("image_reward",), 8, ("clip",)),
+    "judge": TrainedPart("judge", ("judge.safetensors",), 3),
 }

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from texgen.miniature.defects import DEFECTS
 from texgen.miniature.materials import BACKGROUND, Paint, draw_paint
-from texgen.miniature.world_arrays import OTHER_KINDS, WRONG_COLOUR, WRONG_MATERIAL, Painted
+from texgen.miniature.world_arrays import OTHER_KINDS, WRONG_COLOUR, WRONG_MATERIAL, WorldSamples
 
 DISAGREEMENT = "view inconsistency"
 # what the image alone shows, and what is wrong only for the prompt
@@ -26,16 +26,16 @@ KINDS = IMAGE_KINDS + PROMPT_KINDS
 # Defects that a cosine of two embeddings learns last; training draws them twice as often.
 HARD = ("seams", "blur", "noise")
 
-Layout = tuple[tuple[str, int], ...]
+PictureLayout = tuple[tuple[str, int], ...]
 
 
-def layout(kinds: tuple[str, ...], rows: int) -> Layout:
+def layout(kinds: tuple[str, ...], rows: int) -> PictureLayout:
     """About ``rows`` rows, at least one of each kind, shared out as often as each is named."""
     names = list(dict.fromkeys(kinds))
     return tuple((name, max(1, round(rows * kinds.count(name) / len(kinds)))) for name in names)
 
 
-def check_pairs(painted: Painted) -> None:
+def check_pairs(painted: WorldSamples) -> None:
     """Raise ValueError where a world lacks what pairs are made of."""
     if painted.count <= painted.sizes.views:
         raise ValueError(
@@ -46,14 +46,14 @@ def check_pairs(painted: Painted) -> None:
         raise ValueError("no sample is also painted wrongly; make the world with --others.")
 
 
-def draw_index(painted: Painted, rows: Layout) -> Tensor:
+def draw_index(painted: WorldSamples, rows: PictureLayout) -> Tensor:
     """Random samples ``[B]`` for the rows; those of wrong paint among the samples that have one."""
     bounds = {kind: len(painted.others) if kind in OTHER_KINDS else painted.count for kind, _ in rows}
     parts = [torch.randint(0, bounds[kind], (count,), device=painted.device) for kind, count in rows]
     return torch.cat(parts)
 
 
-def draw_pairs(painted: Painted, index: Tensor, rows: Layout) -> tuple[Tensor, Tensor]:
+def draw_pairs(painted: WorldSamples, index: Tensor, rows: PictureLayout) -> tuple[Tensor, Tensor]:
     """Better and worse images ``[B, 3, H, W]`` in [0, 1] of samples ``index [B]`` that are laid out as `rows`
     says, each pair over one random background."""
     better, alpha = painted.pictures(index), painted.alpha_of(index)
@@ -71,7 +71,7 @@ def draw_pairs(painted: Painted, index: Tensor, rows: Layout) -> tuple[Tensor, T
     return recomposed(better, alpha, backgrounds), recomposed(torch.cat(worse), alpha, backgrounds)
 
 
-def disagreeing(painted: Painted, index: Tensor) -> Tensor:
+def disagreeing(painted: WorldSamples, index: Tensor) -> Tensor:
     """Pictures ``[B, 3, H, W]`` of samples whose surface beyond a random plane carries another painting of
     the same view."""
     rows, device, views = len(index), painted.device, painted.sizes.views
@@ -102,7 +102,7 @@ def quantile(values: Tensor, seen: Tensor, share: Tensor, rounds: int = 12) -> T
     return high
 
 
-def other_rows(painted: Painted, index: Tensor) -> Tensor:
+def other_rows(painted: WorldSamples, index: Tensor) -> Tensor:
     """For each sample of ``index [B]`` a random one with another paint, whose caption is wrong for it."""
     other = torch.randint(0, painted.count, (len(index), 8), device=painted.device)
     differs = painted.paint[other] != painted.paint[index][:, None]

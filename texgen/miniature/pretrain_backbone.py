@@ -26,16 +26,16 @@ from texgen.miniature.diffusion_batches import (
     position_control,
 )
 from texgen.miniature.pretrain_controlnet import beginning, controlled_loss, new_controlnet
-from texgen.miniature.steps import Average, Step, half, make_optimizer
+from texgen.miniature.steps import Average, TrainingStep, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
 from texgen.miniature.training import add_compile_option, save_half, start_run, train, training_parser
-from texgen.miniature.world_arrays import Painted, open_atlases, open_world
+from texgen.miniature.world_arrays import WorldSamples, open_atlases, open_world
 
 EMA_DECAY = 0.999
 ATLAS_EVERY = 10  # one step in so many is on atlases
 
 
-def backbone_loss(model: Denoiser, painted: Painted, noising: Noising, batch: int) -> dict[str, Tensor]:
+def backbone_loss(model: Denoiser, painted: WorldSamples, noising: Noising, batch: int) -> dict[str, Tensor]:
     """Mean squared error of the velocity on random samples with random parts known."""
     index = noising.draw(batch)
     noisy, timesteps, velocity = noising.noised(index)
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     def loss() -> dict[str, Tensor]:
         return backbone_loss(nets["model"], painted, noising, run.stage.batch)
 
-    steps = [Step(loss, optimizer, average)]
+    steps = [TrainingStep(loss, optimizer, average)]
     if len(atlases):
         flat = Noising(encoded(run, "atlases", vae, atlases.images), atlases.captions, tokenizer)
 
@@ -94,14 +94,14 @@ def main(argv: list[str] | None = None) -> None:
             model = nets["model"]
             return controlled_loss(model.unet, model.text_encoder, nets["position"], flat, index, *control)
 
-        steps.append(Step(atlas_loss, optimizer, average, "atlas"))
+        steps.append(TrainingStep(atlas_loss, optimizer, average, "atlas"))
 
     def save() -> None:
         save_backbone(folder, averages["model"], tokenizer)
         if len(atlases):
             save_half(averages["position"], folder / "controlnet_uv_position")
 
-    def choose(step: int, share: float) -> Step:
+    def choose(step: int, share: float) -> TrainingStep:
         return steps[-1] if step % ATLAS_EVERY == ATLAS_EVERY - 1 else steps[0]
 
     train(run, nn.ModuleDict({"nets": nets, "averages": averages}), steps, choose, save)

@@ -37,10 +37,10 @@ from texgen.miniature.preferences import (
     recomposed,
 )
 from texgen.miniature.scale import CAPTION_LENGTH, IMAGE_SIZE
-from texgen.miniature.steps import Step, half, make_optimizer
+from texgen.miniature.steps import TrainingStep, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer, tokenize
 from texgen.miniature.training import start_run, train, training_parser
-from texgen.miniature.world_arrays import Painted, open_world
+from texgen.miniature.world_arrays import WorldSamples, open_world
 
 WIDTH = 128
 VISION_CONFIG = {**VISION, "layer_norm_eps": 1e-5, "hidden_act": "quick_gelu"}
@@ -60,7 +60,7 @@ WRONG_PROMPTS = 3
 SEED = 13
 
 
-class Blip(nn.Module):
+class BlipScorer(nn.Module):
     """Image tower, text tower with cross-attention, affine head."""
 
     def __init__(self, vocabulary: int) -> None:
@@ -96,7 +96,7 @@ class Blip(nn.Module):
 
 
 @torch.no_grad()
-def start_from_clip(blip: Blip, clip: CLIPModel) -> None:
+def start_from_clip(blip: BlipScorer, clip: CLIPModel) -> None:
     """Copy CLIP's image tower into BLIP's, whose blocks are the same but for names, and its word embeddings.
 
     BLIP has no layer norm before its blocks. CLIP's is folded into what it follows, with the spread that the
@@ -130,7 +130,7 @@ def start_from_clip(blip: Blip, clip: CLIPModel) -> None:
     blip.text.embeddings.word_embeddings.weight.copy_(words)
 
 
-def save_blip(folder: Path, model: Blip, tokenizer, mean: float, std: float) -> None:
+def save_blip(folder: Path, model: BlipScorer, tokenizer, mean: float, std: float) -> None:
     """Write the plain folder layout that scorers open."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
@@ -176,8 +176,8 @@ class Reading:
     """A model with the samples that it learns from, their captions as token ids ``[N, L]`` and masks
     ``[N, 1, 1, L]``; batch: images, or pairs of them, per step."""
 
-    model: Blip
-    painted: Painted
+    model: BlipScorer
+    painted: WorldSamples
     tokens: Tensor
     mask: Tensor
     batch: int
@@ -234,12 +234,15 @@ def main(argv: list[str] | None = None) -> None:
     tokens = tokenize(tokenizer, painted.captions).to(run.device)
     mask = additive_mask(caption_mask(tokens, tokenizer.eos_token_id))
     torch.manual_seed(SEED)
-    model = Blip(len(tokenizer))
+    model = BlipScorer(len(tokenizer))
     if (args.out / "clip" / "config.json").exists():
         start_from_clip(model, CLIPModel.from_pretrained(args.out / "clip"))
     reading = Reading(model.to(run.device).train(), painted, tokens, mask, run.stage.batch)
     optimizer = make_optimizer(model.parameters(), run.device, (0.9, 0.98), 0.05)
-    steps = [Step(reading.matching, optimizer, name="matching"), Step(reading.preferring, optimizer)]
+    steps = [
+        TrainingStep(reading.matching, optimizer, name="matching"),
+        TrainingStep(reading.preferring, optimizer),
+    ]
     train(run, model, steps, lambda _, share: steps[share >= MATCHING_SHARE])
     if run.rank == 0:
         model.eval()

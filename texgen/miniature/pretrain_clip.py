@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from texgen.miniature.clip_towers import WIDTH, PairBatches, make_clip, preference_loss, save_clip
 from texgen.miniature.preferences import IMAGE_KINDS
-from texgen.miniature.steps import Step, make_optimizer
+from texgen.miniature.steps import TrainingStep, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
 from texgen.miniature.training import start_run, train, training_parser
 from texgen.miniature.world_arrays import open_world
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         total = numbers["match"] + PREFERENCE * numbers["preference"] + 0.5 * head + 0.01 * centre
         return {"loss": total, **numbers, "head": (liked > disliked).float().mean()}
 
-    train(run, model, [Step(loss, optimizer)])
+    train(run, model, [TrainingStep(loss, optimizer)])
     if run.rank == 0:
         save_scorers(args.out, model.eval().to("cpu"), tokenizer)
 

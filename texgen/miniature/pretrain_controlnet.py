@@ -24,7 +24,7 @@ from texgen.miniature.diffusion_batches import (
     open_vae,
     position_control,
 )
-from texgen.miniature.steps import Step, half, make_optimizer
+from texgen.miniature.steps import TrainingStep, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
 from texgen.miniature.training import add_compile_option, save_half, start_run, train, training_parser
 from texgen.miniature.world_arrays import open_atlases, open_world
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
             control, weight = position_control(data, index)
         return controlled_loss(unet, text_encoder, controlnet, noising, index, control, weight)
 
-    train(run, controlnet, [Step(loss, optimizer)])
+    train(run, controlnet, [TrainingStep(loss, optimizer)])
     if run.rank == 0:
         save_half(controlnet, base / f"controlnet_{role}")
 

@@ -19,7 +19,7 @@ from transformers import CLIPModel
 
 from texgen.miniature.clip_towers import PairBatches, make_clip, save_clip
 from texgen.miniature.preferences import IMAGE_KINDS, PROMPT_KINDS
-from texgen.miniature.steps import Step, make_optimizer
+from texgen.miniature.steps import TrainingStep, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
 from texgen.miniature.training import start_run, train, training_parser
 from texgen.miniature.world_arrays import open_world
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         numbers, _, _ = pairs.losses(model)
         return {"loss": numbers["match"] + recipe.preference * numbers["preference"], **numbers}
 
-    train(run, model, [Step(loss, optimizer)])
+    train(run, model, [TrainingStep(loss, optimizer)])
     if run.rank == 0:
         save_clip(args.out / args.part, model.eval(), tokenizer)
 

@@ -16,7 +16,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from texgen.miniature.architecture import LATENT_CHANNELS
-from texgen.miniature.steps import Step, half, make_optimizer
+from texgen.miniature.steps import TrainingStep, half, make_optimizer
 from texgen.miniature.training import drop_fields, start_run, train, training_parser
 from texgen.miniature.world_arrays import open_atlases, open_world
 
@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
             images = torch.where(chosen, flat.float() / 255, images)
         return vae_losses(vae, images, low)
 
-    steps = [Step(lambda: loss(True), optimizer), Step(lambda: loss(False), optimizer)]
+    steps = [TrainingStep(lambda: loss(True), optimizer), TrainingStep(lambda: loss(False), optimizer)]
     train(run, vae, steps, lambda _, share: steps[share >= 1 - FULL_SHARE])
     vae.eval()
     if not args.begin_with:

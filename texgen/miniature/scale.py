@@ -28,7 +28,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """How one part is trained.
 
     steps: where neither steps nor seconds are given. batch: images, or pairs of images, per step and process.
@@ -46,49 +46,49 @@ class Scale:
     """The world and, for every part of `parts.PARTS`, its stage."""
 
     world: Sizes
-    stages: dict[str, Stage]
+    stages: dict[str, TrainingStage]
 
 
 _TEST = Scale(
     Sizes(views=6, samples=12, others=6, atlases=3, paints=1),
     {
-        "vae": Stage(3, 2, 1.5e-3),
-        "backbone": Stage(2, 2, 8e-4),
-        "controlnet_depth": Stage(2, 2, 5e-4),
-        "controlnet_uv_position": Stage(2, 2, 5e-4),
-        "clip": Stage(2, 4, 8e-4),
-        "pickscore": Stage(2, 4, 4e-4),
-        "hpsv2": Stage(2, 4, 8e-4),
-        "image_reward": Stage(2, 4, 6e-4),
-        "judge": Stage(3, 4, 2e-3),
+        "vae": TrainingStage(3, 2, 1.5e-3),
+        "backbone": TrainingStage(2, 2, 8e-4),
+        "controlnet_depth": TrainingStage(2, 2, 5e-4),
+        "controlnet_uv_position": TrainingStage(2, 2, 5e-4),
+        "clip": TrainingStage(2, 4, 8e-4),
+        "pickscore": TrainingStage(2, 4, 4e-4),
+        "hpsv2": TrainingStage(2, 4, 8e-4),
+        "image_reward": TrainingStage(2, 4, 6e-4),
+        "judge": TrainingStage(3, 4, 2e-3),
     },
 )
 _CPU = Scale(
     Sizes(views=4000, samples=20_000, others=5000, atlases=600, paints=8),
     {
-        "vae": Stage(5000, 4, 1.5e-3),
-        "backbone": Stage(8000, 16, 8e-4),
-        "controlnet_depth": Stage(1500, 16, 5e-4, 50),
-        "controlnet_uv_position": Stage(1500, 16, 5e-4, 50),
-        "clip": Stage(1200, 48, 8e-4),
-        "pickscore": Stage(320, 48, 4e-4, 40),
-        "hpsv2": Stage(500, 48, 8e-4, 40),
-        "image_reward": Stage(1400, 48, 6e-4, 40),
-        "judge": Stage(600, 48, 2e-3, 40),
+        "vae": TrainingStage(5000, 4, 1.5e-3),
+        "backbone": TrainingStage(8000, 16, 8e-4),
+        "controlnet_depth": TrainingStage(1500, 16, 5e-4, 50),
+        "controlnet_uv_position": TrainingStage(1500, 16, 5e-4, 50),
+        "clip": TrainingStage(1200, 48, 8e-4),
+        "pickscore": TrainingStage(320, 48, 4e-4, 40),
+        "hpsv2": TrainingStage(500, 48, 8e-4, 40),
+        "image_reward": TrainingStage(1400, 48, 6e-4, 40),
+        "judge": TrainingStage(600, 48, 2e-3, 40),
     },
 )
 _GPU = Scale(
     Sizes(views=7200, samples=115_200, others=24_000, atlases=900, paints=8),
     {
-        "vae": Stage(6000, 64, 1.5e-3, 200),
-        "backbone": Stage(10_000, 256, 1.0e-3, 150),
-        "controlnet_depth": Stage(1500, 256, 6e-4, 50),
-        "controlnet_uv_position": Stage(1500, 192, 6e-4, 50),
-        "clip": Stage(2000, 384, 1e-3),
-        "pickscore": Stage(1500, 256, 6e-4),
-        "hpsv2": Stage(1900, 256, 1e-3),
-        "image_reward": Stage(1700, 256, 8e-4),
-        "judge": Stage(4500, 256, 2e-3),
+        "vae": TrainingStage(6000, 64, 1.5e-3, 200),
+        "backbone": TrainingStage(10_000, 256, 1.0e-3, 150),
+        "controlnet_depth": TrainingStage(1500, 256, 6e-4, 50),
+        "controlnet_uv_position": TrainingStage(1500, 192, 6e-4, 50),
+        "clip": TrainingStage(2000, 384, 1e-3),
+        "pickscore": TrainingStage(1500, 256, 6e-4),
+        "hpsv2": TrainingStage(1900, 256, 1e-3),
+        "image_reward": TrainingStage(1700, 256, 8e-4),
+        "judge": TrainingStage(4500, 256, 2e-3),
     },
 )
 SCALES: dict[str, dict[str, Scale]] = {

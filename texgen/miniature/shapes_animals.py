@@ -7,6 +7,7 @@ import numpy as np
 from texgen.miniature.shapes_primitives import (
     Bone,
     Part,
+    Rng,
     ball,
     join,
     lathe,
@@ -19,8 +20,6 @@ from texgen.miniature.shapes_primitives import (
     turn,
 )
 from texgen.miniature.shapes_quadrupeds import QUADRUPEDS, pair
-
-Rng = np.random.Generator
 
 
 def turtle(rng: Rng) -> Part:

@@ -6,6 +6,7 @@ import numpy as np
 
 from texgen.miniature.shapes_primitives import (
     Part,
+    Rng,
     ball,
     box,
     frustum,
@@ -19,8 +20,6 @@ from texgen.miniature.shapes_primitives import (
     tube,
     turn,
 )
-
-Rng = np.random.Generator
 
 
 def _legs(width: float, depth: float, height: float, thick: float, round_leg: bool) -> list[Part]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 Part = tuple[np.ndarray, np.ndarray]
+Rng = np.random.Generator
 Vector = Sequence[float]
 
 

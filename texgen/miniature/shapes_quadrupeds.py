@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from texgen.miniature.shapes_primitives import Bone, Part, ball, join, mirrored, move, organic, turn
-
-Rng = np.random.Generator
+from texgen.miniature.shapes_primitives import Bone, Part, Rng, ball, join, mirrored, move, organic, turn
 
 
 def pair(start: tuple, end: tuple, r0: float, r1: float) -> list[Bone]:

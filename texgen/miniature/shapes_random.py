@@ -7,6 +7,7 @@ import numpy as np
 from texgen.miniature.shapes_primitives import (
     Bone,
     Part,
+    Rng,
     ball,
     box,
     capsule,
@@ -22,8 +23,6 @@ from texgen.miniature.shapes_primitives import (
     tube,
     turn,
 )
-
-Rng = np.random.Generator
 
 
 def smooth_noise(points: np.ndarray, rng: Rng, frequency: float, waves: int = 12) -> np.ndarray:

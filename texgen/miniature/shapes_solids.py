@@ -6,6 +6,7 @@ import numpy as np
 
 from texgen.miniature.shapes_primitives import (
     Part,
+    Rng,
     ball,
     box,
     capsule,
@@ -19,8 +20,6 @@ from texgen.miniature.shapes_primitives import (
     torus,
     turn,
 )
-
-Rng = np.random.Generator
 
 
 def cube(rng: Rng) -> Part:

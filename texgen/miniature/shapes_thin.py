@@ -6,6 +6,7 @@ import numpy as np
 
 from texgen.miniature.shapes_primitives import (
     Part,
+    Rng,
     ball,
     box,
     frustum,
@@ -20,8 +21,6 @@ from texgen.miniature.shapes_primitives import (
     tube,
     turn,
 )
-
-Rng = np.random.Generator
 
 
 def ladder(rng: Rng) -> Part:

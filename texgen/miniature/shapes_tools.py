@@ -6,6 +6,7 @@ import numpy as np
 
 from texgen.miniature.shapes_primitives import (
     Part,
+    Rng,
     ball,
     box,
     extrude,
@@ -22,8 +23,6 @@ from texgen.miniature.shapes_primitives import (
     tube,
     turn,
 )
-
-Rng = np.random.Generator
 
 
 def hat(rng: Rng) -> Part:

@@ -76,7 +76,7 @@ class Average:
         torch._foreach_add_(self.average, difference)
 
 
-class Recorder(Protocol):
+class StepRecorder(Protocol):
     """Records what ``run`` does, after runs to warm up, each after a ``clear``; the answer does it again."""
 
     def __call__(
@@ -85,7 +85,7 @@ class Recorder(Protocol):
 
 
 def record_graph(run: Callable[[], None], clear: Callable[[], None], warmup: int) -> Callable[[], None]:
-    """A `Recorder` that records a CUDA graph."""
+    """A `StepRecorder` that records a CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -103,7 +103,7 @@ def record_graph(run: Callable[[], None], clear: Callable[[], None], warmup: int
     return graph.replay
 
 
-class Step:
+class TrainingStep:
     """One step of one loss.
 
     loss: draws a batch and returns "loss" and other numbers to log, tensors on the device. name: comes before
@@ -145,7 +145,7 @@ class Step:
             self.sums = torch.zeros_like(values)
         self.sums += values
 
-    def capture(self, record: Recorder = record_graph, warmup: int = 3) -> str:
+    def capture(self, record: StepRecorder = record_graph, warmup: int = 3) -> str:
         """Try to capture the step; what came of it, in words.
 
         Runs it a few times, which at rate 0 leaves the weights as they are.

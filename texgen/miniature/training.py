@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from diffusers import ModelMixin
 
-from texgen.miniature.scale import DEVICES, SCALES, Stage, chosen_device
-from texgen.miniature.steps import Step, restore, set_rate
+from texgen.miniature.scale import DEVICES, SCALES, TrainingStage, chosen_device
+from texgen.miniature.steps import TrainingStep, restore, set_rate
 from texgen.storage.files import atomic_path
 
 LOG_SECONDS, SAVE_SECONDS = 5.0, 60.0
@@ -74,7 +74,7 @@ def _above_zero(kind: type) -> Callable[[str], float]:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """The training of one part: on which device, in which processes, for how long.
 
     steps: how many; None: for ``budget`` seconds since ``begin``, preparations included.
@@ -83,7 +83,7 @@ class Run:
     part: str
     out: Path
     device: torch.device
-    stage: Stage
+    stage: TrainingStage
     steps: int | None
     budget: float | None
     fall: float
@@ -92,11 +92,13 @@ class Run:
     begin: float = field(default_factory=lambda: time.monotonic())
 
 
-def start_run(args: argparse.Namespace, part: str) -> Run:
+def start_run(args: argparse.Namespace, part: str) -> TrainingRun:
     """What the command line says of a part's training; joins the other processes and sets up the device."""
     device = chosen_device(args.device)
     stage = SCALES[args.scale][device.type].stages[part]
-    stage = Stage(args.steps or stage.steps, args.batch or stage.batch, args.rate or stage.rate, stage.warmup)
+    stage = TrainingStage(
+        args.steps or stage.steps, args.batch or stage.batch, args.rate or stage.rate, stage.warmup
+    )
     torch.set_num_threads(args.threads)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
@@ -105,7 +107,7 @@ def start_run(args: argparse.Namespace, part: str) -> Run:
     args.out.mkdir(parents=True, exist_ok=True)
     rank, processes = join_processes(device)
     steps = None if args.budget else stage.steps
-    return Run(part, args.out, device, stage, steps, args.budget, args.fall, rank, processes)
+    return TrainingRun(part, args.out, device, stage, steps, args.budget, args.fall, rank, processes)
 
 
 def join_processes(device: torch.device) -> tuple[int, int]:
@@ -141,7 +143,7 @@ def learning_rate(step: int, share: float, peak: float, warmup: int, fall: float
 class Clock:
     """Which share of a training is over, the same for all processes: of the steps, or of the seconds."""
 
-    def __init__(self, run: Run, spent: float = 0.0) -> None:
+    def __init__(self, run: TrainingRun, spent: float = 0.0) -> None:
         self.run, self.begin = run, run.begin - spent
 
     def seconds(self) -> float:
@@ -159,10 +161,10 @@ class Clock:
 
 
 def train(
-    run: Run,
+    run: TrainingRun,
     kept: torch.nn.Module,
-    steps: Sequence[Step],
-    choose: Callable[[int, float], Step] | None = None,
+    steps: Sequence[TrainingStep],
+    choose: Callable[[int, float], TrainingStep] | None = None,
     checkpoint: Callable[[], None] | None = None,
 ) -> None:
     """Run steps until the training is over, or go on with one that was stopped.
@@ -251,7 +253,7 @@ def drop_fields(config: Path, *names: str) -> None:
 class Log:
     """A JSONL file of the means of training values, and a line on the terminal, every few seconds."""
 
-    def __init__(self, path: Path, steps: Sequence[Step]) -> None:
+    def __init__(self, path: Path, steps: Sequence[TrainingStep]) -> None:
         self.path, self.steps = path, steps
         self.written = time.monotonic()
 

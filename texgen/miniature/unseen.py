@@ -16,8 +16,8 @@ from texgen.miniature.dataset import view_shape
 from texgen.miniature.materials import draw_paint, paint
 from texgen.miniature.scale import IMAGE_SIZE, Sizes
 from texgen.miniature.shapes import LONGEST_SIDE
-from texgen.miniature.views import View
-from texgen.miniature.world_arrays import Painted, World
+from texgen.miniature.views import ShapeView
+from texgen.miniature.world_arrays import World, WorldSamples
 from texgen.miniature.world_makers import write_others
 from texgen.reading.read import read_raw
 from texgen.render.cameras import Cameras
@@ -39,7 +39,7 @@ def unseen_meshes() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     return {name: _placed(*mesh) for name, mesh in meshes.items()}
 
 
-def unseen_views(count: int, seed: int, size: int = IMAGE_SIZE) -> list[View]:
+def unseen_views(count: int, seed: int, size: int = IMAGE_SIZE) -> list[ShapeView]:
     """``count`` views of the unseen meshes in turn, from around the horizon and a little above."""
     meshes = list(unseen_meshes().items())
     normals = {name: area_weighted_normals(*mesh) for name, mesh in meshes}
@@ -54,7 +54,7 @@ def unseen_views(count: int, seed: int, size: int = IMAGE_SIZE) -> list[View]:
     return views
 
 
-def unseen_samples(views: list[View], count: int, seed: int, others: int = 0) -> Painted:
+def unseen_samples(views: list[ShapeView], count: int, seed: int, others: int = 0) -> WorldSamples:
     """The views in turn, ``count`` pictures, flat lit, with canonical captions as prompts; the first
     ``others`` of them painted wrongly, too."""
     world = World(Sizes(len(views), count, others))
@@ -68,7 +68,7 @@ def unseen_samples(views: list[View], count: int, seed: int, others: int = 0) ->
         world.write_sample(i, view, paint(view.positions, spec), spec, text)
         if i < others:
             write_others(world, i, view, (spec.material, spec.colours), 1.0, generator)
-    return Painted(world, torch.device("cpu"))
+    return WorldSamples(world, torch.device("cpu"))
 
 
 def _raw(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from texgen.miniature.materials import BACKGROUND
 
 
 @dataclass
-class View:
+class ShapeView:
     """One view of one shape.
 
     Attributes:
@@ -35,7 +35,7 @@ class View:
     word: str
 
 
-def paint_view(view: View, albedo: Tensor, background: Tensor | None = None) -> Tensor:
+def paint_view(view: ShapeView, albedo: Tensor, background: Tensor | None = None) -> Tensor:
     """Colours ``[P, 3]`` uint8 of the view's pixels: albedo ``[P, 3]`` over a background ``[3]``, the world's
     where none is given."""
     if background is None:

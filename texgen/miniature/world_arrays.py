@@ -17,7 +17,7 @@ from torch import Tensor
 from texgen.miniature.caption_words import VIEWS
 from texgen.miniature.materials import BACKGROUND, COLOURS, MATERIALS, Paint
 from texgen.miniature.scale import IMAGE_SIZE, Sizes
-from texgen.miniature.views import View, paint_view
+from texgen.miniature.views import ShapeView, paint_view
 from texgen.storage.files import write_text
 
 WORDS, COLOUR_NAMES = sorted(VIEWS), tuple(COLOURS)
@@ -75,10 +75,10 @@ class World:
                 array = np.memmap(folder / name, kind, "w+" if missing else mode, shape=shape)
             setattr(self, name, array)
 
-    def view(self, row: int) -> View:
+    def view(self, row: int) -> ShapeView:
         """A view that `write_view` wrote."""
         pixels = np.flatnonzero(self.alpha[row])
-        return View(
+        return ShapeView(
             shape=self.shape[row].decode(),
             pixels=torch.from_numpy(pixels.astype(np.int32)),
             positions=_picked(self.positions[row], pixels),
@@ -89,7 +89,7 @@ class World:
             word=WORDS[self.word[row]],
         )
 
-    def write_view(self, row: int, view: View) -> None:
+    def write_view(self, row: int, view: ShapeView) -> None:
         """Put a view in its place."""
         pixels = view.pixels.long().numpy()
         self.alpha[row].reshape(-1)[pixels] = view.coverage.numpy()
@@ -101,10 +101,10 @@ class World:
         self.word[row] = WORDS.index(view.word)
         self.view_done[row] = 1
 
-    def atlas(self, row: int) -> View:
+    def atlas(self, row: int) -> ShapeView:
         """The atlas that `write_atlas` wrote, as if it were a view."""
         pixels = np.flatnonzero(self.atlas_alpha[row])
-        return View(
+        return ShapeView(
             shape=self.atlas_shape[row].decode(),
             pixels=torch.from_numpy(pixels.astype(np.int32)),
             positions=_picked(self.atlas_positions[row], pixels),
@@ -115,7 +115,7 @@ class World:
             word="",
         )
 
-    def write_atlas(self, row: int, view: View, scale: float) -> None:
+    def write_atlas(self, row: int, view: ShapeView, scale: float) -> None:
         """Put an atlas in its place; scale: of its positions in Paint3D's frame."""
         pixels = view.pixels.long().numpy()
         self.atlas_alpha[row].reshape(-1)[pixels] = view.coverage.numpy()
@@ -124,7 +124,7 @@ class World:
         self.atlas_done[row] = 1
 
     def write_sample(
-        self, row: int, view: View, albedo: Tensor, spec: Paint, text: str, soft: bool = False
+        self, row: int, view: ShapeView, albedo: Tensor, spec: Paint, text: str, soft: bool = False
     ) -> None:
         """Put a view painted with albedo ``[P, 3]`` in its place, with its caption."""
         write_image(self.images[row], view, albedo)
@@ -141,7 +141,7 @@ def _picked(array: np.ndarray, pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.reshape(3, -1)[:, pixels].T))
 
 
-def write_image(image: np.ndarray, view: View, albedo: Tensor) -> None:
+def write_image(image: np.ndarray, view: ShapeView, albedo: Tensor) -> None:
     """Paint a view with albedo ``[P, 3]`` over the world's background into ``[3, H, W]`` uint8."""
     background = (torch.tensor(BACKGROUND) * 255).round().to(torch.uint8)
     image[:] = background.numpy()[:, None, None]
@@ -166,7 +166,7 @@ def write_index(folder: Path, sizes: Sizes, seed: int, painted: int) -> None:
     write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
-def open_world(folder: Path, device: torch.device | str = "cpu", others: bool = False) -> Painted:
+def open_world(folder: Path, device: torch.device | str = "cpu", others: bool = False) -> WorldSamples:
     """A world made by `python -m texgen.miniature.world`, on a device.
 
     others: with the wrong paintings, too. Raises SystemExit when there is none.
@@ -178,10 +178,10 @@ def open_world(folder: Path, device: torch.device | str = "cpu", others: bool = 
         )
     index = json.loads(path.read_text())
     world = World(Sizes(**index["sizes"]), folder)
-    return Painted(world, torch.device(device), index["painted"], others)
+    return WorldSamples(world, torch.device(device), index["painted"], others)
 
 
-class Painted:
+class WorldSamples:
     """What training and evaluation read of a world, in tensors on one device. On a CPU they are the maps.
 
     Attributes:

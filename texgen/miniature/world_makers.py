@@ -27,7 +27,7 @@ from texgen.miniature.materials import draw_paint, paint
 from texgen.miniature.preferences import other_paint
 from texgen.miniature.scale import IMAGE_SIZE, Sizes
 from texgen.miniature.shapes import SHAPES
-from texgen.miniature.views import View
+from texgen.miniature.views import ShapeView
 from texgen.miniature.world_arrays import OTHER_KINDS, World, write_caption, write_image, write_index
 from texgen.storage.files import write_text
 
@@ -84,7 +84,7 @@ def paint_sample(world: World, row: int, seed: int) -> None:
 def write_others(
     world: World,
     row: int,
-    view: View,
+    view: ShapeView,
     spec: tuple[str, tuple[str, ...]],
     light: torch.Tensor | float,
     generator: torch.Generator,

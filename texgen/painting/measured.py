@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
-from texgen.timing import Spent, Stopwatch
+from texgen.timing import Stopwatch, TimeSpent
 
 try:
     import resource
@@ -34,7 +34,7 @@ class TextureResult:
 
     texture: Tensor
     painted: Tensor
-    spent: Spent
+    spent: TimeSpent
     peak_memory_bytes: int | None
     calls: dict[str, int]
     views: list[dict[str, Any]]

@@ -11,7 +11,7 @@ from texgen.render.setting_types import (
     Colour,
     Count,
     DepthConvention,
-    Given,
+    GivenAs,
     NotNegative,
     Positive,
     Rasterizer,
@@ -19,11 +19,12 @@ from texgen.render.setting_types import (
     Side,
     Template,
     Unit,
+    WholeNumber,
     WordRule,
     check_fields,
 )
 
-Steps = Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=2)]
+Window = Annotated[list[WholeNumber], Field(max_length=2)]
 
 
 def _about(description: str) -> Any:
@@ -111,7 +112,7 @@ class Preset:
     ] = "pinned"
     window: Annotated[
         tuple[int, ...],
-        Given(Steps),
+        GivenAs(Window),
         _about("First and last step at which window_role predicts in views after the first; [] = none."),
     ] = ()
     window_role: Annotated[
@@ -127,7 +128,7 @@ class Preset:
     control_scale: Annotated[NotNegative, _about("Strength of the ControlNet.")] = 1.0
     also_controls: Annotated[
         tuple[tuple[str, float], ...],
-        Given(dict[str, float]),
+        GivenAs(dict[str, float]),
         _about("Further ControlNet roles and their strengths."),
     ] = ()
     show_known: Annotated[
@@ -146,7 +147,7 @@ class Preset:
     )
     background: Annotated[
         tuple[float, float, float],
-        Given(Colour),
+        GivenAs(Colour),
         _about("Background of generation renders, [r, g, b] in 0 to 1."),
     ] = (1.0, 1.0, 1.0)
     pin_background: Annotated[

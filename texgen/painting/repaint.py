@@ -30,7 +30,7 @@ CHECKER_GREYS = (1.0, 206 / 255)
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class RenderedView:
     """One view before it is painted. rgb: [1, 3, R, R] in [0, 1], what is painted so far, placeholders and
     background. count, best_cosine: [1, 1, R, R] as in `state.render_state`. trimap: what to do with it.
     """
@@ -41,11 +41,11 @@ class Look:
     trimap: Trimap | None = None
 
 
-def look(preset: Preset, view: View, state: TextureState) -> Look:
+def look(preset: Preset, view: View, state: TextureState) -> RenderedView:
     """The painted texture in a view, with the preset's placeholder on unpainted surface."""
     rgb, count, best = render_state(view, state, preset.background, preset.pin_background)
     if preset.unpainted == "black":
-        return Look(rgb, count, best)
+        return RenderedView(rgb, count, best)
     if preset.unpainted == "mean":
         painted = state.painted()
         mean = (state.colour() * painted).sum((1, 2)) / painted.sum().clamp(min=1)
@@ -56,7 +56,7 @@ def look(preset: Preset, view: View, state: TextureState) -> Look:
         ground = shade(view.buffer, (dark + (bright - dark) * board).expand(3, -1, -1))
     share = painted_share(view, state)
     surface = view.buffer.mask
-    return Look(rgb * (1 - surface) + surface * (rgb * share + ground * (1 - share)), count, best)
+    return RenderedView(rgb * (1 - surface) + surface * (rgb * share + ground * (1 - share)), count, best)
 
 
 def atlas_view(conditioning: Tensor) -> View:
@@ -69,10 +69,10 @@ def atlas_view(conditioning: Tensor) -> View:
     return View(-1, 0.0, 0.0, "", None, conditioning.flip(1)[None], None, whole_frame(size))
 
 
-def atlas_look(texture: Tensor, unknown: Tensor) -> Look:
+def atlas_look(texture: Tensor, unknown: Tensor) -> RenderedView:
     """The look of an atlas view. texture: [3, T, T]. unknown: [1, T, T] of 0s and 1s, what to generate."""
     generate = unknown.flip(1)[None]
-    return Look(texture.flip(1)[None], 1 - generate, 1 - generate, mask_trimap(generate))
+    return RenderedView(texture.flip(1)[None], 1 - generate, 1 - generate, mask_trimap(generate))
 
 
 def mask_trimap(generate: Tensor) -> Trimap:
@@ -89,7 +89,7 @@ def repaint(
     backbone: Backbone,
     preset: Preset,
     views: Sequence[View],
-    looks: Sequence[Look],
+    looks: Sequence[RenderedView],
     text: Tensor,
     seed: tuple[object, ...],
     on_step: Callable[[int, int], None] | None = None,
@@ -127,7 +127,7 @@ def chain_of(
     backbone: Backbone,
     preset: Preset,
     views: Sequence[View],
-    looks: Sequence[Look],
+    looks: Sequence[RenderedView],
     text: Tensor,
     seed: tuple[object, ...],
     iterations: int,

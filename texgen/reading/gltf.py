@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from texgen.mesh.mesh import MeshError
-from texgen.mesh.parts import Node, Part, RawMesh, Structure, merged
+from texgen.mesh.parts import MeshPart, Node, RawMesh, Structure, merged
 from texgen.reading.gltf_document import Document
-from texgen.reading.gltf_surface import DRACO, FAN, TRIANGLES, Surface
+from texgen.reading.gltf_surface import DRACO, FAN, TRIANGLES, GltfPrimitive
 
 INSTANCES = "EXT_mesh_gpu_instancing"
 GEOMETRY = ("KHR_mesh_quantization", "KHR_texture_transform", INSTANCES, DRACO)
@@ -25,7 +25,7 @@ class Reader:
     def __init__(self, document: Document, most_faces: int) -> None:
         self.document, self.most_faces, self.faces = document, most_faces, 0
         self.notes: list[str] = []
-        self.parts: list[Part] = []
+        self.parts: list[MeshPart] = []
         self.pieces: list[RawMesh] = []
         self.loose = 0
         self.skinned: list[str] = []
@@ -103,7 +103,7 @@ class Reader:
             if not TRIANGLES <= int(primitive.get("mode", TRIANGLES)) <= FAN:
                 self._without_surface(primitive)
                 continue
-            surface = Surface(self.document, primitive, weights)
+            surface = GltfPrimitive(self.document, primitive, weights)
             material = self._material(primitive)
             for matrices in self._places(node, at, surface, place):
                 self.faces += len(surface.faces())
@@ -114,7 +114,7 @@ class Reader:
                 self.parts.append(_part(at, mesh, material))
                 self._add(surface, material, matrices)
 
-    def _add(self, surface: Surface, material: dict[str, Any], matrices: np.ndarray) -> None:
+    def _add(self, surface: GltfPrimitive, material: dict[str, Any], matrices: np.ndarray) -> None:
         """A surface moved by [4, 4], or by one matrix for each vertex [V, 4, 4]."""
         part = len(self.parts) - 1
         with np.errstate(all="ignore"):  # coordinates that are no numbers, or too large, are refused later
@@ -136,7 +136,7 @@ class Reader:
                 normals[mirrored] *= -1
         self.pieces.append(piece)
 
-    def _places(self, node: dict, at: int, surface: Surface, place: dict[int, int]) -> list[np.ndarray]:
+    def _places(self, node: dict, at: int, surface: GltfPrimitive, place: dict[int, int]) -> list[np.ndarray]:
         """The matrices by which a node shows a surface: one, or one for each instance."""
         if "skin" in node:
             return [self._bones(node, surface, place)]
@@ -153,7 +153,7 @@ class Reader:
             found.append(world @ Node(transform=own).matrix())
         return found
 
-    def _bones(self, node: dict, surface: Surface, place: dict[int, int]) -> np.ndarray:
+    def _bones(self, node: dict, surface: GltfPrimitive, place: dict[int, int]) -> np.ndarray:
         """[V, 4, 4]: what the joints of a skin do to each vertex. The node's own transform does not count."""
         skin = self.document.item("skins", int(node["skin"]))
         joints = [int(each) for each in skin["joints"]]
@@ -225,8 +225,8 @@ class Reader:
             say(f"The materials' {', '.join(sorted(others))} are not kept: only the painted colour is.")
 
 
-def _part(at: int, mesh: dict, material: dict) -> Part:
-    return Part(at, mesh.get("name"), material.get("name"), bool(material.get("doubleSided", False)))
+def _part(at: int, mesh: dict, material: dict) -> MeshPart:
+    return MeshPart(at, mesh.get("name"), material.get("name"), bool(material.get("doubleSided", False)))
 
 
 def read_gltf(path: Path, most_faces: int) -> RawMesh:

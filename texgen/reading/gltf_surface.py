@@ -28,7 +28,7 @@ def triangles(mode: int, index: np.ndarray) -> np.ndarray:
     return found
 
 
-class Surface:
+class GltfPrimitive:
     """One primitive of a document: positions, triangles, uvs, normals, in the mesh's coordinates."""
 
     def __init__(self, document: Document, primitive: dict[str, Any], weights: list[float]) -> None:

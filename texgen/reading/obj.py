@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from texgen.mesh.mesh import MeshError
-from texgen.mesh.parts import Node, Part, RawMesh, Structure
+from texgen.mesh.parts import MeshPart, Node, RawMesh, Structure
 from texgen.reading.polygons import cut
 from texgen.reading.text import decode, number, read_bytes, statements
 
@@ -149,7 +149,7 @@ class ObjFile:
             owners.append(parts.setdefault((node, material), len(parts)))
         found = Structure(
             tuple(Node(name) for name in nodes) or (Node(),),
-            tuple(Part(node, list(nodes)[node], material) for node, material in parts) or (Part(),),
+            tuple(MeshPart(node, list(nodes)[node], material) for node, material in parts) or (MeshPart(),),
         )
         return found, np.array(owners, dtype=np.int64)
 

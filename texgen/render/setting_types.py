@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from texgen.render.rigs import RIGS
 
+WholeNumber = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8)]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -45,7 +46,7 @@ def _only_known_words(text: str) -> str:
 Template = Annotated[str, AfterValidator(_only_known_words)]
 
 
-class Given(NamedTuple):
+class GivenAs(NamedTuple):
     """What a user gives for a field that is stored in another, unchangeable form: part of an annotation."""
 
     annotation: Any
@@ -62,10 +63,10 @@ def _given(annotation: Any) -> Any:
     if get_origin(annotation) is not Annotated:
         return annotation
     _, *extras = get_args(annotation)
-    stand_in = next((extra.annotation for extra in extras if isinstance(extra, Given)), None)
+    stand_in = next((extra.annotation for extra in extras if isinstance(extra, GivenAs)), None)
     if stand_in is None:
         return annotation
-    return Annotated[stand_in, *(extra for extra in extras if not isinstance(extra, Given))]
+    return Annotated[stand_in, *(extra for extra in extras if not isinstance(extra, GivenAs))]
 
 
 @cache

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelFolder:
     """One folder of a model, "" = the root. settings: small files that must be there. weights: names, without
     ending, that its weights may have; none for a part without any. whole: all of its files are taken, because
     which ones there are differs between models (tokenizers).
@@ -30,17 +30,17 @@ class Part:
 
 
 _NET = ("diffusion_pytorch_model",)
-UNET = Part("unet", ("config.json",), _NET)
+UNET = ModelFolder("unet", ("config.json",), _NET)
 BACKBONE = (
     UNET,
-    Part("vae", ("config.json",), _NET),
-    Part("text_encoder", ("config.json",), ("model", "pytorch_model")),
-    Part("tokenizer", ("tokenizer_config.json",), whole=True),
-    Part("scheduler", ("scheduler_config.json",)),
+    ModelFolder("vae", ("config.json",), _NET),
+    ModelFolder("text_encoder", ("config.json",), ("model", "pytorch_model")),
+    ModelFolder("tokenizer", ("tokenizer_config.json",), whole=True),
+    ModelFolder("scheduler", ("scheduler_config.json",)),
 )
-CONTROLNET = (Part("", ("config.json",), _NET),)
+CONTROLNET = (ModelFolder("", ("config.json",), _NET),)
 INPAINTING = (UNET,)
-SCORER = (Part("", ("config.json",), ("model", "pytorch_model"), whole=True),)
+SCORER = (ModelFolder("", ("config.json",), ("model", "pytorch_model"), whole=True),)
 """A repository of a scorer that `rewards.checkpoints.sources` does not list."""
 
 _ENDINGS = ("safetensors", "bin")
@@ -48,7 +48,7 @@ _SMALL = (".json", ".txt", ".model")
 
 
 def files_of(
-    available: Collection[str], parts: Collection[Part], read: Callable[[str], str] | None = None
+    available: Collection[str], parts: Collection[ModelFolder], read: Callable[[str], str] | None = None
 ) -> tuple[list[str], list[str]]:
     """(files that make up some parts, names of what is missing), both as seen from the model's root.
 
@@ -74,7 +74,7 @@ def files_of(
     return files, missing
 
 
-def missing_in(folder: str | Path, parts: Collection[Part]) -> list[str]:
+def missing_in(folder: str | Path, parts: Collection[ModelFolder]) -> list[str]:
     """What a folder lacks of some parts; empty where they are complete, all pieces of weights included."""
     folder = Path(folder)
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
@@ -85,14 +85,14 @@ def _is_in(name: str, folder: str) -> bool:
     return name.rpartition("/")[0] == folder
 
 
-def _lacking_vocabulary(part: Part, names: Collection[str]) -> list[str]:
+def _lacking_vocabulary(part: ModelFolder, names: Collection[str]) -> list[str]:
     if part.named("tokenizer.json") in names:
         return []
     return [name for name in map(part.named, ("vocab.json", "merges.txt")) if name not in names]
 
 
 def _weights(
-    part: Part, names: Collection[str], read: Callable[[str], str] | None
+    part: ModelFolder, names: Collection[str], read: Callable[[str], str] | None
 ) -> tuple[list[str], list[str]]:
     """The weights of a part, and what is missing of them; the first choice of which nothing is missing."""
     incomplete: list[str] = []
@@ -113,7 +113,7 @@ def _weights(
 
 def _pieces(
     index: str,
-    part: Part,
+    part: ModelFolder,
     stem: str,
     ending: str,
     names: Collection[str],

@@ -19,7 +19,7 @@ HUB_FORM = "owner/name@revision"
 
 
 @dataclass(frozen=True)
-class Adapter:
+class AdapterLocation:
     """Where an adapter is. folder: holds its file, and cameras that were learned with it. file: the name of
     its .safetensors file. name: for people."""
 
@@ -33,11 +33,11 @@ class Adapter:
         return self.folder / self.file
 
 
-def find_tuned(config: Config, model: str) -> Adapter:
+def find_tuned(config: Config, model: str) -> AdapterLocation:
     """A tuned model: a folder, a name of the configuration that the workflow has trained, or `HUB_FORM`."""
     for folder in (Path(model), below_root(config.results) / "models" / model):
         if (folder / ADAPTER_FILE).is_file():
-            return Adapter(folder.resolve(), ADAPTER_FILE, model)
+            return AdapterLocation(folder.resolve(), ADAPTER_FILE, model)
     if model in config.models:
         raise UsageError(
             f"The model {model!r} is not trained yet; run `snakemake --cores all "
@@ -54,15 +54,15 @@ def find_tuned(config: Config, model: str) -> Adapter:
     )
 
 
-def find_beside(given: str) -> Adapter:
+def find_beside(given: str) -> AdapterLocation:
     """An adapter to add to the backbone: a .safetensors file, a folder with one, or `HUB_FORM[:FILE]`."""
     path = Path(given)
     if path.is_file() and path.suffix == ".safetensors":
-        return Adapter(path.parent.resolve(), path.name, given)
+        return AdapterLocation(path.parent.resolve(), path.name, given)
     if path.is_dir():
         files = sorted(each.name for each in path.glob("*.safetensors"))
         if ADAPTER_FILE in files or len(files) == 1:
-            return Adapter(path.resolve(), ADAPTER_FILE if ADAPTER_FILE in files else files[0], given)
+            return AdapterLocation(path.resolve(), ADAPTER_FILE if ADAPTER_FILE in files else files[0], given)
         raise UsageError(
             f"--adapter is {given!r}, a folder with {len(files)} .safetensors files; name one of them."
         )
@@ -75,7 +75,7 @@ def find_beside(given: str) -> Adapter:
     return found
 
 
-def _of_hub(option: str, given: str) -> Adapter | None:
+def _of_hub(option: str, given: str) -> AdapterLocation | None:
     """The adapter of a repository at a revision, downloaded where it is not here yet; None where `given` has
     not the form of one. Raises UsageError without a revision, WeightsMissing where it cannot be had."""
     if re.fullmatch(r"[\w.-]+/[\w.-]+", given) and not Path(given).parent.is_dir():
@@ -101,4 +101,4 @@ def _of_hub(option: str, given: str) -> Adapter | None:
         ) from None
     if not (folder / file).is_file():
         raise WeightsMissing(f"{given} has no {file}; name a file of it as {form['id']}@REVISION:FILE.")
-    return Adapter(folder, file, given)
+    return AdapterLocation(folder, file, given)

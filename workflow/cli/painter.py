@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workflow.cli.adapters import Adapter, find_beside, find_tuned
+from workflow.cli.adapters import AdapterLocation, find_beside, find_tuned
 from workflow.cli.checks import UsageError, located
 from workflow.config.configuration import Config
 from workflow.config.kinds import METHODS
@@ -19,16 +19,16 @@ ADAPTER_SCALES = (0.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenMethod:
     """What paints, checked. changes: settings that differ from the method's preset. tuned, beside: adapters,
     the tuned model and one that is added to the backbone under it, with their strengths."""
 
     config: Config
     name: str
     changes: dict[str, Any]
-    tuned: Adapter | None = None
+    tuned: AdapterLocation | None = None
     lora_scale: float = 1.0
-    beside: Adapter | None = None
+    beside: AdapterLocation | None = None
     beside_scale: float = 1.0
 
     @property
@@ -80,7 +80,7 @@ def choose(
     lora_scale: float | None = None,
     adapter: str | None = None,
     adapter_scale: float | None = None,
-) -> Choice:
+) -> ChosenMethod:
     """A method of a configuration by name, with given settings (None = the method's own) and adapters.
 
     Raises UsageError, before anything is loaded, for what does not exist or the method does not honour.
@@ -105,7 +105,7 @@ def choose(
     _check_scale("--adapter-scale", adapter_scale, "--adapter", adapter)
     changes = config.changes(method.kind, method.preset) | method.arguments | given
     _check_changes(name, method, changes, given)
-    return Choice(
+    return ChosenMethod(
         config,
         name,
         changes,

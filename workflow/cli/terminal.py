@@ -12,7 +12,7 @@ from typing import TextIO
 from texgen.diffusion.prompts import PromptWarning
 
 
-class Progress:
+class PaintingProgress:
     """Shows how far a method is: one line that is redrawn on a terminal, else one plain line per view."""
 
     def __init__(self, stream: TextIO | None = None, width: int = 30) -> None:

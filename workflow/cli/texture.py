@@ -22,10 +22,10 @@ from workflow.cli.checks import (
     turns,
 )
 from workflow.cli.keeping import Keeping, read_keeping, require_own_uvs
-from workflow.cli.painter import Choice, choose, keeping_methods
-from workflow.cli.terminal import Progress, say
+from workflow.cli.painter import ChosenMethod, choose, keeping_methods
+from workflow.cli.terminal import PaintingProgress, say
 from workflow.cli.texture_batch import (
-    Wanted,
+    TextureRequest,
     all_prompts,
     mesh_files,
     output_of,
@@ -42,8 +42,8 @@ class Order:
     """All that a command asks for, checked before anything is loaded. folder: whether `out` gets a folder per
     result. texture, film: files to write besides, None = none; of a folder, film is a name in each."""
 
-    wanted: list[Wanted]
-    choice: Choice
+    wanted: list[TextureRequest]
+    choice: ChosenMethod
     keeping: Keeping | None
     out: Path
     folder: bool
@@ -71,8 +71,8 @@ def texture(options: argparse.Namespace) -> int:
         say(f"running the authors' program; its log and files are in {work}")
     paint = order.choice.load(work)
 
-    def make(wanted: Wanted) -> Any:
-        progress = Progress()
+    def make(wanted: TextureRequest) -> Any:
+        progress = PaintingProgress()
         more = {} if keep is None else {"keep": keep}
         try:
             return paint(meshes[wanted.mesh], wanted.prompt.text, wanted.seed, progress, **more)
@@ -205,7 +205,7 @@ def write_one(order: Order, mesh, result) -> None:
         write_film(order.film, mesh, painted)
 
 
-def write_folder(order: Order, meshes: dict[Path, Any], make: Callable[[Wanted], Any]) -> int:
+def write_folder(order: Order, meshes: dict[Path, Any], make: Callable[[TextureRequest], Any]) -> int:
     """A folder per result and one picture of all; a result that fails does not stop the others."""
     pictures, failed = [], 0
     for number, wanted in enumerate(order.wanted, start=1):
@@ -235,7 +235,7 @@ def write_folder(order: Order, meshes: dict[Path, Any], make: Callable[[Wanted],
     return int(failed > 0)
 
 
-def facts(order: Order, wanted: Wanted) -> dict[str, Any]:
+def facts(order: Order, wanted: TextureRequest) -> dict[str, Any]:
     """What a result was made of, for its result.json."""
     choice = order.choice
     return {
@@ -251,7 +251,7 @@ def facts(order: Order, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def described(choice: Choice, result: Any) -> str:
+def described(choice: ChosenMethod, result: Any) -> str:
     """By what, how long and at which cost a result was made."""
     counted = [f"{count} {name} calls" for name, count in result.calls.items()]
     calls = ", ".join(counted or ["model calls not counted"])
@@ -260,7 +260,7 @@ def described(choice: Choice, result: Any) -> str:
     return f"{choice.name}{tuned}{beside} in {result.spent.wall:.1f} s, {calls}"
 
 
-def _named(wanted: Sequence[Wanted]) -> list[str]:
+def _named(wanted: Sequence[TextureRequest]) -> list[str]:
     meshes = list(dict.fromkeys(each.mesh for each in wanted))
     if len(wanted) == 1:
         return [str(meshes[0])]

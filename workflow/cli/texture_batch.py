@@ -27,7 +27,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TextureRequest:
     """One texture to make. mesh: its file. name: of its folder."""
 
     mesh: Path
@@ -70,7 +70,9 @@ def all_prompts(texts: Sequence[str], sheet: str | None) -> list[Prompt]:
     return prompts
 
 
-def wanted_results(meshes: Sequence[Path], prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Wanted]:
+def wanted_results(
+    meshes: Sequence[Path], prompts: Sequence[Prompt], seeds: Sequence[int]
+) -> list[TextureRequest]:
     """Every mesh by every prompt that is for it by every seed, mesh by mesh. Raises UsageError."""
     for seed in seeds:
         check_number("--seed", seed, 0, 2**63 - 1)
@@ -86,7 +88,7 @@ def wanted_results(meshes: Sequence[Path], prompts: Sequence[Prompt], seeds: Seq
             "leave its rows out."
         )
     found = [
-        Wanted(path, prompt, seed, f"{stems[path]}--{prompt.name}--{seed}")
+        TextureRequest(path, prompt, seed, f"{stems[path]}--{prompt.name}--{seed}")
         for path in meshes
         for prompt in prompts
         if prompt.mesh in ("*", path.stem)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workflow.cli.texture_batch import Wanted
+from workflow.cli.texture_batch import TextureRequest
 from workflow.provenance import write_json
 
 if TYPE_CHECKING:
@@ -45,22 +45,22 @@ def write_film(path: Path, mesh: Mesh, texture: Tensor) -> None:
     import numpy as np
 
     from report.figures.turntables import FRAMES, write_gif, write_mp4
-    from report.pictures import PICTURE_BACKGROUND, Look, pixels
+    from report.pictures import PICTURE_BACKGROUND, MeshPictures, pixels
 
     azimuths = [FRONT + 360.0 * k / FRAMES for k in range(FRAMES)]
-    look = Look(mesh, azimuths, ELEVATION, FILM_SIDE, background=PICTURE_BACKGROUND)
+    look = MeshPictures(mesh, azimuths, ELEVATION, FILM_SIDE, background=PICTURE_BACKGROUND)
     frames = np.stack([pixels(frame) for frame in look(texture)])
     (write_gif if path.suffix.lower() == ".gif" else write_mp4)(path, frames)
 
 
 def picture(mesh: Mesh, texture: Tensor) -> Tensor:
     """[3, S, S] in [0, 1]: a textured mesh, lit, seen from ahead, aside and above."""
-    from report.pictures import Look
+    from report.pictures import MeshPictures
 
-    return Look(mesh, [FRONT], ELEVATION, CELL)(texture)[0]
+    return MeshPictures(mesh, [FRONT], ELEVATION, CELL)(texture)[0]
 
 
-def write_grid(path: Path, results: Sequence[tuple[Wanted, Tensor | None]]) -> None:
+def write_grid(path: Path, results: Sequence[tuple[TextureRequest, Tensor | None]]) -> None:
     """One picture of all results: a row per mesh and seed, a column per prompt; a dash for what failed."""
     from report.figures.contact_sheet import contact_sheet
 

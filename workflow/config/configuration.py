@@ -21,7 +21,7 @@ from texgen.storage.files import read_bytes
 from texgen.storage.plain_text import without_passwords
 from workflow.config.base import Colour, InputPath, Name, PlainPath, Strict
 from workflow.config.error_sentences import sentence
-from workflow.config.inputs import Backbone, MeshPreparation
+from workflow.config.inputs import BackboneWeights, MeshPreparation
 from workflow.config.kinds import METHODS, OFFICIAL_BACKEND
 from workflow.config.method_settings import PresetOverrides
 from workflow.config.methods import (
@@ -87,7 +87,7 @@ class Config(Strict):
     published: InputPath | None = Field(
         None, description="Sheet of published numbers that is printed beside ours; null = none."
     )
-    backbone: Backbone = Field(description="The diffusion model.")
+    backbone: BackboneWeights = Field(description="The diffusion model.")
     presets: dict[MethodName, PresetOverrides] = Field(
         default_factory=dict, description="Changes to the presets, by kind of method."
     )

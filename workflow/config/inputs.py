@@ -10,7 +10,7 @@ from texgen.reading.policies import UvPolicy
 from workflow.config.base import InputPath, Name, Strict, Weights
 
 
-class Backbone(Weights):
+class BackboneWeights(Weights):
     """The diffusion model that every method of the configuration shares."""
 
     controlnets: dict[Name, Weights] = Field(description="ControlNet weights by role, e.g. depth_inpaint.")

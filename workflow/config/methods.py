@@ -11,7 +11,7 @@ from texgen.painting.method_facts import MethodFacts
 from workflow.config import custom
 from workflow.config.base import InputPath, Name, Strict
 from workflow.config.custom import PLACE, Place, check_arguments
-from workflow.config.inputs import Backbone
+from workflow.config.inputs import BackboneWeights
 from workflow.config.kinds import METHODS
 from workflow.config.method_settings import PresetOverrides
 from workflow.config.official_methods import OfficialProgram
@@ -103,13 +103,13 @@ def networks(kind: str, changes: Mapping[str, Any]) -> tuple[str, ...]:
     return () if facts is None else facts.networks(*facts.resolved(changes))
 
 
-def used_of(backbone: Backbone, kind: str, changes: Mapping[str, Any]) -> Backbone:
+def used_of(backbone: BackboneWeights, kind: str, changes: Mapping[str, Any]) -> BackboneWeights:
     """The backbone with the networks that a method asks for; one without facts may ask for any."""
     whole = METHODS[kind].paints and METHODS[kind].load_facts() is None
     return backbone if whole else narrowed(backbone, networks(kind, changes))
 
 
-def refuse_networks(where: str, kind: str, changes: Mapping[str, Any], backbone: Backbone) -> None:
+def refuse_networks(where: str, kind: str, changes: Mapping[str, Any], backbone: BackboneWeights) -> None:
     """Raise ValueError for settings that do not fit together, or ask for a network that is not there."""
     facts: MethodFacts | None = METHODS[kind].load_facts()
     if facts is None:
@@ -132,7 +132,7 @@ def refuse_networks(where: str, kind: str, changes: Mapping[str, Any], backbone:
             )
 
 
-def narrowed(backbone: Backbone, roles: tuple[str, ...]) -> Backbone:
+def narrowed(backbone: BackboneWeights, roles: tuple[str, ...]) -> BackboneWeights:
     """The backbone with the networks of some roles only, in the backbone's order."""
     return backbone.model_copy(
         update={

@@ -63,10 +63,10 @@ class PromptRow:
     split: str  # evaluation, training or both
 
 
-Row = TypeVar("Row", MeshRow, PromptRow)
+SheetRow = TypeVar("Row", MeshRow, PromptRow)
 
 
-def _read_rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
+def _read_rows(path: Path, kind: type[SheetRow]) -> list[tuple[int, SheetRow]]:
     """Rows of a tab-separated file with the columns of `kind`, each with its line number.
 
     Columns that have a default may be left out.

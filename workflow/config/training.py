@@ -20,7 +20,7 @@ D3PO = defaults_of("texgen.finetune.d3po", "D3PO")
 CAMERAS = defaults_of("texgen.finetune.learned_cameras", "CameraRates")
 
 
-class Jitter(Strict):
+class JitterSettings(Strict):
     """How far the cameras and backgrounds of renders move in training; measurements use them as they are."""
 
     azimuth: float = Field(0.0, ge=0, le=180, description="Degrees to either side.")
@@ -55,12 +55,13 @@ class RewardTerm(Strict):
     shape: Literal["hinge", "target"] = Field(
         "hinge", description="hinge = beyond the target nothing is gained; target = distance from it counts."
     )
-    jitter: Jitter = Field(
-        default_factory=Jitter, description="Random moves of cameras and backgrounds, drawn for every step."
+    jitter: JitterSettings = Field(
+        default_factory=JitterSettings,
+        description="Random moves of cameras and backgrounds, drawn for every step.",
     )
 
 
-class Gradient(Strict):
+class GradientSettings(Strict):
     """Which denoising steps carry the gradient from the reward to the weights; used by direct."""
 
     strategy: Literal["exact", "last_k", "random_k", "low_variance"] = Field(
@@ -83,7 +84,7 @@ class Gradient(Strict):
     )
 
 
-class Nabla(Strict):
+class NablaSettings(Strict):
     """Residual gradient detailed balance; used by the algorithm nabla."""
 
     beta: float = Field(NABLA["beta"], gt=0, description="Strength of the reward against the untuned model.")
@@ -96,7 +97,7 @@ class Nabla(Strict):
     )
 
 
-class D3po(Strict):
+class D3poSettings(Strict):
     """Preference between two samples; used by the algorithm d3po."""
 
     beta: float = Field(D3PO["beta"], gt=0, description="Temperature of the preference.")
@@ -154,9 +155,11 @@ class TunedModel(Strict):
     layers: Literal["attention", "attention+convolutions"] = Field(
         "attention", description="Layers of the UNet that the adapter changes."
     )
-    gradient: Gradient = Field(default_factory=Gradient, description="Gradient strategy of direct.")
-    nabla: Nabla = Field(default_factory=Nabla, description="Settings of nabla.")
-    d3po: D3po = Field(default_factory=D3po, description="Settings of d3po.")
+    gradient: GradientSettings = Field(
+        default_factory=GradientSettings, description="Gradient strategy of direct."
+    )
+    nabla: NablaSettings = Field(default_factory=NablaSettings, description="Settings of nabla.")
+    d3po: D3poSettings = Field(default_factory=D3poSettings, description="Settings of d3po.")
     kl_weight: float = Field(
         DIRECT["kl_weight"],
         ge=0,

@@ -16,7 +16,7 @@ from texgen.reading.policies import UvPolicy
 from workflow.code_identity import code_version
 from workflow.config.base import Colour, Strict
 from workflow.config.custom import path_of
-from workflow.config.inputs import Backbone
+from workflow.config.inputs import BackboneWeights
 from workflow.config.kinds import METHODS, METRICS, glb_places, program_module
 from workflow.config.metrics import Metric
 from workflow.config.official_methods import OfficialProgram
@@ -136,7 +136,7 @@ class TextureJob(Job):
     official: OfficialProgram | None = None
     file: str | None = None
     preset: dict[str, Any] = {}
-    backbone: Backbone | None = None
+    backbone: BackboneWeights | None = None
     assets: list[AssetRecord] = []
 
     def identity(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class TrainJob(Job):
     training: TunedModel
     metrics: dict[str, Metric]
     preset: dict[str, Any] = {}
-    backbone: Backbone
+    backbone: BackboneWeights
     assets: list[AssetRecord] = []
     validation_assets: list[AssetRecord] = []
 

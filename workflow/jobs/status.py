@@ -17,7 +17,7 @@ from workflow.runtime.progress import duration
 
 
 @dataclass
-class Stage:
+class StageProgress:
     """Progress of one stage (a model, a method, the scores of a method).
 
     done, failed, total: counts of the unit (steps, assets, metrics). note: what a reader should know besides.
@@ -41,19 +41,19 @@ class Stage:
         self.reasons[reason] = self.reasons.get(reason, 0) + units
 
 
-def mesh_stage(plan: Plan, results: Path) -> Stage:
+def mesh_stage(plan: Plan, results: Path) -> StageProgress:
     """Prepared meshes."""
-    stage = Stage("meshes", "meshes", 0, len(plan.meshes))
+    stage = StageProgress("meshes", "meshes", 0, len(plan.meshes))
     for mesh in plan.meshes:
         if (results / "meshes" / mesh / "geometry.npz").is_file():
             stage.done += 1
     return stage
 
 
-def model_stage(plan: Plan, results: Path, model: str) -> Stage:
+def model_stage(plan: Plan, results: Path, model: str) -> StageProgress:
     """Training steps of one tuned model, by its history."""
     total = plan.config.models[model].steps
-    stage = Stage(f"model {model}", "steps", 0, total)
+    stage = StageProgress(f"model {model}", "steps", 0, total)
     if (results / "models" / model / ADAPTER_FILE).is_file():
         stage.done = total
         return stage
@@ -68,9 +68,9 @@ def model_stage(plan: Plan, results: Path, model: str) -> Stage:
     return stage
 
 
-def texture_stage(plan: Plan, results: Path, method: str) -> Stage:
+def texture_stage(plan: Plan, results: Path, method: str) -> StageProgress:
     """Assets of one method, with their rate and the reasons of those that failed."""
-    stage = Stage(f"textures {method}", "assets", 0, len(plan.assets))
+    stage = StageProgress(f"textures {method}", "assets", 0, len(plan.assets))
     seconds = []
     for asset in plan.assets:
         path = results / "textures" / method / asset.name / "run.json"
@@ -90,19 +90,19 @@ def texture_stage(plan: Plan, results: Path, method: str) -> Stage:
     return stage
 
 
-def score_stage(plan: Plan, results: Path, method: str) -> Stage:
+def score_stage(plan: Plan, results: Path, method: str) -> StageProgress:
     """Metrics by which one method is scored."""
-    stage = Stage(f"scores {method}", "metrics", 0, len(plan.metrics))
+    stage = StageProgress(f"scores {method}", "metrics", 0, len(plan.metrics))
     for metric in plan.metrics:
         if (results / "scores" / metric / f"{method}.tsv").is_file():
             stage.done += 1
     return stage
 
 
-def stages(plan: Plan) -> list[Stage]:
+def stages(plan: Plan) -> list[StageProgress]:
     """Every stage of a configuration, in the order in which they run."""
     results = Path(plan.config.results)
-    table = Stage("table", "files", int((results / "table.md").is_file()), 1)
+    table = StageProgress("table", "files", int((results / "table.md").is_file()), 1)
     return [
         mesh_stage(plan, results),
         *(model_stage(plan, results, model) for model in plan.models),
@@ -117,7 +117,7 @@ def most_common(reasons: dict[str, int], most: int = 5) -> list[tuple[str, int]]
     return sorted(reasons.items(), key=lambda each: -each[1])[:most]
 
 
-def report(found: list[Stage]) -> str:
+def report(found: list[StageProgress]) -> str:
     """The stages as an aligned text, each failure's reason below its stage."""
     width = max(len(stage.name) for stage in found)
     lines = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from texgen.shipped import located
-from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, Part
+from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, ModelFolder
 from texgen.storage.result_records import check_adapter, checked_mesh
 from workflow.config import custom
 from workflow.config.kinds import ADAPTER_FILE, CAMERAS_FILE, METHODS, glb_places
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workflow.jobs.jobs import TextureJob
 
 
-def model_folder(weights: Weights, parts: tuple[Part, ...]) -> str:
+def model_folder(weights: Weights, parts: tuple[ModelFolder, ...]) -> str:
     """Folder of a diffusion model; one of a hub is found on this machine without asking the network, or
     downloaded at its revision."""
     from workflow.weights.diffusion_weights import find_or_download

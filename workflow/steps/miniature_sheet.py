@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from report.figures.contact_sheet import contact_sheet
-    from report.pictures import Look
+    from report.pictures import MeshPictures
     from texgen.mesh.mesh import load_mesh
     from workflow.config.configuration import load_config
     from workflow.config.methods import used_of
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     method = build_method(block.kind, backbone, changes)
     meshes = [load_mesh(options.meshes / name / "mesh.npz") for name in options.names]
     views = [tuple(float(angle) for angle in view.split(",")) for view in options.views]
-    looks = [[Look(mesh, *view, options.size) for view in views] for mesh in meshes]
+    looks = [[MeshPictures(mesh, *view, options.size) for view in views] for mesh in meshes]
     article = {"orange": "an"}
     prompts = options.prompts or [f"{article.get(c, 'a')} {c} {{}}" for c in COLOURS] + list(MATERIALS)
     rows = []

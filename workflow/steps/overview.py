@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from report.figures.contact_sheet import contact_sheet
-    from report.pictures import Look
+    from report.pictures import MeshPictures
     from texgen.mesh.export import load_texture_png
     from texgen.mesh.mesh import load_mesh
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     for asset in settings["assets"]:
         checked_mesh(options.results / "meshes", asset["mesh"])
         mesh = load_mesh(options.results / "meshes" / asset["mesh"] / "mesh.npz")
-        look = Look(mesh, options.azimuth, options.elevation, options.size)
+        look = MeshPictures(mesh, options.azimuth, options.elevation, options.size)
         row = []
         for method in settings["methods"]:
             path = options.results / "textures" / method / asset["asset"] / "texture.png"

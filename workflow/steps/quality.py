@@ -32,7 +32,7 @@ def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
     from texgen.render.atlas import build_atlas
 
     rows = []
-    surfaces: dict[tuple[str, int], quality.Surface] = {}
+    surfaces: dict[tuple[str, int], quality.MeasuredSurface] = {}
     for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
         checked_mesh(results / "meshes", asset["mesh"])
         mesh = load_mesh(results / "meshes" / asset["mesh"] / "mesh.npz")

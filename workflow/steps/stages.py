@@ -19,7 +19,7 @@ from workflow.runtime.step_errors import run_step
 SAME = 2.5 / 255  # root mean square difference to the stored 8-bit texture that counts as the same
 
 
-class Watcher:
+class ChainRecorder:
     """A `texgen.painting.views.Gradient` that keeps each view's chain and its last latents."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Watcher:
         return self.latents[index]
 
 
-class Given:
+class FinishedLatents:
     """A `Gradient` that hands finished latents in, to be differentiated."""
 
     def __init__(self, latents: dict[int, Any]) -> None:
@@ -90,14 +90,14 @@ def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int
     adapter = results / "models" / painting.model
     put_on_adapter(backbone, adapter, painting.lora_scale)
     method = build_method("texgen", backbone, painting.preset, adapter)
-    watcher = Watcher()
+    watcher = ChainRecorder()
     with torch.no_grad():
         texture, _ = method.paint(item.mesh, item.prompt, asset["seed"], gradient=watcher)
         images = {index: backbone.decode_latents(z).clamp(0, 1) for index, z in watcher.latents.items()}
     stored = load_texture_png(results / "textures" / painting.method / asset["asset"] / "texture.png")
     difference = float((texture.cpu().float() - stored).square().mean().sqrt())
     leaves = {index: z.detach().requires_grad_() for index, z in watcher.latents.items()}
-    again, painted = method.paint(item.mesh, item.prompt, asset["seed"], gradient=Given(leaves))
+    again, painted = method.paint(item.mesh, item.prompt, asset["seed"], gradient=FinishedLatents(leaves))
     value = reward(again, painted, item)
     gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     value = value.detach()

@@ -10,10 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewards.checkpoints.sources import Wanted
+from rewards.checkpoints.sources import NeededFiles
 from rewards.checkpoints.store import WeightsMissing, own_folder
 from texgen.diffusion.hub_aliases import HUB_ALIASES
-from texgen.storage.model_files import Part, files_of, missing_in
+from texgen.storage.model_files import ModelFolder, files_of, missing_in
 from texgen.storage.plain_text import first_line
 
 
@@ -30,18 +30,18 @@ def live_id(hub: str) -> str:
     return HUB_ALIASES.get(hub, hub)
 
 
-def find_model(want: Wanted, parts: Collection[Part]) -> Path | None:
+def find_model(want: NeededFiles, parts: Collection[ModelFolder]) -> Path | None:
     """A folder with every file of the parts, ours before the hub's cache; None where some are missing."""
     return next((folder for folder in _folders(want, parts) if not missing_in(folder, parts)), None)
 
 
-def missing_files(want: Wanted, parts: Collection[Part]) -> list[str]:
+def missing_files(want: NeededFiles, parts: Collection[ModelFolder]) -> list[str]:
     """Names of the files that are missing where most is there."""
     found = [missing_in(folder, parts) for folder in _folders(want, parts)]
     return min(found or [files_of((), parts)[1]], key=len)
 
 
-def _folders(want: Wanted, parts: Collection[Part]) -> list[Path]:
+def _folders(want: NeededFiles, parts: Collection[ModelFolder]) -> list[Path]:
     """Where files of a model are on this machine, whole or not; asks no network."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -54,7 +54,7 @@ def _folders(want: Wanted, parts: Collection[Part]) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def listing(want: Wanted) -> Listing:
+def listing(want: NeededFiles) -> Listing:
     """What the hub, or the mirror that HF_ENDPOINT names, offers. Raises WeightsMissing in one sentence."""
     from huggingface_hub import HfApi
 
@@ -65,7 +65,7 @@ def listing(want: Wanted) -> Listing:
     return Listing(info.sha, {each.rfilename: each.size for each in info.siblings or ()})
 
 
-def to_download(want: Wanted, parts: Collection[Part]) -> tuple[Listing, list[str]]:
+def to_download(want: NeededFiles, parts: Collection[ModelFolder]) -> tuple[Listing, list[str]]:
     """The repository's listing and those of its files that the parts need. Raises WeightsMissing where it
     lacks some."""
     found = listing(want)
@@ -75,7 +75,7 @@ def to_download(want: Wanted, parts: Collection[Part]) -> tuple[Listing, list[st
     return found, files
 
 
-def download_model(want: Wanted, files: Collection[str]) -> Path:
+def download_model(want: NeededFiles, files: Collection[str]) -> Path:
     """Bring files of a repository into the hub's cache; what is there is kept, and a file that was cut off
     continued. Returns their folder. Raises WeightsMissing in one sentence."""
     from huggingface_hub import snapshot_download
@@ -86,9 +86,9 @@ def download_model(want: Wanted, files: Collection[str]) -> Path:
         raise WeightsMissing(f"{want.hub} cannot be downloaded ({first_line(error)})") from error
 
 
-def find_or_download(hub: str, revision: str | None, parts: Collection[Part]) -> Path:
+def find_or_download(hub: str, revision: str | None, parts: Collection[ModelFolder]) -> Path:
     """A folder with every file of the parts, downloaded where there is none. Raises WeightsMissing."""
-    want = Wanted(hub, revision, (), "")
+    want = NeededFiles(hub, revision, (), "")
     return find_model(want, parts) or download_model(want, to_download(want, parts)[1])
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from texgen.shipped import located, of_the_miniature
 from workflow.config.base import Strict, Weights
 from workflow.config.file_metrics import FileScore
-from workflow.config.inputs import Backbone
+from workflow.config.inputs import BackboneWeights
 from workflow.config.metrics import Head
 
 ENDINGS = (".safetensors", ".pt", ".bin", ".pth")
 
 
-def backbone_places(backbone: Backbone) -> dict[str, str]:
+def backbone_places(backbone: BackboneWeights) -> dict[str, str]:
     """Role -> folder of a backbone's parts; of those in folders, not of a hub's."""
     parts = {
         "backbone": backbone,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards.checkpoints.sources import LAION_HEAD_LICENCE, Wanted
+from rewards.checkpoints.sources import LAION_HEAD_LICENCE, NeededFiles
 from rewards.checkpoints.sources import wanted as wanted_by_metric
 from rewards.checkpoints.store import (
     WeightsMissing,
@@ -27,7 +27,7 @@ from rewards.checkpoints.store import (
     weights_root,
 )
 from texgen.storage.downloads import file_name, public_address, request_for
-from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, Part, files_of
+from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, ModelFolder, files_of
 from texgen.storage.plain_text import first_line
 from workflow.config.base import Weights
 from workflow.config.configuration import Config
@@ -44,10 +44,10 @@ class Need:
     """
 
     users: tuple[str, ...]
-    want: Wanted | None = None
+    want: NeededFiles | None = None
     url: str | None = None
     sha256: str | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ModelFolder, ...] = ()
 
     @property
     def name(self) -> str:
@@ -92,7 +92,7 @@ def needs(config: Config) -> list[Need]:
 
     for user, (part, parts) in diffusion_models(config).items():
         if part.hub is not None:
-            want = Wanted(part.hub, part.revision, (), "see its page")
+            want = NeededFiles(part.hub, part.revision, (), "see its page")
             add((want, parts), user, want=want, parts=parts)
     for name, metric in config.metrics.items():
         settings = metric.model_dump()
@@ -104,7 +104,7 @@ def needs(config: Config) -> list[Need]:
     return list(found.values())
 
 
-def diffusion_models(config: Config) -> dict[str, tuple[Weights, tuple[Part, ...]]]:
+def diffusion_models(config: Config) -> dict[str, tuple[Weights, tuple[ModelFolder, ...]]]:
     """Every diffusion model that some job opens, by what it is there for, with the parts that are opened."""
     backbone = narrowed(config.backbone, config.networks())
     found = {"backbone": (backbone, BACKBONE)}

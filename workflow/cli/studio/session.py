@@ -16,7 +16,7 @@ from texgen.diffusion.prompts import require_words
 from texgen.errors import PlainError
 from workflow.cli.checks import UsageError, below_root, check_number
 from workflow.cli.keeping import Keeping, mask_of, parse_box
-from workflow.cli.painter import Choice, choose
+from workflow.cli.painter import ChosenMethod, choose
 from workflow.config.configuration import Config
 from workflow.config.kinds import ADAPTER_FILE, METHODS
 from workflow.runtime.step_errors import plain_sentence
@@ -32,7 +32,7 @@ class Busy(PlainError):
 
 
 @dataclass(frozen=True)
-class Result:
+class FinishedTexture:
     """One finished texture. glb, png: files below the session's folder. words: for people."""
 
     number: int
@@ -42,10 +42,10 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Job:
+class PaintTask:
     """What is painted: by each of some choices in turn, with one prompt and seed."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[ChosenMethod, ...]
     prompt: str
     seed: int
     keeping: Keeping | None = None
@@ -60,9 +60,9 @@ class Session:
 
     def __init__(self, mesh: Any, config: Config, folder: Path) -> None:
         self.mesh, self.config, self.folder = mesh, config, folder
-        self.results: dict[int, Result] = {}
+        self.results: dict[int, FinishedTexture] = {}
         self._count = 0
-        self._job: Job | None = None
+        self._job: PaintTask | None = None
         self._lock = threading.Lock()
         self._listeners: set[queue.Queue] = set()
         self._loaded: tuple[Any, Any] = (None, None)  # what the painter in memory was made of, and it
@@ -123,7 +123,7 @@ class Session:
         if job is not None:
             job.stop.set()
 
-    def _checked(self, given: Mapping[str, Any]) -> Job:
+    def _checked(self, given: Mapping[str, Any]) -> PaintTask:
         unknown = sorted(set(given) - FIELDS)
         if unknown:
             raise UsageError(f"The page sent {unknown[0]!r}, which is no field of it; load it again.")
@@ -153,7 +153,7 @@ class Session:
                 raise UsageError(
                     f"The method {choice.name!r} cannot keep a part of a texture; choose another."
                 )
-        return Job(choices, prompt, seed, keeping)
+        return PaintTask(choices, prompt, seed, keeping)
 
     def _keeping(self, given: Mapping[str, Any]) -> Keeping | None:
         """The result to start from and its region; None where everything is painted."""
@@ -182,7 +182,7 @@ class Session:
         except (OSError, SyntaxError, Image.DecompressionBombError):
             raise UsageError("The mask is not a complete picture; give a PNG.") from None
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: PaintTask) -> None:
         """Paint; whatever goes wrong is told to the page."""
         from workflow.cli.studio.watching import StoppedByUser
 
@@ -204,7 +204,7 @@ class Session:
             self._job = None
         self.tell({**self.describe(), "made": made, "said": said})
 
-    def _paint(self, job: Job, choice: Choice, keep: Any) -> int:
+    def _paint(self, job: PaintTask, choice: ChosenMethod, keep: Any) -> int:
         """One texture by one choice; the number of its result."""
         from texgen.mesh.export import save_texture_png, write_glb
         from workflow.cli.studio.watching import painted
@@ -223,14 +223,14 @@ class Session:
         tuned = "" if choice.tuned is None else f" with {choice.tuned.name}"
         again = "" if keep is None else ", a region"
         words = f"{number}. {choice.name}{tuned}{again}: {job.prompt}, seed {job.seed}, {seconds:.1f} s"
-        self.results[number] = Result(number, words, glb, png)
+        self.results[number] = FinishedTexture(number, words, glb, png)
         while len(self.results) > MOST_RESULTS:
             old = self.results.pop(next(iter(self.results)))
             old.glb.unlink(missing_ok=True)
             old.png.unlink(missing_ok=True)
         return number
 
-    def _method(self, choice: Choice) -> Any:
+    def _method(self, choice: ChosenMethod) -> Any:
         """The painter of a choice. One stays in memory: adapters are merged into its weights."""
         key = (choice.name, repr(sorted(choice.changes.items())), choice.tuned)
         if self._loaded[0] != key:

@@ -21,7 +21,7 @@ class StoppedByUser(Exception):
     """The person at the page asked for an end."""
 
 
-class Watcher:
+class LiveWatcher:
     """A `texgen.painting.views.Gradient` that differentiates nothing and shows each view, half way and done.
 
     show: called with the view's position in the rig, a picture as a data: address, and whether it is done.
@@ -85,6 +85,6 @@ def painted(
     more = {} if keep is None else {"keep": keep}
     if hasattr(method, "paint"):  # the shared painter; others paint views in ways of their own
         with torch.no_grad():
-            texture, _ = method.paint(mesh, *order, gradient=Watcher(show), progress=progress, **more)
+            texture, _ = method.paint(mesh, *order, gradient=LiveWatcher(show), progress=progress, **more)
         return texture.cpu()
     return method(mesh, *order, progress, **more).texture.cpu()
