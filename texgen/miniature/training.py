@@ -140,7 +140,7 @@ def learning_rate(step: int, share: float, peak: float, warmup: int, fall: float
     return rate if begun <= 0 else rate * 0.5 * (1 + math.cos(math.pi * min(1.0, begun)))
 
 
-class Clock:
+class TrainingClock:
     """Which share of a training is over, the same for all processes: of the steps, or of the seconds."""
 
     def __init__(self, run: TrainingRun, spent: float = 0.0) -> None:
@@ -180,7 +180,7 @@ def train(
     torch.manual_seed((1 + start) * 1_000_003 + run.rank)
     log = Log(run.out / f"{run.part}.jsonl", steps)
     set_rate(optimizer, 0.0)
-    clock = Clock(run, spent)
+    clock = TrainingClock(run, spent)
     if run.device.type == "cuda" and clock.share(start) < 1:
         for step in steps:
             print(f"{run.part} {step.name} {step.capture()}".replace("  ", " "), flush=True)
