@@ -71,6 +71,7 @@ def full_size(report: Report, tflop_s: float | None) -> None:
     backbone.add_lora(4, 4.0)
     report.item("prediction", 10, lambda: speed.prediction(backbone, side, tflop_s))
     report.item("training", 70, lambda: speed.training(backbone, tiny))
+    report.item("compiled", 60, lambda: speed.compiled(backbone, side, tiny))
     report.item("gradients", 20, lambda: correct.gradients(backbone, side))
 
 

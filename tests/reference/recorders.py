@@ -11,6 +11,10 @@ class Rerun:
 
     def __init__(self):
         self.records = 0
+        self.forgotten = 0
+
+    def forget(self):
+        self.forgotten += 1
 
     def record(self, run):
         self.records += 1
@@ -43,6 +47,9 @@ class Rerun:
 class Traced:
     """The kernels that ran once, over the memory that they ran on: like a CUDA graph, blind to Python."""
 
+    def forget(self):
+        pass
+
     def record(self, run):
         graph = make_fx(lambda: run())()
         out = run().clone()
@@ -56,6 +63,9 @@ class Traced:
 
 class Failing:
     """A device that cannot capture."""
+
+    def forget(self):
+        pass
 
     def record(self, run):
         raise RuntimeError("operation not permitted when stream is capturing\nmore about it")

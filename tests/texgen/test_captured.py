@@ -64,6 +64,7 @@ def test_a_key_is_recorded_when_it_is_met_again_and_its_tensors_stay_where_they_
     assert calls.replays == 4
     calls.clear()
     assert calls("double", twice, {"x": xs[3]}).tolist() == [6.0] * 3 and recorder.records == 1
+    assert recorder.forgotten == 1
 
 
 def test_few_records_are_kept_those_used_last():
@@ -329,3 +330,24 @@ def test_gradients_of_cuda_graphs_equal_eager_ones(root):
     for a, b in zip(plain, again, strict=True):
         for x, y in zip(a, b, strict=True):
             torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_failed_capture_harms_nothing_that_comes_after():
+    calls = Captured()
+    x = torch.ones(3, device="cuda")
+    stream = torch.cuda.current_stream()
+
+    def waits(inputs):
+        return inputs["x"] * float(inputs["x"].sum())  # the host waits, which no capture allows
+
+    with pytest.warns(UserWarning, match="could not be captured"):
+        results = [calls("waits", waits, {"x": x}) for _ in range(3)]
+    assert all(result.tolist() == [3.0] * 3 for result in results)
+    assert torch.cuda.current_stream() == stream
+    assert torch.randn(5, device="cuda").isfinite().all()
+    for _ in range(2):
+        found = [calls("double", lambda inputs: 2 * inputs["x"], {"x": x}) for _ in range(3)]
+        assert found[-1].tolist() == [2.0] * 3
+        calls.clear()
+    assert calls.replays == 4

@@ -66,13 +66,15 @@ class Backbone:
         revision: str | None = None,
         local_files_only: bool = False,
         inpainting: str | Path | None = None,
+        compiled: bool = False,
     ) -> Backbone:
         """Open a model in the diffusers layout (unet/, vae/, text_encoder/, tokenizer/, scheduler/).
 
         source: a folder, or a hub id "owner/name" (moved ids are replaced: `texgen.diffusion.hub_aliases`).
         controlnets: role -> folder or hub id; None = every `controlnet_<role>` folder of a local source.
         revision: of `source` on the hub. local_files_only: never ask the network. inpainting: folder or hub
-        id of an inpainting model of the same family, of which the UNet is opened.
+        id of an inpainting model of the same family, of which the UNet is opened. compiled: see
+        `texgen.diffusion.compiled`.
         Raises FileNotFoundError for a path that lacks a part, DamagedFileError for a part that is damaged.
         """
         parts = open_components(source, controlnets, dtype, revision, local_files_only, inpainting)
@@ -80,6 +82,10 @@ class Backbone:
         # The order in which convolutions read: a tenth faster on a CPU.
         for module in backbone._modules():
             module.to(memory_format=torch.channels_last)
+        if compiled:
+            from texgen.diffusion.compiled import compile_blocks  # it takes a second to import
+
+            compile_blocks(backbone._modules())
         if captured.wanted(backbone.device):
             backbone.captured = captured.Captured()
         return backbone
@@ -181,8 +187,7 @@ class Backbone:
             return compute(inputs)
         if not torch.is_grad_enabled():
             return self.captured(key, compute, inputs)
-        trained = lambda: [each for each in net.parameters() if each.requires_grad]  # noqa: E731
-        return self.captured.differentiable(key, compute, inputs, trained)
+        return self.captured.differentiable(key, compute, inputs, net)
 
     @property
     def _shift(self) -> float:

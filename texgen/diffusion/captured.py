@@ -12,14 +12,21 @@ from __future__ import annotations
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from texgen.diffusion.captured_gradient import Clock, Compute, GradientRecord, Gradients, PairRecorder
+from texgen.diffusion.captured_gradient import (
+    Clock,
+    Compute,
+    GradientRecord,
+    Gradients,
+    PairRecorder,
+    trained_slots,
+)
 
 SWITCH = "TEXREWARD_CUDA_GRAPHS"
 """Environment variable; "0" turns capturing off."""
@@ -33,6 +40,10 @@ class Recorder(PairRecorder, Protocol):
 
     def record(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
         """Run once; returns a function that computes the same again, and the tensor that it writes to."""
+        ...
+
+    def forget(self) -> None:
+        """No record is kept any more."""
         ...
 
 
@@ -65,12 +76,25 @@ class CudaGraphs:
                 run()
         torch.cuda.current_stream().wait_stream(side)
 
+    def forget(self) -> None:
+        """See `Recorder`. A pool that no graph uses any more cannot be used again."""
+        self._pool = None
+
     def _capture(self, run: Callable[[], _Kept]) -> tuple[Callable[[], object], _Kept]:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            out = run()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                out = run()
+        except RuntimeError:
+            # torch leaves a failed capture half open: on the capture's stream, with random numbers that count
+            # for its graph, and a pool that takes no other.
+            torch.cuda.set_stream(stream)
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(generator.clone_state())
+            self.forget()
+            raise
         return graph.replay, out
 
 
@@ -105,17 +129,16 @@ class Captured:
         key: Hashable,
         compute: Compute,
         inputs: Mapping[str, Tensor],
-        parameters: Callable[[], Sequence[Tensor]],
+        net: nn.Module,
     ) -> Tensor:
-        """compute(inputs), a tensor of its own, with its gradient to the inputs that require one, and to
-        `parameters()`, all leaves besides that do; they are asked for when the key is recorded."""
+        """compute(inputs), a tensor of its own, with its gradient to the inputs that require one and to the
+        parameters that do of `net`, which is what `compute` evaluates."""
         moving = tuple(x.requires_grad for x in inputs.values())
 
         def made() -> GradientRecord | None:
-            leaves = parameters()
-            if not any(moving) and not leaves:
+            if not any(moving) and not trained_slots(net):
                 return None
-            return GradientRecord(self.recorder, compute, inputs, leaves, self.clock)
+            return GradientRecord(self.recorder, compute, inputs, net, self.clock)
 
         record = self._known(("gradient", key, moving, *_shapes(inputs)), made)
         if record is None:
@@ -127,6 +150,7 @@ class Captured:
         """Forget all records, because weights were moved, replaced or retyped."""
         self._met.clear()
         self._refused.clear()
+        self.recorder.forget()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -9,11 +9,12 @@ the order; gradients by replay (`texgen.finetune.replay`), which hold one evalua
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 Compute = Callable[[Mapping[str, Tensor]], Tensor]
@@ -37,9 +38,13 @@ class PairRecorder(Protocol):
 class GradientRecord:
     """One recorded evaluation with its backward pass.
 
-    compute: a function of `inputs` and, besides, of `parameters`, leaves that want a gradient. inputs: name
-    -> tensor; those that require a gradient get one. clock: counts replays of all records that share a
-    memory. `again` counts forward replays that had to be repeated.
+    compute: a function of `inputs` that evaluates `net`. inputs: name -> tensor; those that require a
+    gradient get one, and so do `parameters`, those of the net that do. clock: counts replays of all records
+    that share a memory. `again` counts forward replays that had to be repeated.
+
+    The recorded evaluation sees stand-ins of inputs and parameters, which share the parameters' memory:
+    autograd ties the gradient of a leaf to the stream that it was first used on, which a graph cannot wait
+    for.
     """
 
     def __init__(
@@ -47,21 +52,23 @@ class GradientRecord:
         recorder: PairRecorder,
         compute: Compute,
         inputs: Mapping[str, Tensor],
-        parameters: Sequence[Tensor],
+        net: nn.Module,
         clock: Clock,
     ) -> None:
-        self.parameters = tuple(parameters)
+        slots = trained_slots(net)
+        self.parameters = tuple(module._parameters[name] for module, name in slots)
+        stand_ins = [nn.Parameter(each.detach()) for each in self.parameters]
         self.clock, self.again = clock, 0
         self._names = tuple(inputs)
         self._inputs = {
             name: x.detach().clone().requires_grad_(x.requires_grad) for name, x in inputs.items()
         }
         self._moving = tuple(name for name in self._names if inputs[name].requires_grad)
-        sources = [self._inputs[name] for name in self._moving] + list(self.parameters)
+        sources = [self._inputs[name] for name in self._moving] + stand_ins
         self._out_gradient: Tensor | None = None
 
         def forward() -> Tensor:
-            with torch.enable_grad():
+            with torch.enable_grad(), exchanged(slots, stand_ins):
                 return compute(self._inputs)
 
         def backward(out: Tensor) -> Gradients:
@@ -98,6 +105,29 @@ class GradientRecord:
             found = _copies(self._found)
         moving = dict(zip(self._moving, found, strict=False))
         return (*(moving.get(name) for name in self._names), *found[len(self._moving) :])
+
+
+def trained_slots(net: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Where the parameters are that require a gradient: the module that holds each, and its name there."""
+    return [
+        (module, name)
+        for module in net.modules()
+        for name, each in module._parameters.items()
+        if each is not None and each.requires_grad
+    ]
+
+
+@contextmanager
+def exchanged(slots: Sequence[tuple[nn.Module, str]], parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Inside the context the modules hold other parameters."""
+    own = [module._parameters[name] for module, name in slots]
+    try:
+        for (module, name), each in zip(slots, parameters, strict=True):
+            module._parameters[name] = each
+        yield
+    finally:
+        for (module, name), each in zip(slots, own, strict=True):
+            module._parameters[name] = each
 
 
 class Clock:

@@ -20,6 +20,11 @@ class BackboneWeights(Weights):
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Number format of the frozen weights; float16 and bfloat16 are for GPUs."
     )
+    compiled: bool = Field(
+        False,
+        description="Whether blocks of the networks are compiled by torch: each job takes minutes longer to "
+        "start, every evaluation on a GPU less time (docs/performance.md); results differ by rounding.",
+    )
 
 
 class MeshPreparation(Strict):

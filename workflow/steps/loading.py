@@ -47,6 +47,7 @@ def load_backbone(block: Weights, device: str) -> Backbone:
         device=device,
         dtype=getattr(torch, block.dtype),
         inpainting=None if block.inpainting is None else model_folder(block.inpainting, INPAINTING),
+        compiled=block.compiled,
     )
 
 
