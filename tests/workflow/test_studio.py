@@ -19,6 +19,8 @@ from reference.tiny_project import tiny_config, write_tiny_models
 from texgen.mesh.export import write_glb
 from texgen.mesh.procedural import write_shape
 from texgen.reading.prepare import prepare_mesh
+from workflow.cli.checks import UsageError
+from workflow.cli.main import main
 from workflow.cli.studio.server import MOST_BYTES, Server
 from workflow.cli.studio.session import Session
 from workflow.config.configuration import load_config
@@ -73,6 +75,13 @@ def until_idle(server, listener):
             return events
 
 
+def png(pixels, mode=None) -> str:
+    """A picture as a data: address."""
+    stream = BytesIO()
+    Image.fromarray(pixels, mode).save(stream, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
 def painted(server, **given):
     listener = server.session.listen()
     status, said = ask(server, "POST", "paint", PAINT | given)
@@ -107,10 +116,7 @@ def test_a_region_of_a_result_is_painted_again_and_two_methods_in_turn(studio):
     before = texture(studio, base)
     mask = np.zeros((32, 32), dtype=np.uint8)
     mask[3:16, 3:29] = 255
-    stream = BytesIO()
-    Image.fromarray(mask).save(stream, format="PNG")
-    sent = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-    events = painted(studio, base=base, mask=sent, seed=5, methods=["pretrained", "plain"])
+    events = painted(studio, base=base, mask=png(mask), seed=5, methods=["pretrained", "plain"])
     made = events[-1]["made"]
     assert len(made) == 2, events[-1]["said"]
     for number in made:
@@ -155,6 +161,52 @@ def test_masks_that_are_none_are_said(studio):
         sent = "data:;base64," + base64.b64encode(data).decode()
         status, body = ask(studio, "POST", "paint", PAINT | {"base": base, "mask": sent})
         assert status == 400 and said in json.loads(body)["said"]
+
+
+def test_a_texture_of_a_file_is_a_result_of_which_a_region_is_painted_again(studio):
+    given = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    listener = studio.session.listen()
+    status, body = ask(studio, "POST", "start", {"name": "mine.png", "texture": png(given)})
+    assert status == 202
+    number = json.loads(body)["number"]
+    assert listener.get(timeout=10)["kind"] == "state"  # what it begins with
+    told = listener.get(timeout=10)
+    studio.session.forget(listener)
+    assert told["made"] == [number] and told["results"][-1]["words"] == f"{number}. mine.png, as it was given"
+    assert np.array_equal(texture(studio, number), given)
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[3:16, 3:29] = 255
+    (again,) = painted(studio, base=number, mask=png(mask))[-1]["made"]
+    after = texture(studio, again)
+    assert np.array_equal(after[mask == 0], given[mask == 0])
+    assert (after != given).any(axis=2)[mask > 0].mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"texture": "data:;base64,bm8="}, "The texture is not a complete picture"),
+        ({"texture": 7}, "The texture is not a complete picture"),
+        ({}, "The texture is not a complete picture"),
+        ({"texture": png(np.zeros((32, 20, 3), np.uint8)), "name": "x.png"}, "The texture x.png is 20 x 32"),
+        ({"texture": png(np.zeros((32, 32, 4), np.uint8))}, "is transparent in places"),
+        ({"texture": "", "path": "/etc/passwd"}, "'path', which is no field"),
+    ],
+)
+def test_textures_that_are_none_are_said(studio, sent, said):
+    status, body = ask(studio, "POST", "start", sent)
+    assert status == 400 and said in json.loads(body)["said"]
+
+
+def test_a_texture_that_cannot_fit_the_mesh_is_said(studio, monkeypatch):
+    def refuse():
+        raise UsageError("the mesh is not mapped by uvs of its own")
+
+    monkeypatch.setattr(studio.session, "require_uvs", refuse)
+    before = len(studio.session.results)
+    status, body = ask(studio, "POST", "start", {"texture": png(np.zeros((32, 32, 3), np.uint8))})
+    assert status == 400 and "not mapped by uvs of its own" in json.loads(body)["said"]
+    assert len(studio.session.results) == before
 
 
 def test_one_job_at_a_time_and_it_can_be_stopped(studio):
@@ -207,7 +259,7 @@ def test_the_page_paints_shows_and_repaints_in_a_browser(studio, tmp_path):
     with browser_tab(tmp_path / "profile") as tab:
         tab.open(studio.address)
         tab.until("document.body.dataset.left === 'mesh.glb'")
-        assert tab.value("document.getElementById('mesh').textContent") == "ball"
+        assert tab.value("document.getElementById('mesh').textContent").startswith("ball, 9,")
         count = int(tab.value("document.body.dataset.results"))
         tab.value("document.getElementById('prompt').value = 'a red one'")
         tab.value("document.getElementById('second').value = 'plain'")
@@ -234,16 +286,60 @@ def test_the_page_paints_shows_and_repaints_in_a_browser(studio, tmp_path):
         tab.value("document.getElementById('prompt').value = ''")
         tab.click("#paint")
         tab.until("document.getElementById('said').textContent.includes('The prompt is empty')")
-        # A region of the first result.
+        # A region of the first result: a box whose middle is clicked.
         tab.value("document.getElementById('prompt').value = 'a blue one'")
         tab.value("document.getElementById('second').value = ''")
+        tab.value("document.getElementById('again').open = true")
         tab.value(f"document.getElementById('base').value = '{numbers[0]}'")
-        tab.value("document.getElementById('box').value = '-9,0,-9,9,9,9'")
+        tab.value("document.getElementById('base').dispatchEvent(new Event('change'))")
+        tab.value("document.getElementById('size').value = '60'")
+        tab.click("#view-left")
+        tab.until("document.getElementById('box').value.split(',').length === 6")
+        low, high = np.array(
+            tab.value("document.getElementById('box').value.split(',').map(Number)")
+        ).reshape(2, 3)
+        span = studio.session.mesh.input_vertices()
+        side = float((span.amax(0) - span.amin(0)).max())
+        assert (high - low) == pytest.approx(0.6 * side, rel=1e-3)
+        # The middle lies on the mesh, on the side that is seen.
+        assert float((span - span.new_tensor((low + high) / 2)).norm(dim=1).min()) < 0.2 * side
         tab.click("#paint")
-        tab.until(f"Number(document.body.dataset.results) === {count + 3}")
+        tab.until(
+            f"Number(document.body.dataset.results) === {count + 3} && document.body.dataset.busy === 'false'"
+        )
         assert tab.value("document.getElementById('said').textContent") == ""
+        # A texture of a file is chosen as the one to keep.
+        sent = png(np.full((32, 32, 3), 99, np.uint8))
+        tab.value(
+            f"fetch('{sent}').then(got => got.blob()).then(blob => {{ const list = new DataTransfer();"
+            "list.items.add(new File([blob], 'grey.png')); const node = document.getElementById('texture');"
+            "node.files = list.files; node.dispatchEvent(new Event('change')); })"
+        )
+        tab.until(f"Number(document.body.dataset.results) === {count + 4}")
+        tab.until("document.getElementById('base').selectedOptions[0].textContent.includes('grey.png')")
         assert tab.value("window.problems") == []
     deadline = time.monotonic() + 60
     while studio.session._listeners and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not studio.session._listeners  # a page that is gone is forgotten
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--texture-in", "none.png"), "--texture-in is 'none.png'; there is no such file"),
+        (
+            ("--texture-in", "grey.png", "--uv", "unwrap"),
+            "--uv unwrap makes other uvs than those of --texture-in",
+        ),
+        (("--texture-in", "grey.png"), "is not mapped by uvs of its own that can be kept"),
+    ],
+)
+def test_a_texture_that_cannot_be_started_from_is_said(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bare.obj").write_text(
+        "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+    )
+    Image.new("RGB", (32, 32)).save("grey.png")
+    assert main(["studio", "bare.obj", "--port", "0", *words]) == 2
+    assert said in capsys.readouterr().err

@@ -47,7 +47,7 @@ class Keeping:
         from texgen.painting.regions import box_region, part_region
         from texgen.render.atlas import build_atlas
 
-        texture = torch.from_numpy(self.texture).permute(2, 0, 1).flip(1).float() / 255
+        texture = float_texture(self.texture)
         if self.mask is not None:
             return KeptTexture(texture, torch.from_numpy(self.mask).flip(0)[None].float())
         atlas = build_atlas(mesh, self.size)
@@ -91,26 +91,32 @@ def read_keeping(
 
 def texture_pixels(path: str):
     """[T, T, 3] uint8 of a texture's file, as it is: no profile is applied. Raises UsageError."""
-    import numpy as np
-
     _require_file("--texture-in", path)
     with opened(path) as image:
-        width, height = image.size
-        if width != height or not 16 <= width <= MOST_TEXELS:
-            raise UsageError(
-                f"--texture-in {path} is {width} x {height}; give a square of 16 to {MOST_TEXELS} texels."
-            )
-        if image.mode not in ("RGB", "RGBA", "P", "L", "LA"):
-            raise UsageError(
-                f"--texture-in {path} has pixels of kind {image.mode}; save it as RGB with 8 bits a channel."
-            )
-        alpha = image.convert("RGBA").getchannel("A").getextrema()[0]
-        if alpha < 255:
-            raise UsageError(
-                f"--texture-in {path} is transparent in places, which a texture here cannot be; save it "
-                "without transparency."
-            )
-        return np.array(image.convert("RGB"))
+        return texture_of(image, f"--texture-in {path}")
+
+
+def texture_of(image: Any, name: str):
+    """[T, T, 3] uint8 of an open image, row 0 at the top. name: in sentences. Raises UsageError."""
+    import numpy as np
+
+    width, height = image.size
+    if width != height or not 16 <= width <= MOST_TEXELS:
+        raise UsageError(f"{name} is {width} x {height}; give a square of 16 to {MOST_TEXELS} texels.")
+    if image.mode not in ("RGB", "RGBA", "P", "L", "LA"):
+        raise UsageError(f"{name} has pixels of kind {image.mode}; save it as RGB with 8 bits a channel.")
+    if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        raise UsageError(
+            f"{name} is transparent in places, which a texture here cannot be; save it without transparency."
+        )
+    return np.array(image.convert("RGB"))
+
+
+def float_texture(pixels: Any):
+    """[3, T, T] float32 in [0, 1], row 0 at v = 0, of a picture [T, T, 3] uint8, row 0 at the top."""
+    import torch
+
+    return torch.from_numpy(pixels).permute(2, 0, 1).flip(1).float() / 255
 
 
 def mask_pixels(path: str, texture: str, size: int):
@@ -154,6 +160,12 @@ def parse_box(text: str, name: str = "--repaint-box") -> tuple[float, ...]:
         raise UsageError(f"{name} is {text!r}; give six numbers, x0,y0,z0,x1,y1,z1.")
     pairs = list(zip(numbers[:3], numbers[3:], strict=True))
     return (*map(min, pairs), *map(max, pairs))
+
+
+def refuse_other_uvs(policy: str | None) -> None:
+    """Raises UsageError for a policy of uvs that makes others than those of the mesh's file."""
+    if policy in ("pack", "unwrap"):
+        raise UsageError(f"--uv {policy} makes other uvs than those of --texture-in; leave it out.")
 
 
 def require_own_uvs(path: Path, mesh: Mesh, kept_uvs: bool) -> None:

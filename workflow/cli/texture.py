@@ -21,7 +21,7 @@ from workflow.cli.checks import (
     orientation_line,
     turns,
 )
-from workflow.cli.keeping import Keeping, read_keeping, require_own_uvs
+from workflow.cli.keeping import Keeping, read_keeping, refuse_other_uvs, require_own_uvs
 from workflow.cli.painter import ChosenMethod, choose, keeping_methods
 from workflow.cli.terminal import PaintingProgress, say
 from workflow.cli.texture_batch import (
@@ -135,8 +135,7 @@ def checked(options: argparse.Namespace) -> Order:
     out, folder = output_of(options.out, len(wanted), inputs)
     uv = options.uv or config.meshes.uv
     if keeping is not None:
-        if options.uv in ("pack", "unwrap"):
-            raise UsageError(f"--uv {options.uv} makes other uvs than those of --texture-in; leave it out.")
+        refuse_other_uvs(options.uv)
         uv = "keep"
     texture, film = side_files(options, out, folder, inputs)
     return Order(wanted, choice, keeping, out, folder, texture, film, rotate, uv, options.threads)

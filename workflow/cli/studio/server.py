@@ -19,8 +19,8 @@ from workflow.cli.studio.session import Busy, Session
 from workflow.runtime.step_errors import plain_sentence
 
 HERE = "127.0.0.1"
-MOST_BYTES = 16 * 2**20
-"""Of a request's body: a mask of 4096 texels a side is far below."""
+MOST_BYTES = 96 * 2**20
+"""Of a request's body: a texture of 4096 texels a side as PNG, in base64, is below."""
 HEARTBEAT = 15.0
 PAGE = Path(__file__).parent
 FILES = {
@@ -73,19 +73,20 @@ class Handler(BaseHTTPRequestHandler):
             self.server.session.stop()
             self.close_connection = True  # whatever body it had
             return self._send(200, b"{}")
-        if place != "paint":
+        asked = {"paint": self.server.session.submit, "start": self.server.session.start_from}.get(place)
+        if asked is None:
             return self._refuse(404, "There is no such address.")
         given = self._body()
         if given is None:
             return
         try:
-            self.server.session.submit(given)
+            answer = asked(given)
         except Exception as error:
             sentence = plain_sentence(error) or (str(error) if isinstance(error, ValueError) else None)
             if sentence is None:
                 raise
             return self._refuse(409 if isinstance(error, Busy) else 400, sentence)
-        self._send(202, b"{}")
+        self._send(202, json.dumps(answer).encode())
 
     def _place(self) -> str | None:
         """What is asked for, below the secret; None where the request was refused."""
@@ -110,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         if not re.fullmatch(r"\d{1,12}", length):
             return self._refuse(411, "Say how long the request is.")
         if int(length) > MOST_BYTES:
-            return self._refuse(413, f"That is more than {MOST_BYTES >> 20} MiB; give a smaller mask.")
+            return self._refuse(413, f"That is more than {MOST_BYTES >> 20} MiB; give a smaller picture.")
         try:
             given = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
