@@ -14,7 +14,7 @@ from texgen.errors import PlainError
 from workflow.cli.checks import UsageError, below_root
 from workflow.cli.keeping import float_texture
 from workflow.cli.painter import ChosenMethod, keeping_methods
-from workflow.cli.studio.orders import PaintTask, FinishedTexture, checked_job, checked_texture
+from workflow.cli.studio.orders import FinishedTexture, PaintTask, checked_job, checked_texture
 from workflow.config.configuration import Config
 from workflow.config.kinds import ADAPTER_FILE, METHODS
 from workflow.runtime.step_errors import plain_sentence
