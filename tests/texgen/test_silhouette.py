@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.tiny_meshes import sphere_mesh
@@ -11,7 +12,7 @@ from texgen.painting.presets import get_preset
 from texgen.painting.scene import complete, prepare_scene
 from texgen.painting.state import TextureState
 from texgen.render.cameras import rig_cameras
-from texgen.render.silhouette import clear_of_silhouette
+from texgen.render.silhouette import clear_of_silhouette, widest
 
 
 def square(size, low, high):
@@ -79,3 +80,9 @@ def test_what_shows_beside_the_silhouette_stays_off_the_object(projection):
     assert float(released[1][chart].max()) > 0.5
     assert float(texture[1][chart].max()) < 1e-4 and float(texture[0][chart].min()) > 1 - 1e-4
     assert 0.3 < float(painted.mean()) < 0.9
+
+
+def test_rows_then_columns_find_the_largest_of_a_square():
+    values = torch.rand(1, 1, 40, 23, generator=torch.Generator().manual_seed(0)) - 0.5
+    for side in (1, 3, 9, 31):
+        assert torch.equal(widest(values, side), F.max_pool2d(values, side, stride=1, padding=side // 2))

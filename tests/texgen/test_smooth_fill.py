@@ -7,7 +7,7 @@ import torch
 from reference.tiny_meshes import sphere_mesh
 
 from texgen.backprojection.fill import fill_index, padding_index
-from texgen.backprojection.smooth_fill import REACH, SurfaceFill
+from texgen.backprojection.smooth_fill import REACH, SurfaceFill, numbered
 from texgen.render.atlas import build_atlas
 
 SIZE = 24
@@ -101,3 +101,13 @@ def test_its_gradient_is_that_of_a_linear_map(atlas):
 def test_nothing_painted_is_said(atlas):
     with pytest.raises(ValueError, match="no colour to fill from"):
         SurfaceFill.of(torch.zeros(1, SIZE, SIZE), atlas)
+
+
+def test_grid_points_are_numbered_as_sorted_rows():
+    generator = torch.Generator().manual_seed(3)
+    points = torch.randint(-40, 9, (500, 8, 3), generator=generator)
+    for shifted in (points, points * torch.tensor([1, 1, 2**30])):  # the second leaves no room for one number
+        count, number = numbered(shifted)
+        found, plain = torch.unique(shifted.reshape(-1, 3), dim=0, return_inverse=True)
+        assert count == len(found)
+        assert torch.equal(number, plain.reshape(500, 8))

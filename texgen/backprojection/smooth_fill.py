@@ -96,10 +96,9 @@ def _levels(here: Tensor, there: Tensor, distance: Tensor) -> tuple[Level, ...]:
         cell = 2 * REACH * finest * 2.0**number  # the lower level's cells are at least REACH * distance
         source, source_weight = _corners(there, cell)
         target, target_weight = _corners(here[rows], cell)
-        numbers, flat = torch.unique(torch.cat((source, target)).reshape(-1, 3), dim=0, return_inverse=True)
-        flat = flat.reshape(-1, 8)
+        points, flat = numbered(torch.cat((source, target)))
         parts = flat[: len(source)], source_weight, flat[len(source) :], target_weight
-        levels.append(Level(*parts, len(numbers), rows, share[rows]))
+        levels.append(Level(*parts, points, rows, share[rows]))
     return tuple(levels)
 
 
@@ -111,6 +110,24 @@ def _corners(points: Tensor, cell: float) -> tuple[Tensor, Tensor]:
     offsets = torch.tensor(list(np.ndindex(2, 2, 2)), device=points.device)
     weights = torch.where(offsets[None] == 1, part[:, None], 1 - part[:, None]).prod(dim=-1)
     return low.long()[:, None] + offsets[None], weights
+
+
+def numbered(points: Tensor) -> tuple[int, Tensor]:
+    """How many different points of a grid [..., 3] (integers) there are, and the number [...] of each.
+
+    As `torch.unique(dim=0)` numbers them, by x, then y, then z; that sorts rows by comparing them one by one.
+    Points of which no single number can be made (a side beyond 2^20 cells) are left to it.
+    """
+    flat = points.reshape(-1, 3)
+    low = flat.amin(dim=0)
+    x, y, z = (flat.amax(dim=0) - low + 1).tolist()
+    if max(x, y, z) > 2**20:
+        found, number = torch.unique(flat, dim=0, return_inverse=True)
+    else:
+        moved = flat - low
+        key = (moved[:, 0] * y + moved[:, 1]) * z + moved[:, 2]
+        found, number = torch.unique(key, return_inverse=True)
+    return len(found), number.reshape(points.shape[:-1])
 
 
 def _mean(level: Level, border: Tensor) -> Tensor:

@@ -33,6 +33,12 @@ def clear_of_silhouette(mask: Tensor, width: float) -> Tensor:
     # From a pixel's centre to the nearest centre off the object; its own half pixel is not a distance.
     depth = torch.from_numpy(distance_transform_edt(inside) - 0.5).to(mask)[None, None]
     side = 2 * math.ceil(2 * width) + 1
-    thickness = F.max_pool2d(depth, side, stride=1, padding=side // 2)
+    thickness = widest(depth, side)
     needed = torch.clamp(THIN_SHARE * thickness - 0.5, max=width)
     return ((depth >= needed) & (mask > 0.5)).to(mask.dtype)
+
+
+def widest(values: Tensor, side: int) -> Tensor:
+    """The largest of the `side` x `side` values around each of [1, 1, H, W], side odd: rows, then columns."""
+    rows = F.max_pool2d(values, (1, side), stride=1, padding=(0, side // 2))
+    return F.max_pool2d(rows, (side, 1), stride=1, padding=(side // 2, 0))
