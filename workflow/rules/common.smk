@@ -21,6 +21,7 @@ from workflow.jobs.plan import Plan
 from workflow.runtime.progress import cost_of_run
 from workflow.jobs.recheck import Damages, damaged_jobs
 from workflow.runtime.step_errors import plain_sentence
+from workflow.runtime.warm import Server
 from workflow.config.sheets import ConfigError
 
 
@@ -86,11 +87,31 @@ def path_of_python():
 #
 # A step that is killed cannot say so itself; 137 = 128 + signal 9. The words are not here, because Snakemake prints
 # this text with every command that fails.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
 shell.prefix(
     f"set -euo pipefail; export PATH={path_of_python()}"
-    " MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296; "
+    f" {' '.join(f'{name}={value}' for name, value in MALLOC.items())}; "
     "trap 'if [ $? = 137 ]; then python -P -m workflow.runtime.killed >&2; fi' EXIT; "
 )
+
+
+# Jobs on this machine are forks of one process that has loaded the libraries (workflow/runtime/warm.py).
+WARM = Server()
+
+
+def start_warm():
+    """Where jobs run on this machine, in this environment, one thread each."""
+    settings = workflow.deployment_settings
+    if workflow.local_exec and not (settings and settings.deployment_method):
+        names = (
+            "OMP",
+            "GOTO",
+            "OPENBLAS",
+            "MKL",
+            "NUMEXPR",
+        )  # as snakemake sets them for a job of one thread
+        threads = {f"{name}_NUM_THREADS": "1" for name in names} | {"VECLIB_MAXIMUM_THREADS": "1"}
+        WARM.start(f"{PLAN.config.results}/benchmarks/jobs.jsonl", MALLOC | threads)
 
 
 def one_of(names):

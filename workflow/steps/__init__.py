@@ -2,5 +2,8 @@
 
 import os
 
+from workflow.runtime.warm import hand_over
+
+hand_over()
 # Progress bars of libraries would fill log files with carriage returns; read when tqdm is imported.
 os.environ.setdefault("TQDM_DISABLE", "1")
