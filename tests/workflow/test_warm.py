@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.core_seconds import by_step, main
 from workflow.runtime import warm
 
 pytestmark = pytest.mark.skipif(not warm.usable(), reason="no forks of warm processes here")
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 STEP = """
 import os, signal, sys, time
 from pathlib import Path
+
+from workflow.runtime.step_errors import run_step
 
 def main():
     kind, *rest = sys.argv[1:]
@@ -33,6 +36,9 @@ def main():
         Path(rest[0]).write_text(str(os.getpid()))
         time.sleep(60)
     return 0
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
 """
 CLIENT = (
     "import sys; from workflow.runtime import warm; s = warm.remote_status(*sys.argv[1:3], sys.argv[3:]);"
@@ -142,3 +148,16 @@ def test_a_step_of_a_run_asks_the_server_and_says_the_same(served):
     )
     assert (warmed.returncode, warmed.stdout, warmed.stderr) == (0, alone.stdout, alone.stderr)
     assert [job["step"] for job in served.lines()] == ["quality", "libraries"]
+
+
+def test_costs_are_added_by_step(served, capsys):
+    for kind in ("works", "works", "leaves"):
+        served.ask(kind).wait(60)
+    served.lines()
+    folder = served.folder / "results" / "benchmarks"
+    folder.mkdir(parents=True)
+    served.record.rename(folder / "jobs.jsonl")
+    rows = {step: (jobs, seconds) for step, jobs, seconds, _ in by_step(folder / "jobs.jsonl")}
+    assert rows.keys() == {"one_step", "libraries"} and rows["one_step"][0] == 3
+    assert main([str(folder.parent)]) == 0
+    assert "| one_step | 3 |" in capsys.readouterr().out

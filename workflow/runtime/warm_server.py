@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -27,7 +28,13 @@ from workflow.runtime.warm import ADDRESS, ENDED, STARTED
 
 PAINTING = ("texgen.painting.pipeline", "texgen.finetune.learned_cameras", "workflow.steps.loading")
 TRAINING = (*PAINTING, "texgen.finetune.trainer", "rewards.preference.image_reward", "rewards.rendered")
-PICTURES = ("matplotlib.pyplot", "report.results", "report.style")
+PICTURES = (
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.pyplot",
+    "report.pictures",
+    "report.results",
+)
 # What the steps import while they work. What is missing here each job imports itself.
 LIBRARIES = {
     "prepare_mesh": ("texgen.geometry.prepared", "texgen.mesh.export", "texgen.reading.prepare"),
@@ -188,12 +195,13 @@ class Server:
                 os.environ.pop(name, None)
             os.environ.update(asked["environment"])
             tempfile.tempdir = None
-            module = sys.modules[asked["module"]]
+            module = sys.modules.pop(asked["module"])  # run as `python -m` does: what it imports stays
             sys.argv[:] = [module.__file__, *asked["arguments"]]
-            from workflow.runtime.step_errors import run_step
-
-            status = run_step(module.main)
+            runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
+            status = 0
         except SystemExit as error:
+            if isinstance(error.code, str):
+                print(error.code, file=sys.stderr)
             status = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:
             traceback.print_exc()
