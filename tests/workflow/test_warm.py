@@ -51,7 +51,7 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         (folder / "one_step.py").write_text(STEP)
-        self.folder, self.record, self.server = folder, folder / "jobs.jsonl", warm.Server()
+        self.folder, self.record, self.server = folder, folder / "jobs.jsonl", warm.LibraryServer()
         self.set = {"PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"}
         self.set["PYTEST_CURRENT_TEST"] = "the same for all"  # pytest changes it after the fixtures
         self.server.start(self.record, self.set)

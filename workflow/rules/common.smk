@@ -21,7 +21,7 @@ from workflow.jobs.plan import Plan
 from workflow.runtime.progress import cost_of_run
 from workflow.jobs.recheck import Damages, damaged_jobs
 from workflow.runtime.step_errors import plain_sentence
-from workflow.runtime.warm import Server
+from workflow.runtime.warm import LibraryServer
 from workflow.config.sheets import ConfigError
 
 
@@ -96,7 +96,7 @@ shell.prefix(
 
 
 # Jobs on this machine are forks of one process that has loaded the libraries (workflow/runtime/warm.py).
-WARM = Server()
+WARM = LibraryServer()
 
 
 def start_warm():

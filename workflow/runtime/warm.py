@@ -83,7 +83,7 @@ def _forwarder(server: socket.socket):
     return forward
 
 
-class Server:
+class LibraryServer:
     """The server of a run, from `start` to `stop`; it also ends, after its jobs, when this process does."""
 
     def __init__(self) -> None:

@@ -54,7 +54,7 @@ FREE = {"PATH", "PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "TMP", "TEMP", "TEMPDIR
 
 
 @dataclass
-class Job:
+class Fork:
     """A fork that runs a step for a process that waits at the other end of a connection."""
 
     pid: int
@@ -63,12 +63,12 @@ class Job:
     began: float
 
 
-class Server:
+class ForkServer:
     """Answers on a listening socket, one request after the other, until standard input closes."""
 
     def __init__(self, listening: socket.socket, record: Path) -> None:
         self.listening, self.record = listening, record
-        self.jobs: dict[socket.socket, Job] = {}
+        self.jobs: dict[socket.socket, Fork] = {}
         self.environment = _fixed(os.environ)
         self.open = True
         self.events = selectors.DefaultSelector()
@@ -122,7 +122,7 @@ class Server:
             if pid == 0:
                 connection.close()
                 self._become(asked, files)
-            self.jobs[connection] = Job(pid, step, " ".join(asked["arguments"]), time.monotonic())
+            self.jobs[connection] = Fork(pid, step, " ".join(asked["arguments"]), time.monotonic())
             self.events.register(connection, selectors.EVENT_READ)
             try:
                 connection.sendall(STARTED)
@@ -240,7 +240,7 @@ def main(arguments: list[str]) -> int:
     """Serve; the steps' own settings of signals are made in the forks."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     listening = socket.socket(fileno=int(arguments[0]))
-    Server(listening, Path(arguments[1])).serve()
+    ForkServer(listening, Path(arguments[1])).serve()
     return 0
 
 
