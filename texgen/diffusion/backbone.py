@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from texgen import seeds
-from texgen.diffusion import captured, lora
+from texgen.diffusion import captured, lora, winograd
 from texgen.diffusion.backbone_files import open_components
 from texgen.diffusion.call_counter import CallCounter
 from texgen.diffusion.guidance import Control, Guidance, control_name, guided_prediction, time_on
@@ -82,6 +82,8 @@ class Backbone:
         # The order in which convolutions read: a tenth faster on a CPU.
         for module in backbone._modules():
             module.to(memory_format=torch.channels_last)
+            if backbone.device.type == "cpu":
+                winograd.install(module)
         if compiled:
             from texgen.diffusion.compiled import compile_blocks  # it takes a second to import
 

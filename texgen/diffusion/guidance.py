@@ -10,6 +10,9 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
+from texgen.diffusion.control_embedding import embedded_once
+from texgen.diffusion.shared_halves import computed_once
+
 
 @dataclass(frozen=True, eq=False)
 class Control:
@@ -59,7 +62,8 @@ def guided_prediction(
     residuals = _residuals(controlnets, guidance, inputs, x, text)
     if guidance.inpainting:
         x = torch.cat([x, torch.cat([inputs["inpainting"].to(dtype)] * halves)], dim=1)
-    out = unet(x, t, encoder_hidden_states=text, return_dict=False, **residuals)[0].to(latents.dtype)
+    with computed_once(unet, x, halves):
+        out = unet(x, t, encoder_hidden_states=text, return_dict=False, **residuals)[0].to(latents.dtype)
     if halves == 1:
         return out
     unconditional, conditional = out.chunk(2)
@@ -76,15 +80,16 @@ def _residuals(
     """The UNet's residual arguments: the sum over the ControlNets, none for no control."""
     down, middle, batch = None, None, len(inputs["latents"])
     for index, (role, strength) in enumerate(guidance.controls):
-        image = inputs[control_name(index)].to(x.dtype).expand(batch, -1, -1, -1)
-        own_down, own_middle = controlnets[role](
-            x,
-            inputs["t"],
-            encoder_hidden_states=text,
-            controlnet_cond=torch.cat([image] * (len(x) // batch)),
-            conditioning_scale=strength,
-            return_dict=False,
-        )
+        net, image = controlnets[role], inputs[control_name(index)].to(x.dtype)
+        with embedded_once(net, image), computed_once(net, x, len(x) // batch):
+            own_down, own_middle = net(
+                x,
+                inputs["t"],
+                encoder_hidden_states=text,
+                controlnet_cond=torch.cat([image.expand(batch, -1, -1, -1)] * (len(x) // batch)),
+                conditioning_scale=strength,
+                return_dict=False,
+            )
         if down is None:
             down, middle = own_down, own_middle
         else:

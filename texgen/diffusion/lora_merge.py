@@ -8,6 +8,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from texgen.diffusion.winograd import forget
+
 Layers = Sequence[tuple[str, LoraLayer]]
 
 
@@ -25,6 +27,7 @@ def fold(unet: nn.Module, layers: Layers, adapter: str) -> None:
             kept[name] = weight.clone()
             delta = layer.get_delta_weight(adapter)
             weight.copy_(weight.to(delta.dtype) + delta)
+            forget(layer.get_base_layer())
             layer.merged_adapters.append(adapter)
     unet._folded_over = kept
 
@@ -36,6 +39,7 @@ def unfold(unet: nn.Module, layers: Layers, adapter: str) -> None:
     with torch.no_grad():
         for name, layer in layers:
             layer.get_base_layer().weight.data.copy_(kept[name])
+            forget(layer.get_base_layer())
             layer.merged_adapters.remove(adapter)
     del unet._folded_over
 
