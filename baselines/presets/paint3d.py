@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from texgen.painting.method_facts import MethodFacts
+from texgen.painting.method_facts import BACKPROJECTION, FITTING, MethodFacts, OwnSettings
 from texgen.painting.presets import Preset
-from texgen.render.setting_types import NotNegative, Side, Template, Unit, check_fields
+from texgen.render.setting_types import NotNegative, Side, Template, Unit
 
 PRESET = Preset(
     name="paint3d",
@@ -47,7 +47,7 @@ UV_PASSES = {"full": ("uv", "tile"), "inpaint": ("uv",), "none": ()}
 
 
 @dataclass(frozen=True)
-class Paint3DSettings:
+class Paint3DSettings(OwnSettings, preset=PRESET.name):
     """What the preset does not hold; its guidance and extra ControlNets are those of inpainting."""
 
     first_guidance: Annotated[NotNegative, Field(description="Guidance of the first pair of views.")] = 7.0
@@ -80,9 +80,6 @@ class Paint3DSettings:
         "blur, low quality, noisy image, over-exposed, shadow"
     )
 
-    def __post_init__(self) -> None:
-        check_fields(self, "Preset 'paint3d'")
-
 
 def own_roles(settings: Paint3DSettings) -> tuple[str, ...]:
     """ControlNets of the passes over the atlas."""
@@ -93,16 +90,7 @@ def own_roles(settings: Paint3DSettings) -> tuple[str, ...]:
 FACTS = MethodFacts(
     PRESET,
     Paint3DSettings,
-    ignores=(
-        "projection",
-        "adam_steps",
-        "adam_rate",
-        "accumulate",
-        "cosine_power",
-        "rim",
-        "soft_sharpness",
-        "upscaler",
-    ),
+    ignores=(*BACKPROJECTION, *FITTING),
     own_roles=own_roles,
     hint=', or leave its pass out with uv_stage "inpaint" (no tile pass) or "none"',
 )

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from texgen.painting.method_facts import MethodFacts
+from texgen.painting.method_facts import BACKPROJECTION, FITTING, INPAINTING, MethodFacts, OwnSettings
 from texgen.painting.presets import Preset
-from texgen.render.setting_types import Count, NotNegative, Positive, Unit, WholeNumber, check_fields
+from texgen.render.setting_types import Count, NotNegative, Positive, Unit, WholeNumber
 
 PRESET = Preset(
     name="psd-like",
@@ -27,7 +27,7 @@ PRESET = Preset(
 
 
 @dataclass(frozen=True)
-class PSDSettings:
+class PSDSettings(OwnSettings, preset=PRESET.name):
     """What the preset does not hold."""
 
     objective: Annotated[
@@ -69,41 +69,16 @@ class PSDSettings:
         NotNegative, Field(description="Weight of the scores themselves in a tuning.")
     ] = 0.1
 
-    def __post_init__(self) -> None:
-        check_fields(self, "Preset 'psd-like'")
-
 
 FACTS = MethodFacts(
     PRESET,
     PSDSettings,
     ignores=(
-        "start",
-        "strength",
-        "same_noise",
-        "blending",
-        "blend_noise",
-        "refine_strength",
-        "refine",
-        "window",
-        "window_role",
         "scheduler",
-        "also_controls",
-        "show_known",
-        "pin_background",
-        "known_threshold",
-        "hard_pins",
-        "fill_before_encoding",
-        "unpainted",
-        "sample_posterior",
-        "projection",
-        "adam_steps",
-        "adam_rate",
-        "accumulate",
-        "cosine_power",
+        *INPAINTING,
+        *BACKPROJECTION,
+        *FITTING,
         "min_cosine",
-        "rim",
-        "soft_sharpness",
-        "upscaler",
         "spacing",
         "last_signal",
         "eta",

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from texgen.painting.method_facts import MethodFacts
+from texgen.painting.method_facts import BACKPROJECTION, FITTING, INPAINTING, MethodFacts, OwnSettings
 from texgen.painting.presets import Preset
-from texgen.render.setting_types import Count, NotNegative, Unit, WholeNumber, check_fields
+from texgen.render.setting_types import Count, NotNegative, Unit, WholeNumber
 
 FAR = 40.0
 """Distance of the cameras that stand in for orthographic ones, in world units."""
@@ -41,7 +41,7 @@ PRESET = Preset(
 
 
 @dataclass(frozen=True)
-class SyncMVDSettings:
+class SyncMVDSettings(OwnSettings, preset=PRESET.name):
     """What the preset does not hold."""
 
     latent_texture_size: Annotated[Count, Field(description="Side of the texture of latents.")] = 512
@@ -77,44 +77,19 @@ class SyncMVDSettings:
         str, Field(description="What the negative prompts of views other than front add.")
     ] = ", front view."
 
-    def __post_init__(self) -> None:
-        check_fields(self, "Preset 'syncmvd'")
-
 
 FACTS = MethodFacts(
     PRESET,
     SyncMVDSettings,
     ignores=(
-        "start",
-        "strength",
-        "same_noise",
-        "blending",
-        "blend_noise",
-        "refine_strength",
-        "refine",
-        "window",
-        "window_role",
         "scheduler",
-        "also_controls",
-        "show_known",
-        "pin_background",
-        "crop",
-        "crop_margin",
-        "known_threshold",
-        "hard_pins",
-        "fill_before_encoding",
-        "unpainted",
-        "sample_posterior",
-        "projection",
-        "adam_steps",
-        "adam_rate",
-        "accumulate",
-        "cosine_power",
+        *INPAINTING,
+        *BACKPROJECTION,
+        *FITTING,
         "min_cosine",
         "fill",
-        "rim",
-        "soft_sharpness",
-        "upscaler",
+        "crop",
+        "crop_margin",
     ),
     needs_control=True,
 )

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from texgen.painting.method_facts import MethodFacts
+from texgen.painting.method_facts import BACKPROJECTION, FITTING, MethodFacts, OwnSettings
 from texgen.painting.presets import Preset
-from texgen.render.setting_types import Count, NotNegative, Rig, Side, Unit, WholeNumber, check_fields
+from texgen.render.setting_types import Count, NotNegative, Rig, Side, Unit, WholeNumber
 
 PRESET = Preset(
     name="text2tex",
@@ -40,7 +40,7 @@ PRESET = Preset(
 
 
 @dataclass(frozen=True)
-class Text2TexSettings:
+class Text2TexSettings(OwnSettings, preset=PRESET.name):
     """What the preset does not hold."""
 
     view_threshold: Annotated[
@@ -68,24 +68,11 @@ class Text2TexSettings:
     atlas_steps: Annotated[Count, Field(description="Denoising steps of that.")] = 50
     atlas_guidance: Annotated[NotNegative, Field(description="Guidance of that.")] = 7.5
 
-    def __post_init__(self) -> None:
-        check_fields(self, "Preset 'text2tex'")
-
 
 FACTS = MethodFacts(
     PRESET,
     Text2TexSettings,
-    ignores=(
-        "projection",
-        "adam_steps",
-        "adam_rate",
-        "accumulate",
-        "cosine_power",
-        "min_cosine",
-        "rim",
-        "soft_sharpness",
-        "upscaler",
-    ),
+    ignores=(*BACKPROJECTION, *FITTING, "min_cosine"),
     own_roles=lambda settings: (settings.atlas_role,),
     hint=', or leave the atlas as it is with atlas_role "none"',
 )

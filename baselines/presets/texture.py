@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from texgen.painting.method_facts import MethodFacts
+from texgen.painting.method_facts import BACKPROJECTION, MethodFacts
 from texgen.painting.presets import Preset
 
 PRESET = Preset(
@@ -35,5 +35,5 @@ PRESET = Preset(
 
 FACTS = MethodFacts(
     PRESET,
-    ignores=("projection", "accumulate", "cosine_power", "min_cosine", "rim", "soft_sharpness", "upscaler"),
+    ignores=(*BACKPROJECTION, "min_cosine"),
 )

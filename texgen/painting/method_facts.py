@@ -7,12 +7,55 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from texgen.painting.presets import PRESETS, Preset
-from texgen.render.setting_types import given_types
+from texgen.render.setting_types import check_fields, given_types
 
 NO_NETWORK = ("", "none")
+# Groups of a preset's fields, for methods to say which of them mean nothing to it.
+# How other programs than InTeX begin, blend and refine a view, and what they show their networks.
+CHAIN_VARIANTS = (
+    "start",
+    "strength",
+    "same_noise",
+    "blending",
+    "blend_noise",
+    "refine",
+    "window",
+    "window_role",
+    "also_controls",
+    "show_known",
+    "unpainted",
+)
+# All that concerns a view of which a part is painted already.
+INPAINTING = (
+    *CHAIN_VARIANTS,
+    "refine_strength",
+    "pin_background",
+    "known_threshold",
+    "hard_pins",
+    "fill_before_encoding",
+    "sample_posterior",
+)
+FITTING = ("adam_steps", "adam_rate")
+# How the painter of `texgen.painting.pipeline` brings an image to the texture.
+BACKPROJECTION = ("projection", "accumulate", "cosine_power", "rim", "soft_sharpness", "upscaler")
+
+
+class OwnSettings:
+    """Settings that only one method has: dataclasses, whose values are checked when they are made.
+
+    preset: the name of the method's preset, for messages.
+    """
+
+    _preset: ClassVar[str]
+
+    def __init_subclass__(cls, preset: str) -> None:
+        cls._preset = preset
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"Preset {self._preset!r}")
 
 
 @dataclass(frozen=True)
@@ -96,23 +139,7 @@ def painter_facts(preset: Preset) -> MethodFacts:
     and names views as InTeX does."""
     return MethodFacts(
         preset,
-        ignores=(
-            "distance_unit",
-            "word_rule",
-            "start",
-            "strength",
-            "same_noise",
-            "blending",
-            "blend_noise",
-            "refine",
-            "window",
-            "window_role",
-            "also_controls",
-            "show_known",
-            "unpainted",
-            "adam_steps",
-            "adam_rate",
-        ),
+        ignores=("distance_unit", "word_rule", *CHAIN_VARIANTS, *FITTING),
         limits={"projection": ("gather", "scatter_mip")},
         needs_control=True,
         keeps=True,
