@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from baselines.networks import require_networks
 from baselines.presets.paint3d import FACTS, UV_PASSES, Paint3DSettings
-from baselines.settings import require_networks
 from texgen.backprojection.backproject import face_visibility
 from texgen.backprojection.fill import padding_index
 from texgen.backprojection.project import Visibility, gather, texel_visibility

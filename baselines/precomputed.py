@@ -24,7 +24,7 @@ from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.views import Progress
 from texgen.render.atlas import build_atlas
-from texgen.render.texture import sample
+from texgen.render.texture_lookup import sample
 
 TOLERANCE = 0.02
 """Largest distance between the surfaces, as a share of the longest side, at which they count as the same."""

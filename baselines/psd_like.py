@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from baselines.networks import require_networks
 from baselines.presets.psd_like import FACTS, PSDSettings
-from baselines.settings import require_networks
 from texgen import seeds
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_of_depth, zoom

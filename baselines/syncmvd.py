@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from baselines.networks import require_networks
 from baselines.presets.syncmvd import FACTS, SyncMVDSettings
-from baselines.settings import require_networks
 from texgen import seeds
 from texgen.backprojection.backproject import PixelMap, face_visibility
 from texgen.backprojection.fill import padding_index

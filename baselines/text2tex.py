@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from baselines.networks import require_networks
 from baselines.presets.text2tex import FACTS, Text2TexSettings
-from baselines.settings import require_networks
 from baselines.text2tex_views import Candidate, Classes, choose, classify, heat, inner_mask
 from texgen.backprojection.backproject import overwrite4, pixel_texels
 from texgen.backprojection.project import Visibility, gather, texel_visibility

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from baselines.networks import require_networks
 from baselines.presets.texture import FACTS
-from baselines.settings import require_networks
 from texgen.backprojection.fit import fit_adam, fit_mask
 from texgen.backprojection.trimap import texture_trimap
 from texgen.diffusion.backbone import Backbone

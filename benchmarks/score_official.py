@@ -33,13 +33,13 @@ def main() -> None:
     job = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):  # the packages print
         official_side = parity()
-        from rewards.official import scorers
+        from rewards.official import scoring_calls
 
         torch.set_num_threads(job["threads"])
         if job["size"] == "tiny":
             official_side.shrink(job["kind"])
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        score = scorers.load(job, device)
+        score = scoring_calls.load(job, device)
         clock = getattr(time, job["clock"])
         cases = []
         for calls in job["calls"]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from texgen.mesh.mesh import Mesh
 from texgen.render.cameras import Angles, Cameras, clip_from_world, eye, transform
 from texgen.render.images import geometry_buffer
-from texgen.render.texture import build_mips, sample
+from texgen.render.texture_lookup import build_mips, sample
 
 PICTURE_BACKGROUND = (0.93, 0.93, 0.93)
 WHITE = (1.0, 1.0, 1.0)

@@ -12,7 +12,7 @@ from texgen.mesh.mesh import Mesh, face_cross
 from texgen.render.atlas import Atlas
 from texgen.render.cameras import rig_cameras
 from texgen.render.images import geometry_buffer
-from texgen.render.texture import sample
+from texgen.render.texture_lookup import sample
 
 SEAM_POINTS = 4
 """Points on every seam edge at which both sides are compared."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.read import read_quality, read_runs, read_scores, read_training
+from report.run_records import read_quality, read_runs, read_scores, read_training
 from report.statistics import sample_means
 from report.style import method_styles
 from texgen.storage.result_records import check_run, checked_mesh

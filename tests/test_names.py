@@ -1,4 +1,4 @@
-"""One name, one meaning: no class or type of the packages stands in two modules."""
+"""One name, one meaning: no class, type or module of the packages has the name of another."""
 
 import ast
 import re
@@ -27,5 +27,26 @@ def test_no_class_or_type_is_defined_twice():
         for path in sorted((ROOT / package).rglob("*.py")):
             for name in named(ast.parse(path.read_text(encoding="utf-8"))):
                 found[name].append(path.relative_to(ROOT).as_posix())
+    twice = {name: places for name, places in found.items() if len(places) > 1}
+    assert not twice, "\n".join(f"{name}: {', '.join(places)}" for name, places in twice.items())
+
+
+# Their modules carry the names of rules, of commands and of baselines, on purpose in each.
+NAMED_AFTER = {
+    "a rule of the workflow": "workflow/steps",
+    "a command": "workflow/cli",
+    "a baseline, its settings": "baselines/presets",
+    "a baseline, its authors' program": "baselines/official",
+}
+
+
+def test_no_module_is_named_as_another_is():
+    found = defaultdict(list)
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            place = path.relative_to(ROOT)
+            if path.stem.startswith("__") or place.parent.as_posix() in NAMED_AFTER.values():
+                continue
+            found[path.stem].append(place.as_posix())
     twice = {name: places for name, places in found.items() if len(places) > 1}
     assert not twice, "\n".join(f"{name}: {', '.join(places)}" for name, places in twice.items())

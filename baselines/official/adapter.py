@@ -25,7 +25,7 @@ from pathlib import Path
 from baselines.official import launch, mesh_out, templates
 from baselines.official.health import missing, revision
 from baselines.official.mesh_out import write_input_mesh
-from baselines.official.results import back_in_frame, read_result
+from baselines.official.outputs import back_in_frame, read_result
 from baselines.precomputed import TexturedPart
 from texgen.diffusion import hub_aliases
 from texgen.diffusion.hub_aliases import HUB_ALIASES

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from baselines.official.adapter import Program, ProgramTask
-from baselines.official.results import newest
+from baselines.official.outputs import newest
 
 
 def write(job: ProgramTask) -> list[list[str]]:

@@ -24,7 +24,7 @@ SIZE = 320
 CURVATURE, GRADIENT = "#0072B2", "#D55E00"
 GREY = 0.62
 MAX_RESIDUAL = 0.02
-"""Largest residual of a mirror plane (see texgen.geometry.symmetry) at which a mesh counts as symmetric."""
+"""Largest residual of `texgen.geometry.mirror_plane` at which a mesh counts as symmetric."""
 FAINT = 0.01
 """Least difference of colour, in [0, 1], that mirror errors are a share of."""
 

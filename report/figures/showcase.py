@@ -186,7 +186,7 @@ def camera_pose_views(results: Results) -> Figure:
     "Before" is the untuned generator from the cameras that training started from: a row of the table with the
     same rig where there is one, else the reference.
     """
-    from report.figures.views import reward_rig
+    from report.figures.view_figures import reward_rig
 
     methods = [method for method in results.tuned if reward_rig(results, method) is not None]
     if not methods:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from report.pictures import MeshPictures
 from texgen.mesh.mesh import Mesh
-from texgen.render.texture import sample
+from texgen.render.texture_lookup import sample
 
 
 class Strokes:

@@ -100,7 +100,7 @@ def booklet_page(
 
     strips, turntables: kept by the caller between booklets, so that nothing is rendered twice.
     """
-    from report.gallery.assets import FRAMES, Turntable
+    from report.gallery.embedded import FRAMES, Turntable
 
     prompts = {asset["asset"]: asset for asset in results.assets}
     shown = []

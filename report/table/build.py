@@ -1,6 +1,7 @@
 """The numbers of the results table: methods against metrics, with costs, comparisons and own rewards.
 
-`build_table` is a pure function from scores and run records to a `Table`; `report.table.page` formats it.
+`build_table` is a pure function from scores and run records to a `Table`, which `report.table.results_page`
+formats.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from texgen.errors import DamagedFileError
 def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) -> Table:
     """Compute every number of the table.
 
-    scores: rows as `report.read.read_scores` returns them: columns metric, method, asset, mesh, prompt_id,
-    prompt, seed, view, azimuth, elevation, background, score. runs: run records (keys method, asset, mesh,
-    prompt, seed, status "ok" or "failed", reason, device_seconds, clock, seconds, peak_memory_bytes,
-    calls {unet, controlnet}, device). Means are over (mesh, prompt) samples; comparisons are paired with
-    `spec.baseline` over the samples that both methods have, and their p values are Holm-corrected over all
-    comparisons of the table.
+    scores: rows as `report.run_records.read_scores` returns them: columns metric, method, asset, mesh,
+    prompt_id, prompt, seed, view, azimuth, elevation, background, score. runs: run records (keys method,
+    asset, mesh, prompt, seed, status "ok" or "failed", reason, device_seconds, clock, seconds,
+    peak_memory_bytes, calls {unet, controlnet}, device). Means are over (mesh, prompt) samples; comparisons
+    are paired with `spec.baseline` over the samples that both methods have, and their p values are
+    Holm-corrected over all comparisons of the table.
     Raises ValueError when the baseline is not among the methods, or a score belongs to no successful run.
     """
     labels = dict(spec.methods)

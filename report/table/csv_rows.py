@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from report.escaping import csv_cell
 from report.table.data import MethodRow, Table
-from report.table.page import wins
+from report.table.results_page import wins
 
 
 def to_csv(tables: Sequence[Table]) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from rewards.checkpoints.sources import NeededFiles, WeightFile
+from rewards.checkpoints.published_files import NeededFiles, WeightFile
 from texgen.storage.files import write_text
 from texgen.storage.model_files import SCORER, missing_in
 from texgen.storage.plain_text import first_line

@@ -44,8 +44,8 @@ from rewards.geometric.surface import (
     texel_surface,
     weighted_quantiles,
 )
+from texgen.geometry.mirror_plane import sample_surface
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.geometry.symmetry import sample_surface
 from texgen.geometry.uv_frames import bake
 from texgen.mesh.mesh import Mesh, face_cross
 from texgen.render.atlas import texel_barycentrics

@@ -1,9 +1,9 @@
 """Symmetry: do the two sides of a symmetric object carry mirrored colours?
 
 Patches of surface are sampled by area on one side of the mesh's mirror plane; each has K points, and each
-point a mirror image on the other side (`texgen.geometry.symmetry`). With a the colours of the points and b
-those of the images, agreement is split into that of the patches' means (A_p, B_p, with weights W_p) and that
-inside the patches, both as Lin's concordance (1989), 2 cov / (var + var + (difference of means)^2):
+point a mirror image on the other side (`texgen.geometry.mirror_plane`). With a the colours of the points and
+b those of the images, agreement is split into that of the patches' means (A_p, B_p, with weights W_p) and
+that inside the patches, both as Lin's concordance (1989), 2 cov / (var + var + (difference of means)^2):
     layout = 1 - (sum_p W_p |A_p - B_p|^2 + floor) / (var A + var B + |mean A - mean B|^2 + floor)
     detail = 2 sum_p cov_p(a, b) / (sum_p var_p(a) + var_p(b) + floor)
 Both are 1 for mirrored colours, near 0 for unrelated ones, 0 for a flat texture (with nothing to compare
@@ -36,8 +36,8 @@ from rewards.geometric.surface import (
     look_up,
     texel_surface,
 )
+from texgen.geometry.mirror_plane import ClosestPoints, MirrorPlane
 from texgen.geometry.prepared import PreparedGeometry
-from texgen.geometry.symmetry import ClosestPoints, MirrorPlane
 from texgen.mesh.mesh import Mesh
 
 FEWEST_POINTS = 4  # a patch with fewer points has no covariance to speak of

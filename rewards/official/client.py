@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from rewards.official.environment import ROOT, interpreter
-from rewards.preference.text import require_prompts
+from rewards.preference.prompt_text import require_prompts
 
 NAMES = {
     "imagereward": "image-reward 1.5",

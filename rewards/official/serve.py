@@ -21,11 +21,11 @@ def main() -> int:
         import torch
         import transformers
 
-        from rewards.official import scorers
+        from rewards.official import scoring_calls
 
         torch.set_num_threads(job.get("threads") or torch.get_num_threads())
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        score = scorers.load(job, device)
+        score = scoring_calls.load(job, device)
         values = judge(score, job["pairs"])
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "images": torchvision}
     json.dump({"scores": values, "versions": versions, "device": device}, sys.stdout)

@@ -11,7 +11,7 @@ from torch import Tensor
 from rewards.checkpoints.linear_head import fold_head
 from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.clip_model import FrozenClip
-from rewards.preference.text import require_prompts
+from rewards.preference.prompt_text import require_prompts
 
 
 class Aesthetic:

@@ -10,7 +10,7 @@ from torch import Tensor
 from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Preprocessing, preprocess
-from rewards.preference.text import require_prompts
+from rewards.preference.prompt_text import require_prompts
 from texgen.diffusion.prompts import warn_of_prompt
 
 

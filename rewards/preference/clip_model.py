@@ -15,7 +15,7 @@ from transformers import CLIPModel
 from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
-from rewards.preference.text import require_prompts
+from rewards.preference.prompt_text import require_prompts
 from rewards.preference.tokenizers import open_tokenizer
 from texgen.diffusion.prompts import warn_of_prompt
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from rewards.preference.clip_model import FrozenClip
-from rewards.preference.text import clean_text, require_prompts
+from rewards.preference.prompt_text import clean_text, require_prompts
 
 
 class CLIPScore:

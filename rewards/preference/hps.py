@@ -8,11 +8,11 @@ from pathlib import Path
 from torch import Tensor
 
 from rewards.checkpoints.open_clip import VIT_H_14, TowerSettings, clip_from_open_clip
-from rewards.checkpoints.sources import HPS_FILES
+from rewards.checkpoints.published_files import HPS_FILES
 from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.clip_model import FrozenClip, file_digest
 from rewards.preference.preprocess import Preprocessing
-from rewards.preference.text import clean_text
+from rewards.preference.prompt_text import clean_text
 from rewards.preference.tokenizers import open_tokenizer
 
 

@@ -23,7 +23,7 @@ from rewards.checkpoints.tensors import build_model, read_tensors, without
 from rewards.preference.clip_model import FrozenClip, file_digest
 from rewards.preference.memory import in_parts
 from rewards.preference.preprocess import preprocess, read_preprocessing
-from rewards.preference.text import clean_text, require_prompts
+from rewards.preference.prompt_text import clean_text, require_prompts
 from rewards.preference.tokenizers import open_tokenizer
 
 ICT_FILE = "pytorch_model.bin"

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from reference.outcomes import check_sentence, files_below, outcome
 
-from workflow.config.base import PlainPath
 from workflow.config.configuration import load_config
+from workflow.config.strict import PlainPath
 
 GOOD = {
     "title": "A test",

@@ -11,7 +11,7 @@ from reference.outcomes import check_sentence, outcome
 from reference.tiny_models import write_tokenizer
 
 from report.escaping import script_json
-from report.read import read_score_file
+from report.run_records import read_score_file
 from texgen.painting.presets import get_preset
 from texgen.storage.result_records import write_score_record
 from workflow.config.configuration import parse_config

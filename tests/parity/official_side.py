@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from rewards.official import scorers  # noqa: E402
+from rewards.official import scoring_calls  # noqa: E402
 
 PROMPTS = [
     "a red brick bunny",
@@ -226,7 +226,7 @@ def cyclereward(folder: Path, tiny: bool) -> dict:
     shims.bert_from(str(write_bert_tokenizer(folder / "tokenizer")))
     if tiny:
         shrink("cyclereward")
-    model = scorers.empty_cycle_reward(str(write_med_config(folder, tiny)), "cpu")
+    model = scoring_calls.empty_cycle_reward(str(write_med_config(folder, tiny)), "cpu")
     scramble(model)
     torch.save(model.state_dict(), folder / "CycleReward-Combo.pth")
     paths = write_images(folder)
@@ -261,7 +261,7 @@ def hpsv2(folder: Path, tiny: bool) -> dict:
     write_clip_tokenizer(folder / "tokenizer")
     if tiny:
         shrink("hpsv2")
-    model = scorers.seed_hps(TINY if tiny else "ViT-H-14", "cpu")
+    model = scoring_calls.seed_hps(TINY if tiny else "ViT-H-14", "cpu")
     scramble(model)
     # The published file is in half precision too.
     half = {key: tensor.half() for key, tensor in model.state_dict().items()}
@@ -312,7 +312,7 @@ def pickscore(folder: Path, tiny: bool) -> dict:
     if not tiny:
         del model
     paths = write_images(folder)
-    score = scorers.pickscore({"weights": str(folder), "tokenizer": str(tokenizer)}, "cpu")
+    score = scoring_calls.pickscore({"weights": str(folder), "tokenizer": str(tokenizer)}, "cpu")
     calls = [score([path], prompt)[0] for path, prompt in zip(paths, JUDGED, strict=False)]
     model = score.__closure__[[*score.__code__.co_freevars].index("model")].cell_contents
     model.requires_grad_(False)

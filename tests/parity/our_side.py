@@ -35,7 +35,7 @@ from rewards.preference.hps import HPSv2
 from rewards.preference.image_reward import ImageReward
 from rewards.preference.pick_score import PickScore
 from rewards.preference.preprocess import Preprocessing, preprocess
-from rewards.preference.text import clean_text
+from rewards.preference.prompt_text import clean_text
 
 OFFICIAL_SIDE = Path(__file__).with_name("official_side.py")
 SCORES = ("imagereward", "hpsv2", "pickscore", "clipscore", "aesthetic", "cyclereward")

@@ -14,11 +14,11 @@ from reference.tiny_results import FAILED, SIZE, make_results
 import workflow
 from report import style
 from report.figures import charts, overlays
-from report.figures import views as rigs
+from report.figures import view_figures as rigs
 from report.figures.grids import typical_assets
 from report.pictures import MeshPictures
 from report.results import Results
-from texgen.geometry.symmetry import MirrorPlane
+from texgen.geometry.mirror_plane import MirrorPlane
 from texgen.render.atlas import build_atlas
 from workflow.jobs.figure_names import figure_caption, figure_labels, figure_names, figure_part
 from workflow.steps import figures, quality, table

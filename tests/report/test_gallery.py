@@ -14,8 +14,8 @@ from reference.browser import BROWSER, FLAGS, browser_tab
 from reference.tiny_meshes import sphere_mesh
 from reference.tiny_results import FAILED, METHODS, make_results
 
-from report.gallery.assets import FRAME_SIZE, FRAMES, Turntable, gltf_geometry, texture_image
-from report.gallery.page import gallery_page
+from report.gallery.embedded import FRAME_SIZE, FRAMES, Turntable, gltf_geometry, texture_image
+from report.gallery.gallery_page import gallery_page
 from report.results import Results
 from workflow.steps import gallery
 

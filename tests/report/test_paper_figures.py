@@ -17,8 +17,8 @@ from report.figures.trainings import repeat_groups, sweep_groups
 from report.figures.turntables import Turntables, write_gif, write_mp4
 from report.results import Results
 from report.study.booklets import key_record, plan_trials
+from texgen.geometry.mirror_plane import MirrorPlane
 from texgen.geometry.prepared import prepare_geometry
-from texgen.geometry.symmetry import MirrorPlane
 from workflow.jobs.figure_names import figure_names
 from workflow.steps import figures
 

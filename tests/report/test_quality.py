@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 
 from report import quality
 from texgen.render.atlas import build_atlas
-from texgen.render.texture import sample
+from texgen.render.texture_lookup import sample
 
 SIZE = 64
 

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 
 from report.columns import SCORE_COLUMNS
-from report.read import read_runs, read_scores
+from report.run_records import read_runs, read_scores
 from report.statistics import holm, paired_difference, sample_means, sign_flip_test
 from report.table.blocks import latex, to_html, to_latex, to_text
 from report.table.build import build_table
 from report.table.csv_rows import to_csv
 from report.table.data import MetricColumn, TableSpec
-from report.table.meshes import meshes_block
+from report.table.mesh_notes import meshes_block
 from report.table.notes import BETTER, TIED, TRAINED, WORSE
 from report.table.numbers import show_p
-from report.table.page import cost_block, markdown, scores_block, shown_decimals, table_blocks
+from report.table.results_page import cost_block, markdown, scores_block, shown_decimals, table_blocks
 from texgen.storage.records import write_record
 from texgen.storage.result_records import write_score_record
 from workflow.steps.table import published_block

@@ -8,8 +8,8 @@ import torch
 
 from rewards.base import Textured, TextureReward
 from rewards.geometric.alignment import GeometryTextureAlignment, alignment_field, released_field
+from texgen.geometry.mirror_plane import MirrorPatches, MirrorPlane
 from texgen.geometry.prepared import PreparedGeometry, prepare_geometry
-from texgen.geometry.symmetry import MirrorPatches, MirrorPlane
 from texgen.mesh.mesh import Mesh
 from texgen.render.atlas import build_atlas
 

@@ -16,7 +16,7 @@ from rewards.checkpoints.open_clip import TowerSettings, clip_from_open_clip
 from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.hps import HPSv2
 from rewards.preference.image_reward import ImageReward
-from rewards.preference.text import clean_text
+from rewards.preference.prompt_text import clean_text
 
 TINY = TowerSettings(vision_heads=2, text_heads=2, hidden_act="quick_gelu")
 

@@ -16,8 +16,8 @@ from rewards.geometric.symmetry import (
     released_plane,
     released_points,
 )
+from texgen.geometry.mirror_plane import MirrorPatches
 from texgen.geometry.prepared import prepare_geometry
-from texgen.geometry.symmetry import MirrorPatches
 
 SIZE = 64
 

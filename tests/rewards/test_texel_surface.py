@@ -17,7 +17,7 @@ from rewards.geometric.surface import (
     weighted_quantiles,
 )
 from texgen.mesh.mesh import Mesh
-from texgen.render.texture import sample
+from texgen.render.texture_lookup import sample
 
 
 def test_neighbouring_charts_are_not_read_together():

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from rewards.checkpoints.sources import HPS_FILES, PUBLISHED, NeededFiles, WeightFile, wanted
+from rewards.checkpoints.published_files import HPS_FILES, PUBLISHED, NeededFiles, WeightFile, wanted
 from rewards.checkpoints.store import WeightsMissing, fetch, find, known_hash, missing, own_folder
 
 

@@ -20,7 +20,7 @@ from texgen.miniature.pretrain_vae import make_vae, save_vae
 from texgen.miniature.scale import SCALES, TrainingStage
 from texgen.miniature.shapes import make_shape
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import TrainingRun, save_half
+from texgen.miniature.training_loop import TrainingRun, save_half
 from texgen.miniature.world_arrays import open_atlases
 from texgen.miniature.world_makers import make_world
 

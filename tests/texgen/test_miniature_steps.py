@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from texgen.miniature import training
+from texgen.miniature import training_loop
 from texgen.miniature.scale import TrainingStage, chosen_device
 from texgen.miniature.steps import Average, TrainingStep, make_optimizer, restore, set_rate
-from texgen.miniature.training import TrainingRun, learning_rate, start_run, train, training_parser
+from texgen.miniature.training_loop import TrainingRun, learning_rate, start_run, train, training_parser
 
 CPU = torch.device("cpu")
 INPUTS = torch.rand(4, 3, generator=torch.Generator().manual_seed(1))
@@ -169,7 +169,7 @@ def test_a_training_of_so_many_steps_logs_and_keeps_all_of_them(tmp_path):
 def test_a_training_ends_when_its_seconds_are_over_and_the_rate_follows_them(tmp_path, monkeypatch):
     net, optimizer, loss = little()
     now, rates = [100.0], []
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(training_loop.time, "monotonic", lambda: now[0])
 
     def slow():
         now[0] += 1.0
@@ -186,8 +186,8 @@ def test_a_training_ends_when_its_seconds_are_over_and_the_rate_follows_them(tmp
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch, length):
     """Stopped after three steps, by an error, it takes three more; and then none."""
     now = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0.5)
+    monkeypatch.setattr(training_loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.5)
     taken = []
     for stop in (3, None, None):
         net, optimizer, loss = little()
@@ -252,4 +252,4 @@ def test_several_processes_on_one_gpu_are_refused(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit, match="on a GPU start one"):
-        training.join_processes(argparse.Namespace(type="cuda"))
+        training_loop.join_processes(argparse.Namespace(type="cuda"))

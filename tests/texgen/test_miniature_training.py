@@ -13,10 +13,10 @@ from texgen.diffusion.backbone import Backbone
 from texgen.miniature import pretrain_backbone, pretrain_clip, pretrain_vae, train
 from texgen.miniature.architecture import LATENT_CHANNELS, Architecture
 from texgen.miniature.denoiser import new_denoiser, open_finished
-from texgen.miniature.parts import PARTS
 from texgen.miniature.scale import CAPTION_LENGTH, SCALES
 from texgen.miniature.tokenizer import make_tokenizer, open_tokenizer, tokenize
-from texgen.miniature.training import save_half
+from texgen.miniature.trained_parts import PARTS
+from texgen.miniature.training_loop import save_half
 from texgen.miniature.world_arrays import open_world
 from texgen.miniature.world_makers import make_world
 

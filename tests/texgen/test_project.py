@@ -10,7 +10,7 @@ from texgen.mesh.mesh import Mesh
 from texgen.render.atlas import build_atlas
 from texgen.render.cameras import Cameras
 from texgen.render.images import geometry_buffer, render
-from texgen.render.texture import sample
+from texgen.render.texture_lookup import sample
 
 
 def sphere(centre, radius, chart, rows=16, columns=32):

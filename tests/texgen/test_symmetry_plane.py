@@ -8,7 +8,7 @@ import torch
 from reference.known_shapes import box, rotation, torus
 from reference.tiny_meshes import make_mesh, sphere_mesh, square_mesh
 
-from texgen.geometry.symmetry import (
+from texgen.geometry.mirror_plane import (
     ClosestPoints,
     MirrorPlane,
     barycentrics,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from reference.brute_force import bilinear_by_loops, trilinear_by_loops
 
-from texgen.render.texture import build_mips, mip_level, sample
+from texgen.render.texture_lookup import build_mips, mip_level, sample
 
 
 def random_texture(height, width, channels=3, seed=0):

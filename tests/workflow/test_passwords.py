@@ -12,7 +12,7 @@ import yaml
 from reference.outcomes import check_sentence
 
 from rewards.checkpoints import store
-from rewards.checkpoints.sources import NeededFiles
+from rewards.checkpoints.published_files import NeededFiles
 from rewards.checkpoints.store import WeightsMissing
 from texgen.mesh.mesh import MeshError
 from texgen.mesh.sources import fetch_source

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from texgen.geometry.curvature import RADIUS, principal_curvatures
-from texgen.geometry.symmetry import ClosestPoints, MirrorPatches, MirrorPlane, find_plane, mirror_patches
+from texgen.geometry.mirror_plane import ClosestPoints, MirrorPatches, MirrorPlane, find_plane, mirror_patches
 from texgen.geometry.uv_frames import bake, uv_line_field
 from texgen.mesh.mesh import Mesh, MeshError
 from texgen.render.atlas import Atlas, build_atlas, texel_barycentrics

@@ -7,8 +7,8 @@ import torch
 
 from texgen.mesh.mesh import Mesh, area_weighted_normals
 from texgen.miniature.scale import IMAGE_SIZE
+from texgen.miniature.shape_views import ShapeView
 from texgen.miniature.shapes import make_shape
-from texgen.miniature.views import ShapeView
 from texgen.reading.unwrap import unwrap
 from texgen.render.atlas import build_atlas
 

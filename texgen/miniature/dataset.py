@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texgen.mesh.mesh import area_weighted_normals
+from texgen.miniature.shape_views import ShapeView
 from texgen.miniature.shapes import SHAPES, make_shape
-from texgen.miniature.views import ShapeView
 from texgen.render.cameras import (
     Cameras,
     clip_from_world,

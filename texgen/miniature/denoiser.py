@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from texgen.miniature.architecture import Architecture
-from texgen.miniature.training import drop_fields, save_half
+from texgen.miniature.training_loop import drop_fields, save_half
 
 
 class Denoiser(nn.Module):

@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from texgen.miniature.denoiser import make_scheduler
 from texgen.miniature.tokenizer import tokenize
-from texgen.miniature.training import TrainingRun, save_tensors, wait_for_all
+from texgen.miniature.training_loop import TrainingRun, save_tensors, wait_for_all
 from texgen.miniature.world_arrays import Atlases, WorldSamples
 
 CAPTION_DROPOUT = 0.1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from texgen.miniature.materials import MATERIALS
 from texgen.miniature.steps import TrainingStep, make_optimizer
-from texgen.miniature.training import start_run, train, training_parser
+from texgen.miniature.training_loop import start_run, train, training_parser
 from texgen.miniature.world_arrays import COLOUR_NAMES, open_world
 from texgen.storage.files import atomic_path
 

@@ -28,7 +28,7 @@ from texgen.miniature.diffusion_batches import (
 from texgen.miniature.pretrain_controlnet import beginning, controlled_loss, new_controlnet
 from texgen.miniature.steps import Average, TrainingStep, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import add_compile_option, save_half, start_run, train, training_parser
+from texgen.miniature.training_loop import add_compile_option, save_half, start_run, train, training_parser
 from texgen.miniature.world_arrays import WorldSamples, open_atlases, open_world
 
 EMA_DECAY = 0.999

@@ -39,7 +39,7 @@ from texgen.miniature.preferences import (
 from texgen.miniature.scale import CAPTION_LENGTH, IMAGE_SIZE
 from texgen.miniature.steps import TrainingStep, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer, tokenize
-from texgen.miniature.training import start_run, train, training_parser
+from texgen.miniature.training_loop import start_run, train, training_parser
 from texgen.miniature.world_arrays import WorldSamples, open_world
 
 WIDTH = 128

@@ -20,7 +20,7 @@ from texgen.miniature.clip_towers import WIDTH, PairBatches, make_clip, preferen
 from texgen.miniature.preferences import IMAGE_KINDS
 from texgen.miniature.steps import TrainingStep, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import start_run, train, training_parser
+from texgen.miniature.training_loop import start_run, train, training_parser
 from texgen.miniature.world_arrays import open_world
 
 PREFERENCE = 0.3  # how much CLIP's own cosine learns from pairs

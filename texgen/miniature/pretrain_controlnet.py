@@ -26,7 +26,7 @@ from texgen.miniature.diffusion_batches import (
 )
 from texgen.miniature.steps import TrainingStep, half, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import add_compile_option, save_half, start_run, train, training_parser
+from texgen.miniature.training_loop import add_compile_option, save_half, start_run, train, training_parser
 from texgen.miniature.world_arrays import open_atlases, open_world
 
 ROLES = ("depth", "uv_position")

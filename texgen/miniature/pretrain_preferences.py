@@ -21,7 +21,7 @@ from texgen.miniature.clip_towers import PairBatches, make_clip, save_clip
 from texgen.miniature.preferences import IMAGE_KINDS, PROMPT_KINDS
 from texgen.miniature.steps import TrainingStep, make_optimizer
 from texgen.miniature.tokenizer import open_tokenizer
-from texgen.miniature.training import start_run, train, training_parser
+from texgen.miniature.training_loop import start_run, train, training_parser
 from texgen.miniature.world_arrays import open_world
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from texgen.miniature.architecture import LATENT_CHANNELS
 from texgen.miniature.steps import TrainingStep, half, make_optimizer
-from texgen.miniature.training import drop_fields, start_run, train, training_parser
+from texgen.miniature.training_loop import drop_fields, start_run, train, training_parser
 from texgen.miniature.world_arrays import open_atlases, open_world
 
 CHANNELS = 32

@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 
 from texgen.miniature import architecture, world
-from texgen.miniature.parts import PARTS
 from texgen.miniature.scale import DEVICES, SCALES, chosen_device
+from texgen.miniature.trained_parts import PARTS
 from texgen.miniature.world_arrays import INDEX
 
 WORLD_SHARE = 0.2  # of the time, at most, until no more is painted

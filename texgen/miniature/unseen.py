@@ -15,8 +15,8 @@ from texgen.miniature.captions import canonical
 from texgen.miniature.dataset import view_shape
 from texgen.miniature.materials import draw_paint, paint
 from texgen.miniature.scale import IMAGE_SIZE, Sizes
+from texgen.miniature.shape_views import ShapeView
 from texgen.miniature.shapes import LONGEST_SIDE
-from texgen.miniature.views import ShapeView
 from texgen.miniature.world_arrays import World, WorldSamples
 from texgen.miniature.world_makers import write_others
 from texgen.reading.read import read_raw

@@ -17,7 +17,7 @@ from torch import Tensor
 from texgen.miniature.caption_words import VIEWS
 from texgen.miniature.materials import BACKGROUND, COLOURS, MATERIALS, Paint
 from texgen.miniature.scale import IMAGE_SIZE, Sizes
-from texgen.miniature.views import ShapeView, paint_view
+from texgen.miniature.shape_views import ShapeView, paint_view
 from texgen.storage.files import write_text
 
 WORDS, COLOUR_NAMES = sorted(VIEWS), tuple(COLOURS)

@@ -26,8 +26,8 @@ from texgen.miniature.lighting import soft_light
 from texgen.miniature.materials import draw_paint, paint
 from texgen.miniature.preferences import other_paint
 from texgen.miniature.scale import IMAGE_SIZE, Sizes
+from texgen.miniature.shape_views import ShapeView
 from texgen.miniature.shapes import SHAPES
-from texgen.miniature.views import ShapeView
 from texgen.miniature.world_arrays import OTHER_KINDS, World, write_caption, write_image, write_index
 from texgen.storage.files import write_text
 

@@ -14,7 +14,7 @@ from texgen.render.cameras import Cameras, Size, clip_from_world, eye, image_siz
 from texgen.render.interpolate import hit_corners, interpolate_hits, mix_corners, pixel_barycentrics, spread
 from texgen.render.rasterize import visible_faces
 from texgen.render.setting_types import DepthConvention
-from texgen.render.texture import sample
+from texgen.render.texture_lookup import sample
 
 DEPTH_CONVENTIONS = get_args(DepthConvention)
 

@@ -41,7 +41,7 @@ BACKBONE = (
 CONTROLNET = (ModelFolder("", ("config.json",), _NET),)
 INPAINTING = (UNET,)
 SCORER = (ModelFolder("", ("config.json",), ("model", "pytorch_model"), whole=True),)
-"""A repository of a scorer that `rewards.checkpoints.sources` does not list."""
+"""A repository of a scorer that `rewards.checkpoints.published_files` does not list."""
 
 _ENDINGS = ("safetensors", "bin")
 _SMALL = (".json", ".txt", ".model")

@@ -79,7 +79,7 @@ def _hours(cost: Any, rates: Any) -> str:
 
 def downloads(plan: Any) -> list[str]:
     """What is to be downloaded, with the sizes that are known without asking a network."""
-    from workflow.weights.downloads import size_text
+    from workflow.weights.planned_downloads import size_text
     from workflow.weights.published import needs
 
     absent = [need for need in needs(plan.config) if need.path() is None]

@@ -54,7 +54,7 @@ def download(options: argparse.Namespace) -> int:
 
 def table(found: list[dict[str, Any]]) -> str:
     """Aligned text, one line per file."""
-    from workflow.weights.downloads import size_text
+    from workflow.weights.planned_downloads import size_text
 
     if not found:
         return "This configuration needs no weights from a network."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from rewards.checkpoints.sources import PUBLISHED
-from workflow.config.base import Weights
+from rewards.checkpoints.published_files import PUBLISHED
+from workflow.config.strict import Weights
 
 # Tokenizers of published scores.
 BERT = "google-bert/bert-base-uncased"
@@ -23,7 +23,7 @@ class Checkpoint(Weights):
 
 
 def pinned(hub: str) -> Checkpoint:
-    """A published checkpoint at the revision that is pinned in rewards/checkpoints/sources.py."""
+    """A published checkpoint at the revision that is pinned in rewards/checkpoints/published_files.py."""
     return Checkpoint(hub=hub, revision=PUBLISHED[hub].revision)
 
 

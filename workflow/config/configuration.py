@@ -19,7 +19,6 @@ from texgen.errors import PlainError
 from texgen.render.setting_types import Rasterizer, Rig
 from texgen.storage.files import read_bytes
 from texgen.storage.plain_text import without_passwords
-from workflow.config.base import Colour, InputPath, Name, PlainPath, Strict
 from workflow.config.error_sentences import sentence
 from workflow.config.inputs import BackboneWeights, MeshPreparation
 from workflow.config.kinds import METHODS, OFFICIAL_BACKEND
@@ -35,6 +34,7 @@ from workflow.config.methods import (
 )
 from workflow.config.metrics import Metric, Scoring, metric_kind
 from workflow.config.sheets import ConfigError, MeshRow, PromptRow, read_meshes, read_prompts
+from workflow.config.strict import Colour, InputPath, Name, PlainPath, Strict
 from workflow.config.training import TunedModel
 
 MOST_BYTES = 16 << 20

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow.config.base import InputPath, Strict, Weights
 from workflow.config.checkpoints import BERT, VIT_H_14, tokenizer_of
+from workflow.config.strict import InputPath, Strict, Weights
 
 
 class LocalFolder(Strict):

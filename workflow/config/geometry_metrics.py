@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow.config.base import Strict, Unit
 from workflow.config.signatures import defaults_of
+from workflow.config.strict import Strict, Unit
 
 Form = Literal["released", "corrected"]
 ALIGNMENT = defaults_of("rewards.geometric.alignment", "GeometryTextureAlignment")

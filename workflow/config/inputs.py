@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from texgen.reading.policies import UvPolicy
-from workflow.config.base import InputPath, Name, Strict, Weights
+from workflow.config.strict import InputPath, Name, Strict, Weights
 
 
 class BackboneWeights(Weights):

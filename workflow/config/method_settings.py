@@ -14,8 +14,8 @@ from pydantic.fields import FieldInfo
 from texgen.painting.method_facts import MethodFacts
 from texgen.painting.presets import Preset
 from texgen.render.setting_types import given_types
-from workflow.config.base import Strict
 from workflow.config.kinds import METHODS
+from workflow.config.strict import Strict
 
 # What kinds that paint nothing here can be told.
 FOREIGN_FIELDS = ("texture_size",)

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from texgen.painting.method_facts import MethodFacts
 from workflow.config import custom
-from workflow.config.base import InputPath, Name, Strict
 from workflow.config.custom import PLACE, Place, check_arguments
 from workflow.config.inputs import BackboneWeights
 from workflow.config.kinds import METHODS
 from workflow.config.method_settings import PresetOverrides
 from workflow.config.official_methods import OfficialProgram
 from workflow.config.signatures import Signature, of_module
+from workflow.config.strict import InputPath, Name, Strict
 
 MethodName = Literal[*METHODS]
 

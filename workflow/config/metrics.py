@@ -6,8 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args
 
 from pydantic import Field, TypeAdapter, create_model, model_validator
 
-from rewards.checkpoints.sources import CLIP_MODELS
-from workflow.config.base import InputPath, Strict, Weights
+from rewards.checkpoints.published_files import CLIP_MODELS
 from workflow.config.checkpoints import BERT, VIT_H_14, Checkpoint, pinned, tokenizer_of
 from workflow.config.custom import PLACE, Place, check_arguments
 from workflow.config.custom import signature_of as signature_of_custom
@@ -21,6 +20,7 @@ from workflow.config.geometry_metrics import (
 from workflow.config.kinds import METRICS, CustomKind, MetricKind
 from workflow.config.signatures import REQUIRED
 from workflow.config.signatures import of_module as signature_of
+from workflow.config.strict import InputPath, Strict, Weights
 
 
 class Scoring(Strict):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workflow.config.base import InputPath, Strict
+from workflow.config.strict import InputPath, Strict
 
 
 class OfficialProgram(Strict):

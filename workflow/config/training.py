@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from texgen.render.setting_types import Rasterizer, Rig
-from workflow.config.base import Colour, Name, Strict
 from workflow.config.method_settings import PresetOverrides
 from workflow.config.signatures import defaults_of
+from workflow.config.strict import Colour, Name, Strict
 
 # What stands in the code that uses it is not typed again.
 LOOP = defaults_of("texgen.finetune.settings", "TrainSettings")

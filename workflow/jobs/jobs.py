@@ -14,12 +14,12 @@ from pydantic import ConfigDict, Field, ValidationError
 from texgen.errors import DamagedFileError
 from texgen.reading.policies import UvPolicy
 from workflow.code_identity import code_version
-from workflow.config.base import Colour, Strict
 from workflow.config.custom import path_of
 from workflow.config.inputs import BackboneWeights
 from workflow.config.kinds import METHODS, METRICS, glb_places, program_module
 from workflow.config.metrics import Metric
 from workflow.config.official_methods import OfficialProgram
+from workflow.config.strict import Colour, Strict
 from workflow.config.training import TunedModel
 from workflow.provenance import read_settings
 from workflow.weights.local_files import backbone_places, metric_places, read_in

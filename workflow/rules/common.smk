@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from texgen.errors import PlainError
-from texgen.miniature.parts import PARTS as MINIATURE_PARTS
+from texgen.miniature.trained_parts import PARTS as MINIATURE_PARTS
 from texgen.storage.plain_text import terminal
 from workflow.code_identity import code_version as current_code_version
 from workflow.config.configuration import parse_config

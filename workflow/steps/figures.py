@@ -17,7 +17,7 @@ def drawer(name: str) -> Callable:
     from report.figures import charts, grids, overlays, showcase, sweeps
     from report.figures import method_diagram as method_figure
     from report.figures import study_result as study_figure
-    from report.figures import views as rigs
+    from report.figures import view_figures as rigs
 
     if name.startswith(BEFORE_AFTER):
         return grids.before_after(name.removeprefix(BEFORE_AFTER))

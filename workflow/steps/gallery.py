@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="page to write")
     options = parser.parse_args(arguments)
 
-    from report.gallery.page import gallery_page
+    from report.gallery.gallery_page import gallery_page
     from report.results import Results
 
     results = Results(provenance.read_settings(options.settings), options.results)

@@ -21,7 +21,7 @@ from workflow.provenance import content_hash, file_hash
 
 if TYPE_CHECKING:
     from texgen.diffusion.backbone import Backbone
-    from workflow.config.base import Weights
+    from workflow.config.strict import Weights
     from workflow.jobs.jobs import TextureJob
 
 

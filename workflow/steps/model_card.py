@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from report.model_card import base_name, model_card
-from rewards.checkpoints.sources import wanted
+from rewards.checkpoints.published_files import wanted
 from texgen.finetune.history import read_history
 from texgen.shipped import of_the_miniature
 from texgen.storage.files import write_text

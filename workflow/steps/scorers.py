@@ -14,8 +14,8 @@ from texgen.errors import damage_named
 from texgen.shipped import located
 from workflow.code_identity import code_version
 from workflow.config import custom
-from workflow.config.base import Strict
 from workflow.config.kinds import METRICS
+from workflow.config.strict import Strict
 
 DOWNLOADS = Path("resources")
 
@@ -106,7 +106,7 @@ def official_metric(settings: dict[str, Any]):
 
 def scorer_folders(settings: dict[str, Any]) -> dict[str, Path]:
     """Folders of a score's weights and tokenizer; those of a hub are found, or downloaded and checked."""
-    from rewards.checkpoints.sources import wanted
+    from rewards.checkpoints.published_files import wanted
     from rewards.checkpoints.store import fetch
 
     fields = ("clip", "weights", "tokenizer")

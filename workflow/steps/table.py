@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from report.read import read_quality, read_runs, read_scores, read_training
+from report.run_records import read_quality, read_runs, read_scores, read_training
 from report.table.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
 from report.table.build import build_table
 from report.table.csv_rows import to_csv
 from report.table.data import Table, TableSpec
 from report.table.distances import distance_block
-from report.table.meshes import meshes_block
-from report.table.page import (
+from report.table.mesh_notes import meshes_block
+from report.table.results_page import (
     baselines_block,
     cost_block,
     failures_block,

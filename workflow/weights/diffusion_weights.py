@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewards.checkpoints.sources import NeededFiles
+from rewards.checkpoints.published_files import NeededFiles
 from rewards.checkpoints.store import WeightsMissing, own_folder
 from texgen.diffusion.hub_aliases import HUB_ALIASES
 from texgen.storage.model_files import ModelFolder, files_of, missing_in

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from texgen.shipped import located, of_the_miniature
-from workflow.config.base import Strict, Weights
 from workflow.config.file_metrics import FileScore
 from workflow.config.inputs import BackboneWeights
 from workflow.config.metrics import Head
+from workflow.config.strict import Strict, Weights
 
 ENDINGS = (".safetensors", ".pt", ".bin", ".pth")
 

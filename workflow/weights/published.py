@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards.checkpoints.sources import LAION_HEAD_LICENCE, NeededFiles
-from rewards.checkpoints.sources import wanted as wanted_by_metric
+from rewards.checkpoints.published_files import LAION_HEAD_LICENCE, NeededFiles
+from rewards.checkpoints.published_files import wanted as wanted_by_metric
 from rewards.checkpoints.store import (
     WeightsMissing,
     fetch,
@@ -29,11 +29,11 @@ from rewards.checkpoints.store import (
 from texgen.storage.downloads import file_name, public_address, request_for
 from texgen.storage.model_files import BACKBONE, CONTROLNET, INPAINTING, ModelFolder, files_of
 from texgen.storage.plain_text import first_line
-from workflow.config.base import Weights
 from workflow.config.configuration import Config
 from workflow.config.methods import narrowed
+from workflow.config.strict import Weights
 from workflow.weights.diffusion_weights import download_model, expected_hash, find_model, missing_files
-from workflow.weights.downloads import Download, announcement, planned_download
+from workflow.weights.planned_downloads import Download, announcement, planned_download
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from report.gallery.page import VIEWER
+from report.gallery.gallery_page import VIEWER
 from workflow.cli.studio.session import Busy, Session
 from workflow.runtime.step_errors import plain_sentence
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from report.escaping import script_json
-from report.gallery.assets import FRAME_SIZE, FRAMES, Turntable, gltf_geometry, texture_image
+from report.gallery.embedded import FRAME_SIZE, FRAMES, Turntable, gltf_geometry, texture_image
 from report.pages import template
 from report.results import Results
 
