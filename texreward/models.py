@@ -1,4 +1,4 @@
-"""What `load` is told as configuration blocks: the miniature, a folder or a hub id, with its ControlNets."""
+"""What `load` is told, as a configuration has it: the miniature, a folder or a hub id, and ControlNets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from texgen import shipped
 from texreward.checked import checked
+from workflow.cli.painter import ChosenMethod, MethodRequest, choose
 from workflow.config.configuration import Config, load_config
 from workflow.config.inputs import BackboneWeights
 from workflow.config.method_settings import PresetOverrides
-from workflow.config.methods import refuse_networks, refuse_overrides
+from workflow.config.methods import Method, refuse_overrides
 from workflow.config.sheets import ConfigError
 
 MINIATURE = "miniature"
@@ -64,16 +65,24 @@ def _weights(place: str) -> dict[str, Any]:
     return {"folder": place} if Path(place).is_dir() else {"hub": place}
 
 
-def settings_of(
-    source: str | PathLike[str], backbone: BackboneWeights, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Changes to the preset texgen: the configuration's, then those given. Raises ConfigError."""
+def chosen(
+    source: str | PathLike[str], backbone: BackboneWeights, settings: Mapping[str, Any], **more: Any
+) -> ChosenMethod:
+    """The shared painter with a backbone: the preset texgen with the changes of the configuration that
+    belongs to `source`, then those of `settings`. more: other fields of a `MethodRequest`.
+
+    Raises ValueError in one sentence for what the painter does not honour or cannot find.
+    """
     own = checked("load", PresetOverrides, dict(settings))
-    config = configuration(source)
     try:
         refuse_overrides("load", KIND, own)
-        changes = config.changes(KIND, own)
-        refuse_networks("load", KIND, changes, backbone)
     except ValueError as error:
         raise ConfigError(f"{str(error).rstrip('.')}.") from None
-    return changes
+    alone = {"backbone": backbone, "methods": {KIND: Method(kind=KIND)}}
+    config = configuration(source).model_copy(update=alone)
+    return choose(config, MethodRequest(KIND, own.changes(), spelled=as_argument, **more))
+
+
+def as_argument(name: str) -> str:
+    """A field of a `MethodRequest` as the arguments of `load` are called."""
+    return {"model": "load: adapter", "method": "load"}.get(name, f"load: {name}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 from typing import Any
 
 from texgen.diffusion.prompts import require_words
@@ -13,13 +12,9 @@ from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import Preset
 from texgen.painting.views import Progress
 from texreward.meshes import read_mesh
-from texreward.models import KIND, MINIATURE, backbone_of, settings_of
+from texreward.models import MINIATURE, backbone_of, chosen
 from texreward.result import Result
-from workflow.config.kinds import ADAPTER_FILE
-from workflow.config.methods import used_of
-from workflow.config.sheets import ConfigError
 from workflow.runtime.devices import pick_device
-from workflow.steps.loading import build_method, load_backbone, put_on_adapter
 
 
 class Painter:
@@ -72,12 +67,13 @@ def load(
     """A model, ready to paint.
 
     source: "miniature" (small models that come with the package), a folder in diffusers layout, or a hub id
-    `owner/name` of a Stable Diffusion 1.5 or 2 class model, which is downloaded once. adapter: folder of a
-    tuned model, as `tune` and the workflow write it; lora_scale: its strength, 0 = none. controlnets: role ->
-    folder or hub id; None = those in `source`'s folders controlnet_ROLE, else the published ones. device: cpu
-    or cuda; None = a GPU where there is one. settings: fields of the preset texgen, e.g. steps (denoising
-    steps of a view), texture_size (texels along a side), image_size (pixels), guidance_scale, rig, which
-    `python -m workflow.config defaults` describes.
+    `owner/name` of a Stable Diffusion 1.5 or 2 class model, which is downloaded once. adapter: a tuned model,
+    as `texreward texture --model` takes it: a folder that `tune` or the workflow wrote, a model that the
+    configuration names, or `owner/name@revision` of the hub; lora_scale: its strength, 0 = none to 10.
+    controlnets: role -> folder or hub id; None = those in `source`'s folders controlnet_ROLE, else the
+    published ones. device: cpu or cuda; None = a GPU where there is one. settings: fields of the preset
+    texgen, e.g. steps (denoising steps of a view), texture_size (texels along a side), image_size (pixels),
+    guidance_scale, rig, which `python -m workflow.config defaults` describes.
     Raises ValueError in one sentence for settings and places that cannot be, FileNotFoundError for weights
     that are missing.
 
@@ -86,11 +82,5 @@ def load(
     """
     device = device or pick_device()
     backbone = backbone_of(source, controlnets, half=device.startswith("cuda"))
-    changes = settings_of(source, backbone, settings)
-    folder = None if adapter is None else Path(adapter).resolve()
-    if folder is not None and not (folder / ADAPTER_FILE).is_file():
-        raise ConfigError(f"load: there is no {ADAPTER_FILE} in {adapter}; give the folder of a tuned model.")
-    loaded = load_backbone(used_of(backbone, KIND, changes), device)
-    if folder is not None:
-        put_on_adapter(loaded, folder, lora_scale)
-    return Painter(build_method(KIND, loaded, changes, folder))
+    more = {} if adapter is None else {"model": fspath(adapter), "lora_scale": lora_scale}
+    return Painter(chosen(source, backbone, settings, **more).load(device=device))

@@ -33,8 +33,11 @@ class AdapterLocation:
         return self.folder / self.file
 
 
-def find_tuned(config: Config, model: str) -> AdapterLocation:
-    """A tuned model: a folder, a name of the configuration that the workflow has trained, or `HUB_FORM`."""
+def find_tuned(config: Config, model: str, option: str) -> AdapterLocation:
+    """A tuned model: a folder, a name of the configuration that the workflow has trained, or `HUB_FORM`.
+
+    option: what it was given as, for messages. Raises UsageError, WeightsMissing.
+    """
     for folder in (Path(model), below_root(config.results) / "models" / model):
         if (folder / ADAPTER_FILE).is_file():
             return AdapterLocation(folder.resolve(), ADAPTER_FILE, model)
@@ -43,10 +46,10 @@ def find_tuned(config: Config, model: str) -> AdapterLocation:
             f"The model {model!r} is not trained yet; run `snakemake --cores all "
             f"{config.results}/models/{model}/{ADAPTER_FILE}`."
         )
-    found = _of_hub("--model", model)
+    found = _of_hub(option, model)
     if found is not None:
         if found.file != ADAPTER_FILE:
-            raise UsageError(f"--model is {model!r}; a tuned model's file is {ADAPTER_FILE}, name no other.")
+            raise UsageError(f"{option} is {model!r}; a tuned model's file is {ADAPTER_FILE}, name no other.")
         return found
     raise UsageError(
         f"There is no model {model!r}; give a folder with {ADAPTER_FILE}, {HUB_FORM} of the hub"

@@ -1,10 +1,13 @@
-"""The painter that a command asks for: a method of a configuration, with changes and adapters."""
+"""Which method paints: one of a configuration, with changed settings and with adapters, checked and loaded.
+
+The command line, the studio and the Python interface all choose and load here. Imports no torch.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +15,60 @@ from workflow.cli.adapters import AdapterLocation, find_beside, find_tuned
 from workflow.cli.checks import UsageError, located
 from workflow.config.configuration import Config
 from workflow.config.kinds import METHODS
-from workflow.config.methods import Method, networks, signature_of, used_of
+from workflow.config.methods import Method, refuse_networks, signature_of
 from workflow.jobs.jobs import TextureJob
+from workflow.jobs.method_job import method_job, settings_of
 
 ADAPTER_SCALES = (0.0, 10.0)
 
 
+def as_option(name: str) -> str:
+    """A field of a request as the command line calls it."""
+    return f"--{name.replace('_', '-')}"
+
+
+@dataclass(frozen=True)
+class MethodRequest:
+    """What is asked for. method: a name of the configuration. settings: of the method, None = its own.
+
+    model: a tuned model, None = the method's own. adapter: one to add to the backbone under it. lora_scale,
+    adapter_scale: their strengths. spelled: how messages call a field of this request or of its settings.
+    """
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    lora_scale: float | None = None
+    adapter: str | None = None
+    adapter_scale: float | None = None
+    spelled: Callable[[str], str] = as_option
+
+
 @dataclass(frozen=True)
 class ChosenMethod:
-    """What paints, checked. changes: settings that differ from the method's preset. tuned, beside: adapters,
-    the tuned model and one that is added to the backbone under it, with their strengths."""
+    """What paints, checked. job: the method with its settings. tuned, beside: adapters, the tuned model and
+    one that is added to the backbone under it with the strength beside_scale."""
 
     config: Config
-    name: str
-    changes: dict[str, Any]
+    job: TextureJob
     tuned: AdapterLocation | None = None
-    lora_scale: float = 1.0
     beside: AdapterLocation | None = None
     beside_scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The method's name in the configuration."""
+        return self.job.method
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Settings that differ from those that the method has by itself."""
+        return self.job.preset
+
+    @property
+    def lora_scale(self) -> float:
+        """Strength of the tuned model."""
+        return self.job.lora_scale
 
     @property
     def method(self) -> Method:
@@ -39,52 +78,32 @@ class ChosenMethod:
     @property
     def keeps(self) -> bool:
         """Whether it can paint a region of a texture and keep the rest."""
-        return METHODS[self.method.kind].paints and _keeps(self.method.kind)
+        return METHODS[self.job.kind].paints and _keeps(self.job.kind)
 
-    def load(self, work: Path) -> Callable:
-        """The method (mesh, prompt, seed, progress), ready to paint; work: folder for an authors' program."""
-        from texgen.diffusion.lora_bake import bake
+    def load(self, work: Path | None = None, device: str | None = None) -> Callable:
+        """The method (mesh, prompt, seed, progress), ready to paint.
+
+        work: folder for an authors' program. device: cpu or cuda, None = a GPU where there is one.
+        """
         from workflow.runtime.devices import pick_device
-        from workflow.steps.loading import build_method, load_backbone, method_parts, put_on_adapter
+        from workflow.steps.loading import Adapters, load_method
 
-        method, config = self.method, self.config
-        job = TextureJob.of(
-            method=self.name,
-            kind=method.kind,
-            score=None if method.metric is None else located(config.metrics[method.metric]),
-            official=None if method.official is None else located(method.official),
-            preset=self.changes,
+        blocks = {name: getattr(self.job, name) for name in ("backbone", "score", "official")}
+        here = {name: located(block) for name, block in blocks.items() if block is not None}
+        adapters = Adapters(
+            None if self.tuned is None else self.tuned.folder,
+            None if self.beside is None else self.beside.path,
+            self.beside_scale,
         )
-        backbone = None
-        if METHODS[method.kind].needs_backbone:
-            wanted = used_of(config.backbone, method.kind, self.changes)
-            try:
-                backbone = load_backbone(located(wanted), pick_device())
-            except FileNotFoundError as error:
-                raise UsageError(str(error)) from None
-        if self.beside is not None:
-            bake(backbone.unet, self.beside.path, self.beside_scale)
-        if self.tuned is not None:
-            put_on_adapter(backbone, self.tuned.folder, self.lora_scale)
-        device = "" if backbone is None else str(backbone.device)
-        changes = self.changes | method_parts(job, device, work)
-        tuned = None if self.tuned is None else self.tuned.folder
-        return build_method(method.kind, backbone, changes, tuned, method.file)
+        return load_method(self.job.model_copy(update=here), device or pick_device(), adapters, work)()
 
 
-def choose(
-    config: Config,
-    name: str,
-    settings: Mapping[str, Any],
-    model: str | None = None,
-    lora_scale: float | None = None,
-    adapter: str | None = None,
-    adapter_scale: float | None = None,
-) -> ChosenMethod:
-    """A method of a configuration by name, with given settings (None = the method's own) and adapters.
+def choose(config: Config, request: MethodRequest) -> ChosenMethod:
+    """The method of a request.
 
     Raises UsageError, before anything is loaded, for what does not exist or the method does not honour.
     """
+    name, spelled = request.method, request.spelled
     if name not in config.methods:
         raise UsageError(
             f"There is no method {name!r} in the configuration; allowed are {', '.join(config.methods)}."
@@ -92,27 +111,26 @@ def choose(
     method = config.methods[name]
     if method.kind == "precomputed":
         raise UsageError(f"The method {name!r} reads files that exist already; it paints nothing new.")
-    given = {key: value for key, value in settings.items() if value is not None}
-    model = model or method.model
+    given = {key: value for key, value in request.settings.items() if value is not None}
+    model, adapter = request.model or method.model, request.adapter
     alone = not METHODS[method.kind].needs_backbone
     # What a program of its own can be told is the size of its texture.
-    foreign = [f"--{key.replace('_', '-')}" for key in given if key != "texture_size"] if alone else []
-    foreign += [] if not alone or model is None else ["--model"]
-    foreign += [] if not alone or adapter is None else ["--adapter"]
+    foreign = [spelled(key) for key in given if key != "texture_size"] if alone else []
+    foreign += [spelled("model")] if alone and model is not None else []
+    foreign += [spelled("adapter")] if alone and adapter is not None else []
     if foreign:
         raise UsageError(f"The method {name!r} is a program of its own; leave {' and '.join(foreign)} out.")
-    _check_scale("--lora-scale", lora_scale, "--model", model)
-    _check_scale("--adapter-scale", adapter_scale, "--adapter", adapter)
-    changes = config.changes(method.kind, method.preset) | method.arguments | given
-    _check_changes(name, method, changes, given)
+    _check_scale(request, "lora_scale", "model", model)
+    _check_scale(request, "adapter_scale", "adapter", adapter)
+    _check_settings(config, name, given, spelled)
+    job = method_job(config, name, given)
+    scale = method.lora_scale if request.lora_scale is None else request.lora_scale
     return ChosenMethod(
         config,
-        name,
-        changes,
-        None if model is None else find_tuned(config, model),
-        method.lora_scale if lora_scale is None else lora_scale,
+        job.model_copy(update={"model": model, "lora_scale": scale}),
+        None if model is None else find_tuned(config, model, spelled("model")),
         None if adapter is None else find_beside(adapter),
-        1.0 if adapter_scale is None else adapter_scale,
+        1.0 if request.adapter_scale is None else request.adapter_scale,
     )
 
 
@@ -126,25 +144,27 @@ def _keeps(kind: str) -> bool:
     return facts is not None and facts.keeps
 
 
-def _check_scale(option: str, scale: float | None, of: str, given: str | None) -> None:
+def _check_scale(request: MethodRequest, name: str, of: str, given: str | None) -> None:
     low, high = ADAPTER_SCALES
+    scale, called = getattr(request, name), request.spelled(name)
     if scale is not None and given is None:
-        raise UsageError(f"{option} is the strength of {of}; give both.")
+        raise UsageError(f"{called} is the strength of {request.spelled(of)}; give both.")
     if scale is not None and not (math.isfinite(scale) and low <= scale <= high):
-        raise UsageError(f"{option} is {scale}; give a number from {low:g} to {high:g}.")
+        raise UsageError(f"{called} is {scale}; give a number from {low:g} to {high:g}.")
 
 
-def _check_changes(name: str, method: Method, changes: dict[str, Any], given: dict[str, Any]) -> None:
+def _check_settings(config: Config, name: str, given: dict[str, Any], spelled: Callable[[str], str]) -> None:
     """Raises UsageError for settings that the method does not take, or not so."""
+    method = config.methods[name]
     try:
-        networks(method.kind, changes)
+        changes = settings_of(config, name, given)
+        refuse_networks(spelled("method"), method.kind, changes, config.backbone)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(f"{str(error).rstrip('.')}.") from None
     signature = signature_of(method)
     if signature is None or signature.open:
         return
     known = {each.name for each in signature.parameters}
     for key in given:
         if key not in known:
-            option = f"--{key.replace('_', '-')}"
-            raise UsageError(f"The method {name!r} takes no {key}; leave {option} out.")
+            raise UsageError(f"The method {name!r} takes no {key}; leave {spelled(key)} out.")

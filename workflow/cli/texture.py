@@ -22,7 +22,7 @@ from workflow.cli.checks import (
     turns,
 )
 from workflow.cli.keeping import Keeping, read_keeping, refuse_other_uvs, require_own_uvs
-from workflow.cli.painter import ChosenMethod, choose, keeping_methods
+from workflow.cli.painter import ChosenMethod, MethodRequest, choose, keeping_methods
 from workflow.cli.terminal import PaintingProgress, say
 from workflow.cli.texture_batch import (
     TextureRequest,
@@ -109,20 +109,21 @@ def checked(options: argparse.Namespace) -> Order:
         options.texture_in, options.mask, options.repaint_box, options.repaint_part, options.texture_size
     )
     config = load_config(options.config)
-    choice = choose(
-        config,
+    settings = {
+        "steps": options.steps,
+        "texture_size": options.texture_size if keeping is None else keeping.size,
+        "rasterizer": options.rasterizer,
+        "negative_prompt": options.negative_prompt,
+    }
+    request = MethodRequest(
         options.method,
-        {
-            "steps": options.steps,
-            "texture_size": options.texture_size if keeping is None else keeping.size,
-            "rasterizer": options.rasterizer,
-            "negative_prompt": options.negative_prompt,
-        },
+        settings,
         options.model,
         options.lora_scale,
         options.adapter,
         options.adapter_scale,
     )
+    choice = choose(config, request)
     if keeping is not None and not choice.keeps:
         raise UsageError(
             f"The method {options.method!r} cannot keep a part of a texture; --texture-in needs one of "

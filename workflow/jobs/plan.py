@@ -16,13 +16,13 @@ from typing import Any
 from texgen.storage.downloads import shown_source
 from texgen.storage.records import is_whole
 from workflow.config.configuration import Config, load_sheets
-from workflow.config.kinds import METHODS
 from workflow.config.methods import used_of
 from workflow.config.metrics import metric_kind
 from workflow.config.sheets import ConfigError, MeshRow
 from workflow.jobs.assets import Asset, held_out, pair
 from workflow.jobs.figure_settings import figure_settings
 from workflow.jobs.jobs import Job, MeshJob, Protocol, ScoreJob, TextureJob, TrainJob
+from workflow.jobs.method_job import method_job
 from workflow.provenance import LONG_LISTS, content_hash, settings_digest, write_json
 from workflow.weights.local_files import any_of_the_miniature
 
@@ -147,22 +147,7 @@ class Plan:
         return self.config.texture_size(next(iter(self.config.methods.values())))
 
     def texture_job(self, method: str, shard: int = 0) -> TextureJob:
-        block = self.config.methods[method]
-        changes = self.config.changes(block.kind, block.preset) | block.arguments
-        kind = METHODS[block.kind]
-        return TextureJob.of(
-            method=method,
-            kind=block.kind,
-            model=block.model,
-            lora_scale=block.lora_scale,
-            score=None if block.metric is None else self.config.metrics[block.metric],
-            folder=block.folder,
-            official=block.official,
-            file=block.file,
-            preset=changes,
-            backbone=used_of(self.config.backbone, block.kind, changes) if kind.needs_backbone else None,
-            assets=self._shard_records[shard],
-        )
+        return method_job(self.config, method, assets=self._shard_records[shard])
 
     def train_job(self, model: str) -> TrainJob:
         block = self.config.models[model]

@@ -7,6 +7,7 @@ that of its own method, not of all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -105,6 +106,39 @@ def build_method(
         return custom.load(file)(backbone, **changes)
     named = {} if adapter is None else learned_cameras(adapter)
     return getattr(import_module(METHODS[kind].module), kind)(backbone, **changes, **named)
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What is put on a backbone before it paints. tuned: folder of a tuned model. beside: a .safetensors file
+    that is added to the backbone under it, with the strength beside_scale."""
+
+    tuned: Path | None = None
+    beside: Path | None = None
+    beside_scale: float = 1.0
+
+
+def load_method(
+    job: TextureJob, device: str, adapters: Adapters, work: Path | None = None
+) -> Callable[..., Callable]:
+    """Loads all that a job's method needs; returns build(**changes), which makes the method, with some of its
+    settings changed. work: folder for the files of an authors' program."""
+    changes = job.preset | method_parts(job, device, work)
+    backbone = None
+    if job.backbone is not None:
+        backbone = load_backbone(job.backbone, device)
+        if adapters.beside is not None:
+            # By name, so that the workflow's methods do not depend on this code.
+            import_module("texgen.diffusion.lora_bake").bake(
+                backbone.unet, adapters.beside, adapters.beside_scale
+            )
+        if adapters.tuned is not None:
+            put_on_adapter(backbone, adapters.tuned, job.lora_scale)
+
+    def build(**more: Any) -> Callable:
+        return build_method(job.kind, backbone, changes | more, adapters.tuned, job.file)
+
+    return build
 
 
 def learned_cameras(adapter: Path) -> dict[str, Any]:

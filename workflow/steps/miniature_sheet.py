@@ -51,15 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
     from report.pictures import MeshPictures
     from texgen.mesh.mesh import load_mesh
     from workflow.config.configuration import load_config
-    from workflow.config.methods import used_of
+    from workflow.jobs.method_job import method_job
     from workflow.runtime.devices import pick_device
-    from workflow.steps.loading import build_method, load_backbone
+    from workflow.steps.loading import Adapters, load_method
 
     config = load_config(options.config)
-    block = config.methods[options.method]
-    changes = config.changes(block.kind, block.preset)
-    backbone = load_backbone(used_of(config.backbone, block.kind, changes), pick_device())
-    method = build_method(block.kind, backbone, changes)
+    method = load_method(method_job(config, options.method), pick_device(), Adapters())()
     meshes = [load_mesh(options.meshes / name / "mesh.npz") for name in options.names]
     views = [tuple(float(angle) for angle in view.split(",")) for view in options.views]
     looks = [[MeshPictures(mesh, *view, options.size) for view in views] for mesh in meshes]

@@ -67,7 +67,7 @@ def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int
     from texgen.finetune.items import TrainingItem
     from texgen.mesh.export import load_texture_png
     from workflow.steps.finetune import build_reward
-    from workflow.steps.loading import build_method, load_backbone, load_prepared, put_on_adapter
+    from workflow.steps.loading import Adapters, load_method, load_prepared
 
     torch.set_num_threads(threads)
     device = pick_device()
@@ -86,10 +86,9 @@ def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int
         raise NotApplicable(
             f"No finished texture of {painting.method} can be judged by the reward of its model."
         )
-    backbone = load_backbone(painting.backbone, device)
-    adapter = results / "models" / painting.model
-    put_on_adapter(backbone, adapter, painting.lora_scale)
-    method = build_method("texgen", backbone, painting.preset, adapter)
+    adapters = Adapters(results / "models" / painting.model)
+    method = load_method(painting, device, adapters)()
+    backbone = method.backbone
     watcher = ChainRecorder()
     with torch.no_grad():
         texture, _ = method.paint(item.mesh, item.prompt, asset["seed"], gradient=watcher)

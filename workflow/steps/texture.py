@@ -159,20 +159,15 @@ def ready_method(
     job: TextureJob, adapter: Path | None, device: str, work: Path, mesh, asset: dict[str, Any]
 ) -> Callable:
     """The method of a job, warmed up; work: folder for the files of an authors' program."""
-    from workflow.steps.loading import build_method, load_backbone, method_parts, put_on_adapter
+    from workflow.steps.loading import Adapters, load_method
 
-    changes = job.preset | method_parts(job, device, work)
-    if job.backbone is None:  # its own models, in its own process: nothing to load or to warm up
-        return build_method(job.kind, None, changes)
-    backbone = load_backbone(job.backbone, device)
-    if adapter is not None:
-        put_on_adapter(backbone, adapter, job.lora_scale)
-    # One denoising step, so that compilation and caches are not part of any time.
-    once = {"steps": 1} | {name: WARM_UP[name] for name in WARM_UP.keys() & changes.keys()}
-    if job.file is None or takes_steps(job.file):
-        short = build_method(job.kind, backbone, changes | once, adapter, job.file)
-        warm_up(short, mesh, asset)
-    return build_method(job.kind, backbone, changes, adapter, job.file)
+    build = load_method(job, device, Adapters(adapter), work)
+    # An authors' program has its own models, in its own process: there is nothing to warm up.
+    if job.backbone is not None and (job.file is None or takes_steps(job.file)):
+        # One denoising step, so that compilation and caches are not part of any time.
+        once = {"steps": 1} | {name: value for name, value in WARM_UP.items() if name in job.preset}
+        warm_up(build(**once), mesh, asset)
+    return build()
 
 
 def takes_steps(file: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from texgen.diffusion.prompts import require_words
 from workflow.cli.checks import UsageError, check_number
 from workflow.cli.keeping import Keeping, mask_of, parse_box, texture_of
-from workflow.cli.painter import ChosenMethod, choose
+from workflow.cli.painter import ChosenMethod, MethodRequest, choose
 from workflow.config.configuration import Config
 
 MOST_WORDS = 2000
@@ -68,7 +68,7 @@ def checked_job(
         "negative_prompt": _text(given, "negative") or None,
         "texture_size": None if keeping is None else keeping.size,
     }
-    choices = tuple(choose(config, name, settings, model or None) for name in names)
+    choices = tuple(choose(config, MethodRequest(name, settings, model or None)) for name in names)
     for choice in choices:
         if keeping is not None and not choice.keeps:
             raise UsageError(f"The method {choice.name!r} cannot keep a part of a texture; choose another.")
