@@ -1,6 +1,6 @@
 """The contract between us and an authors' program: prepare, commands, collect, health.
 
-    adapter = Adapter("texture", Setup(checkout, python))
+    adapter = ProgramAdapter("texture", Setup(checkout, python))
     adapter.health()                                       what is missing, a sentence each
     adapter.prepare(mesh, prompt, seed, workdir)           input files, in a folder of its own
     adapter.commands(workdir)                              argv, environment and folder of each process

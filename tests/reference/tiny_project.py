@@ -100,7 +100,7 @@ def slow_down(project: Path, seconds: float = 1.0) -> None:
     """Let every training step and every asset of a copied project take that much longer, after its record is
     written, so that there is time to interrupt a job in the middle."""
     for module, name in (
-        ("texgen/finetune/history.py", "Progress.__call__"),
+        ("texgen/finetune/history.py", "TrainingProgress.__call__"),
         ("workflow/runtime/progress.py", "Pace.finish"),
     ):
         with open(project / module, "a") as file:

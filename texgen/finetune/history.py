@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
+from tqdm import tqdm
+
 from texgen.errors import DamagedFileError
 from texgen.storage.files import read_bytes, write_text
 
@@ -75,29 +77,39 @@ def read_history(path: str | Path) -> list[dict[str, Any]]:
 
 
 class TrainingProgress:
-    """One line that rewrites itself on a terminal, else a plain line at most every `interval` seconds."""
+    """A bar that is redrawn on a terminal, else a plain line at most every `interval` seconds."""
 
     def __init__(self, steps: int, stream: TextIO | None = None, interval: float = 20.0) -> None:
         self.steps = steps
         self.stream = sys.stderr if stream is None else stream
         self.interval = interval
-        self._live = self.stream.isatty()
+        self._bar: tqdm | None = None
         self._last = -math.inf
-        self._width = 0
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Shows a history row; the last step is always shown."""
         last = row["step"] >= self.steps
-        if not (self._live or last or time.monotonic() - self._last >= self.interval):
-            return
-        self._last = time.monotonic()
-        text = self.text(row)
-        if self._live:
-            self.stream.write("\r" + text.ljust(self._width) + ("\n" if last else ""))
-            self._width = len(text)
-        else:
-            self.stream.write(text + "\n")
-        self.stream.flush()
+        if self.stream.isatty():
+            self._draw(row, last)
+        elif last or time.monotonic() - self._last >= self.interval:
+            self._last = time.monotonic()
+            print(self.text(row), file=self.stream, flush=True)
+
+    def _draw(self, row: dict[str, Any], last: bool) -> None:
+        if self._bar is None:
+            # Drawn whatever is said of bars of libraries (TQDM_DISABLE).
+            self._bar = tqdm(
+                desc=self.text(row),
+                total=self.steps,
+                file=self.stream,
+                disable=False,
+                dynamic_ncols=True,
+                bar_format="[{bar:20}] {desc}",
+            )
+        self._bar.n = row["step"]
+        self._bar.set_description_str(self.text(row))
+        if last:
+            self._bar.close()
 
     def text(self, row: dict[str, Any]) -> str:
         """E.g. "step 12/60  reward 0.2131  |grad| 0.031  2.1 s/step  about 1 min 40 s left"."""
