@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env table smoke test soak docs official parity fidelity gpu-check lint format
+.PHONY: help env table smoke test soak docs types official parity fidelity gpu-check lint format
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
@@ -63,6 +63,16 @@ docs:  ## the documentation site, warnings are errors: site/index.html
 	fi
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
 	@echo "the documentation: site/index.html"
+
+# Pyright is JavaScript; with the node that runs it, it fills 300 MB, which no run needs: an environment of its own.
+TYPES := .venv-types
+types: env  ## types of the rooms that load no torch, by pyright
+	@if ! cmp -s .ci/types.txt $(TYPES)/types.txt; then set -e; \
+	  $(PYTHON) -m venv --clear $(TYPES); \
+	  $(TYPES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r .ci/types.txt; \
+	  cp .ci/types.txt $(TYPES)/types.txt; \
+	fi
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(TYPES)/bin/pyright --pythonpath $(BIN)/python
 
 # The released forms beside the functions of the paper's release, which you clone yourself (it has no licence).
 fidelity: env  ## our released rewards against the published code: make fidelity CHECKOUT=../Differentiable-Texture-Learning

@@ -37,10 +37,7 @@ def build_table(scores: pd.DataFrame, runs: Sequence[Mapping], spec: TableSpec) 
     _check_scored_assets_ran(scores, runs, labels)
 
     metrics = tuple(MetricColumn(*metric) for metric in spec.metrics)
-    samples = {
-        (method, metric): sample_means(rows)
-        for (method, metric), rows in scores.groupby(["method", "metric"], sort=True)
-    }
+    samples = {key: sample_means(rows) for key, rows in scores.groupby(["method", "metric"], sort=True)}
     empty = sample_means(scores.iloc[:0])
 
     versus = {}
@@ -142,7 +139,7 @@ def _best_baselines(
         if not scored:
             continue
         means = {method: sign * float(samples[method, metric.key].mean()) for method in scored}
-        opponent = max(scored, key=means.get)
+        opponent = max(scored, key=lambda method: means[method])
         for method in tuned:
             ours, theirs = samples.get((method, metric.key), empty), samples[opponent, metric.key]
             if len(ours.index.intersection(theirs.index)):

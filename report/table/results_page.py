@@ -188,7 +188,7 @@ def _score(cell: Cell, metric: MetricColumn, digits: int, n: int) -> Text:
     if not math.isnan(summary.standard_error):
         text += f" ± {decimal(summary.standard_error, digits)}"
     marks = []
-    if cell.adjusted_p is not None and cell.adjusted_p < LEVEL:
+    if cell.versus is not None and cell.adjusted_p is not None and cell.adjusted_p < LEVEL:
         marks.append(BETTER if (cell.versus.mean > 0) == metric.higher_is_better else WORSE)
     if cell.tied:
         marks.append(TIED)

@@ -244,7 +244,7 @@ class Preset:
             )
         object.__setattr__(self, "background", tuple(self.background))
         object.__setattr__(self, "window", tuple(self.window))
-        object.__setattr__(self, "also_controls", tuple(sorted(self.also_controls.items())))
+        object.__setattr__(self, "also_controls", tuple(sorted(given["also_controls"].items())))
 
     def replace(self, **overrides: Any) -> Preset:
         """A copy with some fields changed. Raises ValueError for a field that does not exist."""

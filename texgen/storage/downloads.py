@@ -234,7 +234,8 @@ class _Https(urllib.request.HTTPSHandler):
         self.public_only = False
 
     def https_open(self, request):
-        return self.do_open(self._connection, request, context=self._context)
+        context = self._context  # type: ignore[attr-defined]  # the standard library's, without a stub
+        return self.do_open(self._connection, request, context=context)
 
     def _connection(self, host: str, **options: Any) -> http.client.HTTPSConnection:
         connection = http.client.HTTPSConnection(host, **options)
@@ -247,7 +248,7 @@ class _Https(urllib.request.HTTPSHandler):
             self.watch.sockets.append(made.fileno())
             return made
 
-        connection._create_connection = connect
+        connection._create_connection = connect  # type: ignore[attr-defined]  # likewise
         return connection
 
     @staticmethod
@@ -260,7 +261,7 @@ class _Https(urllib.request.HTTPSHandler):
             if connection._tunnel_host:  # the proxy resolves names that this machine cannot
                 return socket.create_connection(place, *rest)
             raise
-        addresses = [entry[4][0] for entry in found]
+        addresses = [str(entry[4][0]) for entry in found]
         for each in addresses:
             if not ipaddress.ip_address(each.partition("%")[0]).is_global:
                 raise DownloadError(

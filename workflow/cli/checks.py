@@ -105,7 +105,7 @@ def located(block: Any) -> Any:
             found[name] = located(value)
         elif isinstance(value, dict) and any(isinstance(part, BaseModel) for part in value.values()):
             found[name] = {key: located(part) for key, part in value.items()}
-        elif name in ("folder", "path", "checkout", "python", "file") and value is not None:
+        elif name in ("folder", "path", "checkout", "python", "file") and isinstance(value, str):
             found[name] = str(below_root(value))
     return block.model_copy(update=found)
 

@@ -92,7 +92,9 @@ def _from_lab(image: Any):
     change = ImageCms.buildTransform(
         ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
     )
-    return ImageCms.applyTransform(image, change).convert("RGBA")
+    found = ImageCms.applyTransform(image, change)
+    assert found is not None  # None is for changes in place
+    return found.convert("RGBA")
 
 
 def _in_srgb(image: Any, profile: bytes):
@@ -110,6 +112,7 @@ def _in_srgb(image: Any, profile: bytes):
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return image
+    assert found is not None  # None is for changes in place
     if alpha is not None:
         found.putalpha(alpha)
     return found

@@ -56,7 +56,7 @@ def installed_version() -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="texreward", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="texreward", description=str(__doc__).splitlines()[0])
     parser.add_argument("--version", action="version", version=f"texreward {installed_version()}")
     commands = parser.add_subparsers(dest="command", required=True)
     cli_texture.add_parser(commands)

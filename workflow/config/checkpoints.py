@@ -18,7 +18,9 @@ class Checkpoint(Weights):
     """Weights of a scorer."""
 
     sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the file of weights; checked when given."
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of the file of weights; checked when given.",
     )
 
 

@@ -51,41 +51,46 @@ class Evaluation(Strict):
     """What every method is run on and how renders are made for scoring."""
 
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(
-        [0], min_length=1, description="Seeds per (mesh, prompt); averaged inside a sample."
+        default=[0], min_length=1, description="Seeds per (mesh, prompt); averaged inside a sample."
     )
-    reference: Name = Field("pretrained", description="Method that others are compared with, in pairs.")
-    rig: Rig = Field("evaluation", description="Scoring cameras: a name in texgen/render/rigs.py.")
-    size: int = Field(224, ge=8, description="Side of the scored renders; pixels.")
-    supersample: int = Field(2, ge=1, description="Renders are made this many times finer, then averaged.")
+    reference: Name = Field(
+        default="pretrained", description="Method that others are compared with, in pairs."
+    )
+    rig: Rig = Field(default="evaluation", description="Scoring cameras: a name in texgen/render/rigs.py.")
+    size: int = Field(default=224, ge=8, description="Side of the scored renders; pixels.")
+    supersample: int = Field(
+        default=2, ge=1, description="Renders are made this many times finer, then averaged."
+    )
     backgrounds: dict[Name, Colour] = Field(
-        {"white": [1.0, 1.0, 1.0], "grey": [0.5, 0.5, 0.5]},
+        default={"white": [1.0, 1.0, 1.0], "grey": [0.5, 0.5, 0.5]},
         min_length=1,
         description="Backgrounds of the scored renders by name, [r, g, b] in 0 to 1.",
     )
     rasterizer: Rasterizer = Field(
-        "warp", description="What finds visible faces in the scored renders; nvdiffrast must be installed."
+        default="warp",
+        description="What finds visible faces in the scored renders; nvdiffrast must be installed.",
     )
     save_renders: bool = Field(
-        False, description="Also save the scored renders, in RESULTS/renders/METHOD/ASSET/."
+        default=False, description="Also save the scored renders, in RESULTS/renders/METHOD/ASSET/."
     )
     references: References | None = Field(
-        None, description="Reference pictures that the renders' distance to is measured; null = none."
+        default=None, description="Reference pictures that the renders' distance to is measured; null = none."
     )
-    shards: int = Field(1, ge=1, description="Jobs per method; use the number of GPUs.")
+    shards: int = Field(default=1, ge=1, description="Jobs per method; use the number of GPUs.")
 
 
 class Config(Strict):
     """A whole run: meshes, prompts, models, methods, metrics, protocol."""
 
     title: str = Field(description="One line that names the run, shown with the table.")
-    note: str = Field("", description="What a reader of the table must know, shown in its caption.")
-    results: PlainPath = Field("results", description="Folder that everything is computed into.")
+    note: str = Field(default="", description="What a reader of the table must know, shown in its caption.")
+    results: PlainPath = Field(default="results", description="Folder that everything is computed into.")
     meshes: MeshPreparation = Field(default_factory=MeshPreparation, description="Meshes, their preparation.")
     prompts: InputPath = Field(
-        "config/prompts.tsv", description="Sheet of prompts; columns in config/README.md."
+        default="config/prompts.tsv", description="Sheet of prompts; columns in config/README.md."
     )
     published: InputPath | None = Field(
-        None, description="Sheet of published numbers that is printed beside ours; null = none."
+        default=None, description="Sheet of published numbers that is printed beside ours; null = none."
     )
     backbone: BackboneWeights = Field(description="The diffusion model.")
     presets: dict[MethodName, PresetOverrides] = Field(
@@ -97,7 +102,7 @@ class Config(Strict):
     scoring: Scoring = Field(default_factory=Scoring, description="Which code computes image scores.")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Evaluation protocol.")
     study: PlainPath | None = Field(
-        None,
+        default=None,
         description="Folder with a user study's key.json and answers, for its figure; null = none.",
     )
 

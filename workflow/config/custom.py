@@ -65,6 +65,7 @@ def load(place: str) -> Any:
     key = f"texreward_custom_{sha256(str(path).encode()).hexdigest()[:12]}"
     if key not in sys.modules:
         spec = spec_from_file_location(key, path)
+        assert spec is not None and spec.loader is not None  # `check_place` lets .py files pass alone
         module = module_from_spec(spec)
         sys.modules[key] = module  # dataclasses look their module up
         if str(path.parent) not in sys.path:

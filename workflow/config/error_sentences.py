@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 
-def sentence(where: str, root: type[BaseModel], error: dict[str, Any]) -> str:
+def sentence(where: str, root: type[BaseModel], error: Mapping[str, Any]) -> str:
     """One sentence for one item of `ValidationError.errors()`; `root` is the model that was validated."""
     location = error["loc"]
     path, kinds = _walk(root, location)

@@ -34,9 +34,11 @@ class CycleRewardMetric(FileScore):
     """CycleReward of renders: BLIP trained on cycle consistency instead of people's preferences."""
 
     kind: Literal["cyclereward"] = Field(description="cyclereward")
-    model: Literal["Combo", "T2I", "I2T"] = Field("Combo", description="Which of the published models.")
+    model: Literal["Combo", "T2I", "I2T"] = Field(
+        default="Combo", description="Which of the published models."
+    )
     tokenizer: Weights = Field(default_factory=lambda: tokenizer_of(BERT), description="BERT's tokenizer.")
-    label: str = Field("CycleReward", description="Name of the column.")
+    label: str = Field(default="CycleReward", description="Name of the column.")
 
     def names(self) -> tuple[str, ...]:
         return (f"CycleReward-{self.model}.pth",)
@@ -50,7 +52,7 @@ class IctMetric(FileScore):
         default_factory=lambda: tokenizer_of(VIT_H_14),
         description="Configuration, image settings and tokenizer of LAION's CLIP ViT-H/14.",
     )
-    label: str = Field("ICT", description="Name of the column.")
+    label: str = Field(default="ICT", description="Name of the column.")
 
     def names(self) -> tuple[str, ...]:
         return ("pytorch_model.bin",)
@@ -60,7 +62,7 @@ class HpMetric(IctMetric):
     """HP of renders: preference for an image, whatever its prompt; the companion of ICT."""
 
     kind: Literal["hp"] = Field(description="hp")
-    label: str = Field("HP", description="Name of the column.")
+    label: str = Field(default="HP", description="Name of the column.")
 
     def names(self) -> tuple[str, ...]:
         return ("hp_backbone/pytorch_model.bin", "hp_scorer/mlp_pytorch_model.bin")
@@ -71,10 +73,11 @@ class Reward3DMetric(FileScore):
 
     kind: Literal["reward3d"] = Field(description="reward3d")
     variant: Literal["scorer", "fusion"] = Field(
-        "scorer", description="How the views are joined: scorer = the paper's, fusion = the later one."
+        default="scorer",
+        description="How the views are joined: scorer = the paper's, fusion = the later one.",
     )
     tokenizer: Weights = Field(default_factory=lambda: tokenizer_of(BERT), description="BERT's tokenizer.")
-    label: str = Field("Reward3D", description="Name of the column.")
+    label: str = Field(default="Reward3D", description="Name of the column.")
 
     def names(self) -> tuple[str, ...]:
         return ({"scorer": "Reward3D_Scorer.pt", "fusion": "Reward3D_CrossViewFusion.pt"}[self.variant],)

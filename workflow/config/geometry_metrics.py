@@ -21,53 +21,53 @@ class AlignmentMetric(Strict):
     """Geometry-texture alignment: colour edges along maximum curvature. Up is better, 0 to 1."""
 
     kind: Literal["alignment"] = Field(description="alignment")
-    form: Form = Field(ALIGNMENT["form"], description=FORM)
-    label: str = Field("Alignment", description="Name of the column.")
+    form: Form = Field(default=ALIGNMENT["form"], description=FORM)
+    label: str = Field(default="Alignment", description="Name of the column.")
 
 
 class SymmetryMetric(Strict):
     """Symmetry error of colours at mirrored points. Down is better; 0 = mirrored, 1 = unrelated."""
 
     kind: Literal["symmetry"] = Field(description="symmetry")
-    form: Form = Field(SYMMETRY["form"], description=FORM)
+    form: Form = Field(default=SYMMETRY["form"], description=FORM)
     max_residual: float = Field(
-        SYMMETRY["max_residual"],
+        default=SYMMETRY["max_residual"],
         gt=0,
         description="Meshes whose mirror plane leaves more than this share of their diagonal are not judged; "
         "used by corrected.",
     )
     detail: Unit = Field(
-        SYMMETRY["detail"],
+        default=SYMMETRY["detail"],
         description="Weight of detail inside small patches, against layout; used by corrected.",
     )
-    label: str = Field("Symmetry error", description="Name of the column.")
+    label: str = Field(default="Symmetry error", description="Name of the column.")
 
 
 class EmphasisMetric(Strict):
     """Texture-feature emphasis: detail where the surface bends. Up is better, -1 to 1."""
 
     kind: Literal["emphasis"] = Field(description="emphasis")
-    form: Form = Field(EMPHASIS["form"], description=FORM)
+    form: Form = Field(default=EMPHASIS["form"], description=FORM)
     cell: float = Field(
-        EMPHASIS["cell"],
+        default=EMPHASIS["cell"],
         gt=0,
         description="Width of the surface cells that are compared; the mesh's longest side is 1.6. "
         "Used by corrected.",
     )
     min_contrast: float = Field(
-        EMPHASIS["min_contrast"],
+        default=EMPHASIS["min_contrast"],
         gt=0,
         description="Change of luma over 0.1 that counts as detail; used by corrected.",
     )
     contrast_floor: float = Field(
-        EMPHASIS["contrast_floor"],
+        default=EMPHASIS["contrast_floor"],
         gt=0,
         description="Spread of log detail below which a texture counts as even; used by corrected.",
     )
     colour_weight: float = Field(
-        EMPHASIS["colour_weight"], ge=0, description="Weight of colourfulness; used by corrected."
+        default=EMPHASIS["colour_weight"], ge=0, description="Weight of colourfulness; used by corrected."
     )
-    label: str = Field("Emphasis", description="Name of the column.")
+    label: str = Field(default="Emphasis", description="Name of the column.")
 
 
 class ColourisationMetric(Strict):
@@ -75,14 +75,14 @@ class ColourisationMetric(Strict):
 
     kind: Literal["colourisation"] = Field(description="colourisation")
     variant: Literal["smooth", "sharp", "supervised"] = Field(
-        COLOURISATION["variant"],
+        default=COLOURISATION["variant"],
         description="Colour in proportion to curvature, two halves, or a given picture.",
     )
-    form: Form = Field(COLOURISATION["form"], description=FORM)
+    form: Form = Field(default=COLOURISATION["form"], description=FORM)
     split: float = Field(
-        COLOURISATION["split"],
+        default=COLOURISATION["split"],
         gt=0,
         lt=1,
         description="Share of the surface that counts as low curvature; used by corrected.",
     )
-    label: str = Field("Colourisation", description="Name of the column.")
+    label: str = Field(default="Colourisation", description="Name of the column.")

@@ -15,10 +15,12 @@ class BackboneWeights(Weights):
 
     controlnets: dict[Name, Weights] = Field(description="ControlNet weights by role, e.g. depth_inpaint.")
     inpainting: Weights | None = Field(
-        None, description="Inpainting model of the same family, for methods that use its UNet; null = none."
+        default=None,
+        description="Inpainting model of the same family, for methods that use its UNet; null = none.",
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Number format of the frozen weights; float16 and bfloat16 are for GPUs."
+        default="float32",
+        description="Number format of the frozen weights; float16 and bfloat16 are for GPUs.",
     )
     compiled: bool = Field(
         False,
@@ -30,12 +32,16 @@ class BackboneWeights(Weights):
 class MeshPreparation(Strict):
     """How meshes are read, before any method sees them."""
 
-    table: InputPath = Field("config/meshes.tsv", description="Sheet of meshes; columns in config/README.md.")
+    table: InputPath = Field(
+        default="config/meshes.tsv", description="Sheet of meshes; columns in config/README.md."
+    )
     uv: UvPolicy = Field(
-        "auto",
+        default="auto",
         description="keep = the file's UVs if complete; pack = each part's beside the others; unwrap = new "
         "ones; auto = keep, but pack or unwrap parts that share texels.",
     )
     longest_side: float = Field(
-        1.6, gt=0, description="Longest side of the bounding box that cameras are made for; world units."
+        default=1.6,
+        gt=0,
+        description="Longest side of the bounding box that cameras are made for; world units.",
     )

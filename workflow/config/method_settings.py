@@ -73,15 +73,11 @@ class _Overrides(Strict):
         return None
 
 
-PresetOverrides = create_model(
-    "PresetOverrides",
-    __base__=_Overrides,
-    __doc__=_Overrides.__doc__,
-    **{
-        name: (annotation, None)
-        for name, annotation in (
-            {name: each for name, each in given_types(Preset).items() if name != "name"}
-            | {name: _described(name, kinds) for name, kinds in OWN_FIELDS.items()}
-        ).items()
-    },
-)
+FIELDS: dict[str, Any] = {
+    name: (annotation, None)
+    for name, annotation in (
+        {name: each for name, each in given_types(Preset).items() if name != "name"}
+        | {name: _described(name, kinds) for name, kinds in OWN_FIELDS.items()}
+    ).items()
+}
+PresetOverrides = create_model("PresetOverrides", __base__=_Overrides, __doc__=_Overrides.__doc__, **FIELDS)

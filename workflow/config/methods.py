@@ -27,33 +27,34 @@ class Method(Strict):
         description="Which method; precomputed = textured GLBs of any system, official = an authors' "
         "program, custom = code in a file of yours."
     )
-    model: Name | None = Field(None, description="Tuned model of this file; null = untuned backbone.")
+    model: Name | None = Field(default=None, description="Tuned model of this file; null = untuned backbone.")
     lora_scale: float = Field(
-        1.0, ge=0, description="Strength of the tuned model's adapter: 0 = untuned, 1 = as trained."
+        default=1.0, ge=0, description="Strength of the tuned model's adapter: 0 = untuned, 1 = as trained."
     )
     preset: PresetOverrides = Field(
         default_factory=PresetOverrides, description="Changes to the preset for this row only."
     )
     metric: Name | None = Field(
-        None, description="psd_like: the image score of this file that ranks its pairs; else null."
+        default=None, description="psd_like: the image score of this file that ranks its pairs; else null."
     )
     folder: InputPath | None = Field(
-        None, description="precomputed: folder with MESH--PROMPT_ID--SEED.glb for every asset; else null."
+        default=None,
+        description="precomputed: folder with MESH--PROMPT_ID--SEED.glb for every asset; else null.",
     )
     official: OfficialProgram | None = Field(
-        None, description="official: the program, your checkout and its environment; else null."
+        default=None, description="official: the program, your checkout and its environment; else null."
     )
-    file: Place | None = Field(None, description=f"custom: {PLACE} Else null.")
+    file: Place | None = Field(default=None, description=f"custom: {PLACE} Else null.")
     arguments: dict[str, Any] = Field(
-        {}, description="custom, and kinds without a preset: arguments of the class or function."
+        default={}, description="custom, and kinds without a preset: arguments of the class or function."
     )
-    label: str | None = Field(None, description="Name of the row; null = its key.")
+    label: str | None = Field(default=None, description="Name of the row; null = its key.")
 
 
 def signature_of(method: Method) -> Signature | None:
     """What a method takes that has `arguments` instead of a preset; None for the others."""
     known = METHODS[method.kind]
-    if method.kind == "custom":
+    if method.file is not None:
         return custom.signature_of(method.file)
     if known.paints and known.facts is None:
         return of_module(known.module, method.kind)

@@ -27,12 +27,12 @@ class Scoring(Strict):
     """How image scores are computed."""
 
     backend: Literal["native", "official"] = Field(
-        "native",
+        default="native",
         description="native = ours; official = the published packages themselves in an environment of their "
         "own (see docs/scorers.md), to check ours; slow, for evaluation only.",
     )
     precision: Literal["float32", "tf32", "float16"] = Field(
-        "float32",
+        default="float32",
         description="Of the networks of image scores, in evaluation: float32 = exact; tf32, float16 = "
         "several times faster on a GPU, off by what docs/scorers.md says. Training is always in float32.",
     )
@@ -41,11 +41,17 @@ class Scoring(Strict):
 class Head(Strict):
     """Weights of an aesthetic head: a path, or an address with its SHA-256."""
 
-    path: InputPath | None = Field(None, description="Folder with head.safetensors, or a file of weights.")
-    url: str | None = Field(
-        None, pattern="^https://", description="Address it is downloaded from on first use; needs sha256."
+    path: InputPath | None = Field(
+        default=None, description="Folder with head.safetensors, or a file of weights."
     )
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the downloaded file.")
+    url: str | None = Field(
+        default=None,
+        pattern="^https://",
+        description="Address it is downloaded from on first use; needs sha256.",
+    )
+    sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the downloaded file."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Head:
@@ -62,7 +68,7 @@ class AestheticMetric(Strict):
     kind: Literal["aesthetic"] = Field(description="aesthetic")
     clip: Checkpoint = Field(description="CLIP whose image embedding is judged.")
     head: Head = Field(description="Affine map from the embedding to the score.")
-    label: str = Field("Aesthetic", description="Name of the column.")
+    label: str = Field(default="Aesthetic", description="Name of the column.")
 
 
 class ClipScoreMetric(Strict):
@@ -70,11 +76,14 @@ class ClipScoreMetric(Strict):
 
     kind: Literal["clipscore"] = Field(description="clipscore")
     clip_model: Literal["ViT-B/32", "ViT-L/14"] = Field(
-        "ViT-B/32", description="OpenAI's CLIP whose embeddings are compared, unless `clip` names another."
+        default="ViT-B/32",
+        description="OpenAI's CLIP whose embeddings are compared, unless `clip` names another.",
     )
-    clip: Checkpoint | None = Field(None, description="CLIP to use; null = the pinned one of clip_model.")
-    prefix: str = Field("", description="Put before every prompt.")
-    label: str = Field("CLIPScore", description="Name of the column.")
+    clip: Checkpoint | None = Field(
+        default=None, description="CLIP to use; null = the pinned one of clip_model."
+    )
+    prefix: str = Field(default="", description="Put before every prompt.")
+    label: str = Field(default="CLIPScore", description="Name of the column.")
 
     @model_validator(mode="after")
     def _default(self) -> ClipScoreMetric:
@@ -90,7 +99,8 @@ class HubScore(Strict):
 
     weights: Checkpoint = Field(description="Published checkpoint, or a folder.")
     tokenizer: Weights | None = Field(
-        None, description="Tokenizer and image settings; null = those of the folder, or the published ones."
+        default=None,
+        description="Tokenizer and image settings; null = those of the folder, or the published ones.",
     )
 
     @model_validator(mode="after")
@@ -110,7 +120,7 @@ class ImageRewardMetric(HubScore):
         default_factory=lambda: pinned("zai-org/ImageReward"),
         description="Official checkpoint, or a folder in plain layout.",
     )
-    label: str = Field("ImageReward", description="Name of the column.")
+    label: str = Field(default="ImageReward", description="Name of the column.")
 
 
 class Hpsv2Metric(HubScore):
@@ -120,13 +130,13 @@ class Hpsv2Metric(HubScore):
 
     kind: Literal["hpsv2"] = Field(description="hpsv2")
     version: Literal["v2.0", "v2.1"] = Field(
-        "v2.1", description="Which checkpoint; the scores of one cannot be compared with the other's."
+        default="v2.1", description="Which checkpoint; the scores of one cannot be compared with the other's."
     )
     weights: Checkpoint = Field(
         default_factory=lambda: pinned("xswu/HPSv2"),
         description="Official checkpoint, or a folder in transformers layout.",
     )
-    label: str = Field("HPSv2", description="Name of the column.")
+    label: str = Field(default="HPSv2", description="Name of the column.")
 
 
 class PickScoreMetric(HubScore):
@@ -139,7 +149,7 @@ class PickScoreMetric(HubScore):
         default_factory=lambda: pinned("yuvalkirstain/PickScore_v1"),
         description="Official checkpoint, or a folder in transformers layout.",
     )
-    label: str = Field("PickScore", description="Name of the column.")
+    label: str = Field(default="PickScore", description="Name of the column.")
 
 
 class CustomMetric(Strict):
@@ -147,12 +157,13 @@ class CustomMetric(Strict):
 
     kind: Literal["custom"] = Field(description="custom")
     file: Place = Field(description=PLACE)
-    arguments: dict[str, Any] = Field({}, description="Arguments of the class.")
+    arguments: dict[str, Any] = Field(default={}, description="Arguments of the class.")
     judges: Literal["texture", "renders"] = Field(
-        "texture", description="Whether it is called with a textured mesh, or with renders and prompts."
+        default="texture",
+        description="Whether it is called with a textured mesh, or with renders and prompts.",
     )
-    decimals: int = Field(4, ge=0, le=9, description="Decimals shown in the column.")
-    label: str | None = Field(None, description="Name of the column; null = that of the class.")
+    decimals: int = Field(default=4, ge=0, le=9, description="Decimals shown in the column.")
+    label: str | None = Field(default=None, description="Name of the column; null = that of the class.")
 
     @model_validator(mode="after")
     def _fits_its_file(self) -> CustomMetric:
@@ -195,14 +206,17 @@ def derived_block(kind: str) -> type[Strict]:
         if each.name in ("source", "head", "device", "cache"):
             continue
         if learned and each.name in ("tokenizer", "base"):
-            fields["tokenizer"] = (Weights | None, Field(None, description="Tokenizer; null = the folder's."))
+            fields["tokenizer"] = (
+                Weights | None,
+                Field(default=None, description="Tokenizer; null = the folder's."),
+            )
             continue
-        about = Field(... if each.default is REQUIRED else each.default)
+        about = Field(default=... if each.default is REQUIRED else each.default)
         about.description = f"Parameter {each.name} of {known.module}.{known.name}."
         fields[each.name] = (each.annotation, about)
     if learned:
         fields["weights"] = (Checkpoint, Field(description="Folder of the weights, or a hub id."))
-    fields["label"] = (str, Field(known.name, description="Name of the column."))
+    fields["label"] = (str, Field(default=known.name, description="Name of the column."))
     return create_model(
         f"{known.name}Metric", __base__=Strict, __doc__=f"{known.module}.{known.name}", **fields
     )
@@ -210,10 +224,10 @@ def derived_block(kind: str) -> type[Strict]:
 
 BLOCKS = {get_args(block.model_fields["kind"].annotation)[0]: block for block in WRITTEN}
 BLOCKS |= {kind: derived_block(kind) for kind in METRICS if kind not in BLOCKS}
-Metric = Annotated[Union[tuple(BLOCKS.values())], Field(discriminator="kind")]  # noqa: UP007 (of a list)
+Metric: Any = Annotated[Union[tuple(BLOCKS.values())], Field(discriminator="kind")]  # noqa: UP007 (of a list)
 
 
-def metric_kind(block: Any) -> MetricKind:
+def metric_kind(block: Any) -> MetricKind | CustomKind:
     """Where the metric of a block is implemented and how its column looks."""
     if block.kind != "custom":
         return METRICS[block.kind]

@@ -20,6 +20,6 @@ class OfficialProgram(Strict):
         description="Interpreter of its environment (baselines/official/environments); from the root.",
     )
     timeout: float = Field(
-        3600.0, gt=0, description="Longest time for one asset, loading of models included; seconds."
+        default=3600.0, gt=0, description="Longest time for one asset, loading of models included; seconds."
     )
-    arguments: list[str] = Field([], description="Further words of its command line, one item each.")
+    arguments: list[str] = Field(default=[], description="Further words of its command line, one item each.")

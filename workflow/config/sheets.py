@@ -10,11 +10,11 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from texgen.errors import PlainError
 from texgen.reading.orientation import OrientationError, turns
-from texgen.reading.policies import POLICIES
+from texgen.reading.policies import POLICIES, UvPolicy
 from texgen.storage.files import read_bytes
 from texgen.storage.plain_text import without_passwords
 
@@ -44,7 +44,7 @@ class MeshRow:
     licence: str  # of the mesh, shown in reports
     split: str  # evaluation, training or both
     # These columns may be left out.
-    uv: str = ""  # what becomes of its uvs; empty = as the configuration says
+    uv: UvPolicy | Literal[""] = ""  # what becomes of its uvs; empty = as the configuration says
     up: str = ""  # axis of the file that points up, and
     front: str = ""  # that its front faces, instead of rotate
 
@@ -63,7 +63,7 @@ class PromptRow:
     split: str  # evaluation, training or both
 
 
-SheetRow = TypeVar("Row", MeshRow, PromptRow)
+SheetRow = TypeVar("SheetRow", MeshRow, PromptRow)
 
 
 def _read_rows(path: Path, kind: type[SheetRow]) -> list[tuple[int, SheetRow]]:
@@ -115,7 +115,8 @@ def _read_rows(path: Path, kind: type[SheetRow]) -> list[tuple[int, SheetRow]]:
                     "be printed; remove it."
                 )
         cells = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
-        rows.append((number, kind(**dict(zip(header, cells, strict=True)))))
+        values: dict[str, Any] = dict(zip(header, cells, strict=True))
+        rows.append((number, kind(**values)))
     if not rows:
         raise ConfigError(f"{path}: has no rows below its header.")
     return rows

@@ -81,7 +81,7 @@ def of_file(path: Path, name: str, method: str = "__init__") -> Signature:
         return Signature(own.parameters, own.open, constants)
     if method == "__init__" and any("dataclass" in ast.unparse(each) for each in node.decorator_list):
         fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
-        parts = [_parameter(each.target.id, each.annotation, each.value) for each in fields]
+        parts = [_parameter(ast.unparse(each.target), each.annotation, each.value) for each in fields]
         return Signature(tuple(parts), constants=constants)
     return Signature((), constants=constants)
 
@@ -95,11 +95,12 @@ def _constants(node: ast.ClassDef) -> dict[str, Any]:
     for each in node.body:
         if isinstance(each, ast.AnnAssign) and each.value is not None:
             pairs.append((each.target, each.value))
-        for target in each.targets if isinstance(each, ast.Assign) else ():
-            if isinstance(target, ast.Tuple) and isinstance(each.value, ast.Tuple):
-                pairs += zip(target.elts, each.value.elts, strict=False)
-            else:
-                pairs.append((target, each.value))
+        if isinstance(each, ast.Assign):
+            for target in each.targets:
+                if isinstance(target, ast.Tuple) and isinstance(each.value, ast.Tuple):
+                    pairs += zip(target.elts, each.value.elts, strict=False)
+                else:
+                    pairs.append((target, each.value))
     return {
         target.id: ast.literal_eval(value)
         for target, value in pairs

@@ -77,10 +77,12 @@ class Weights(Strict):
     """Where the weights of one model are: exactly one of `folder` and `hub`."""
 
     folder: InputPath | None = Field(
-        None, description="Folder in diffusers or transformers layout, from the root."
+        default=None, description="Folder in diffusers or transformers layout, from the root."
     )
-    hub: str | None = Field(None, description="Hub id, organisation/name; downloaded on first use.")
-    revision: str | None = Field(None, description="Branch, tag or commit of the hub id; null = its default.")
+    hub: str | None = Field(default=None, description="Hub id, organisation/name; downloaded on first use.")
+    revision: str | None = Field(
+        default=None, description="Branch, tag or commit of the hub id; null = its default."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Weights:

@@ -23,37 +23,53 @@ CAMERAS = defaults_of("texgen.finetune.learned_cameras", "CameraRates")
 class JitterSettings(Strict):
     """How far the cameras and backgrounds of renders move in training; measurements use them as they are."""
 
-    azimuth: float = Field(0.0, ge=0, le=180, description="Degrees to either side.")
-    elevation: float = Field(0.0, ge=0, le=90, description="Degrees to either side.")
-    distance: float = Field(0.0, ge=0, le=0.9, description="Share of the distance, to either side.")
-    background: float = Field(0.0, ge=0, le=1, description="0 = as given, 1 = any colour.")
-    noise: float = Field(0.0, ge=0, le=1, description="Spread of noise on the judged pixels; 0.002 in R2D3.")
+    azimuth: float = Field(default=0.0, ge=0, le=180, description="Degrees to either side.")
+    elevation: float = Field(default=0.0, ge=0, le=90, description="Degrees to either side.")
+    distance: float = Field(default=0.0, ge=0, le=0.9, description="Share of the distance, to either side.")
+    background: float = Field(default=0.0, ge=0, le=1, description="0 = as given, 1 = any colour.")
+    noise: float = Field(
+        default=0.0, ge=0, le=1, description="Spread of noise on the judged pixels; 0.002 in R2D3."
+    )
 
 
 class RewardTerm(Strict):
     """One term of a training reward. Metrics of renders use the cameras below; others ignore them."""
 
     metric: Name = Field(description="A metric of this configuration; it is what is optimised.")
-    weight: float = Field(1.0, gt=0, description="Weight of the term in the sum of standardised terms.")
-    mean: float = Field(0.0, description="Mean of the metric for the untuned model, subtracted from it.")
-    std: float = Field(1.0, gt=0, description="Spread of the metric for the untuned model, its divisor.")
-    rig: Rig = Field(
-        "tilted_short", description="Cameras that judge renders: a name in texgen/render/rigs.py."
+    weight: float = Field(
+        default=1.0, gt=0, description="Weight of the term in the sum of standardised terms."
     )
-    size: int = Field(128, ge=8, description="Side of the judged renders; pixels.")
+    mean: float = Field(
+        default=0.0, description="Mean of the metric for the untuned model, subtracted from it."
+    )
+    std: float = Field(
+        default=1.0, gt=0, description="Spread of the metric for the untuned model, its divisor."
+    )
+    rig: Rig = Field(
+        default="tilted_short", description="Cameras that judge renders: a name in texgen/render/rigs.py."
+    )
+    size: int = Field(default=128, ge=8, description="Side of the judged renders; pixels.")
     crop: bool = Field(
-        False, description="Judge the square around the object, enlarged by 1.1, scaled to size."
+        default=False, description="Judge the square around the object, enlarged by 1.1, scaled to size."
     )
     judged_size: int | None = Field(
-        None, ge=8, description="Scale renders bilinearly to this side before the score does; null = not."
+        default=None,
+        ge=8,
+        description="Scale renders bilinearly to this side before the score does; null = not.",
     )
-    backgrounds: list[Colour] = Field([[1.0, 1.0, 1.0]], min_length=1, description="Backgrounds of renders.")
+    backgrounds: list[Colour] = Field(
+        default=[[1.0, 1.0, 1.0]], min_length=1, description="Backgrounds of renders."
+    )
     rasterizer: Rasterizer = Field(
-        "warp", description="What finds visible faces in the judged renders; nvdiffrast must be installed."
+        default="warp",
+        description="What finds visible faces in the judged renders; nvdiffrast must be installed.",
     )
-    target: float | None = Field(None, description="Value of the metric that `shape` is about; null = none.")
+    target: float | None = Field(
+        default=None, description="Value of the metric that `shape` is about; null = none."
+    )
     shape: Literal["hinge", "target"] = Field(
-        "hinge", description="hinge = beyond the target nothing is gained; target = distance from it counts."
+        default="hinge",
+        description="hinge = beyond the target nothing is gained; target = distance from it counts.",
     )
     jitter: JitterSettings = Field(
         default_factory=JitterSettings,
@@ -65,48 +81,56 @@ class GradientSettings(Strict):
     """Which denoising steps carry the gradient from the reward to the weights; used by direct."""
 
     strategy: Literal["exact", "last_k", "random_k", "low_variance"] = Field(
-        "last_k",
+        default="last_k",
         description="exact = all steps; last_k = only the last k; random_k = the last 1 to k, drawn anew; "
         "low_variance = the last step, repeated from several noisings.",
     )
     k: int = Field(
-        STRATEGY["k"], ge=1, description="Number of last steps that carry gradient, at most for random_k."
+        default=STRATEGY["k"],
+        ge=1,
+        description="Number of last steps that carry gradient, at most for random_k.",
     )
     copies: int = Field(
-        STRATEGY["copies"], ge=1, description="Noisings of the last step; used by low_variance."
+        default=STRATEGY["copies"], ge=1, description="Noisings of the last step; used by low_variance."
     )
     replay: bool = Field(
-        STRATEGY["replay"],
+        default=STRATEGY["replay"],
         description="Keep no graph on the way forward: memory does not grow with views and steps.",
     )
     through_conditioning: bool = Field(
-        False, description="Follow earlier colours into the conditioning of later views, too."
+        default=False, description="Follow earlier colours into the conditioning of later views, too."
     )
 
 
 class NablaSettings(Strict):
     """Residual gradient detailed balance; used by the algorithm nabla."""
 
-    beta: float = Field(NABLA["beta"], gt=0, description="Strength of the reward against the untuned model.")
-    transitions: int = Field(
-        NABLA["transitions"], ge=1, description="Denoising steps per chain that are trained."
+    beta: float = Field(
+        default=NABLA["beta"], gt=0, description="Strength of the reward against the untuned model."
     )
-    draws: int = Field(NABLA["draws"], ge=1, description="Jittered judgements whose mean is the reward.")
+    transitions: int = Field(
+        default=NABLA["transitions"], ge=1, description="Denoising steps per chain that are trained."
+    )
+    draws: int = Field(
+        default=NABLA["draws"], ge=1, description="Jittered judgements whose mean is the reward."
+    )
     max_flow: float | None = Field(
-        NABLA["max_flow"], gt=0, description="Largest norm of a target; null = no limit."
+        default=NABLA["max_flow"], gt=0, description="Largest norm of a target; null = no limit."
     )
 
 
 class D3poSettings(Strict):
     """Preference between two samples; used by the algorithm d3po."""
 
-    beta: float = Field(D3PO["beta"], gt=0, description="Temperature of the preference.")
-    clip: float = Field(D3PO["clip"], gt=0, lt=1, description="Ratios of densities are clipped to 1 +- clip.")
+    beta: float = Field(default=D3PO["beta"], gt=0, description="Temperature of the preference.")
+    clip: float = Field(
+        default=D3PO["clip"], gt=0, lt=1, description="Ratios of densities are clipped to 1 +- clip."
+    )
     transitions: int = Field(
-        D3PO["transitions"], ge=1, description="Denoising steps per chain that are trained."
+        default=D3PO["transitions"], ge=1, description="Denoising steps per chain that are trained."
     )
     margin: float = Field(
-        D3PO["margin"], ge=0, description="Rewards nearer than this are a tie, which trains nothing."
+        default=D3PO["margin"], ge=0, description="Rewards nearer than this are a tie, which trains nothing."
     )
 
 
@@ -114,13 +138,13 @@ class LearnCameras(Strict):
     """Azimuth and elevation of the generation cameras, trained together with the adapter."""
 
     azimuth_lr: float = Field(
-        CAMERAS["azimuth"], ge=0, description="Learning rate of azimuths; degrees per early step."
+        default=CAMERAS["azimuth"], ge=0, description="Learning rate of azimuths; degrees per early step."
     )
     elevation_lr: float = Field(
-        CAMERAS["elevation"], ge=0, description="Learning rate of elevations; degrees per early step."
+        default=CAMERAS["elevation"], ge=0, description="Learning rate of elevations; degrees per early step."
     )
     limit: float = Field(
-        CAMERAS["limit"], gt=0, description="How far a camera may move from its rig; degrees."
+        default=CAMERAS["limit"], gt=0, description="How far a camera may move from its rig; degrees."
     )
 
 
@@ -128,32 +152,37 @@ class TunedModel(Strict):
     """One LoRA adapter, trained on the training split by the gradient of a reward of its textures."""
 
     algorithm: Literal["direct", "nabla", "d3po"] = Field(
-        "direct",
+        default="direct",
         description="direct = backpropagation through texture generation; nabla = residual gradient detailed "
         "balance; d3po = preference between two samples.",
     )
     rewards: list[RewardTerm] = Field(min_length=1, description="Terms of the reward.")
     steps: int = Field(ge=1, description="Optimiser steps.")
     batch: int = Field(
-        LOOP["accumulate"], ge=1, description="Textures per optimiser step, by gradient accumulation."
+        default=LOOP["accumulate"], ge=1, description="Textures per optimiser step, by gradient accumulation."
     )
     # YAML reads 1e-3 (no dot) as text; this is the one field that people write so.
     learning_rate: float = Field(
-        LOOP["learning_rate"], gt=0, strict=False, description="Learning rate of AdamW."
+        default=LOOP["learning_rate"], gt=0, strict=False, description="Learning rate of AdamW."
     )
     warmup: int = Field(
-        LOOP["warmup"], ge=0, description="Optimiser steps in which the learning rates rise to their values."
+        default=LOOP["warmup"],
+        ge=0,
+        description="Optimiser steps in which the learning rates rise to their values.",
     )
     decay: bool = Field(
-        LOOP["decay"], description="Let the learning rates fall to 0 over the training, by half a cosine."
+        default=LOOP["decay"],
+        description="Let the learning rates fall to 0 over the training, by half a cosine.",
     )
     max_grad_norm: float | None = Field(
-        LOOP["grad_clip"], gt=0, description="Norm above which gradients are scaled down; null = never."
+        default=LOOP["grad_clip"],
+        gt=0,
+        description="Norm above which gradients are scaled down; null = never.",
     )
-    rank: int = Field(4, ge=1, description="LoRA rank.")
-    alpha: float = Field(4.0, gt=0, description="LoRA alpha; alpha / rank scales the adapter.")
+    rank: int = Field(default=4, ge=1, description="LoRA rank.")
+    alpha: float = Field(default=4.0, gt=0, description="LoRA alpha; alpha / rank scales the adapter.")
     layers: Literal["attention", "attention+convolutions"] = Field(
-        "attention", description="Layers of the UNet that the adapter changes."
+        default="attention", description="Layers of the UNet that the adapter changes."
     )
     gradient: GradientSettings = Field(
         default_factory=GradientSettings, description="Gradient strategy of direct."
@@ -161,55 +190,57 @@ class TunedModel(Strict):
     nabla: NablaSettings = Field(default_factory=NablaSettings, description="Settings of nabla.")
     d3po: D3poSettings = Field(default_factory=D3poSettings, description="Settings of d3po.")
     kl_weight: float = Field(
-        DIRECT["kl_weight"],
+        default=DIRECT["kl_weight"],
         ge=0,
         description="Weight of the divergence from the untuned model in direct's loss.",
     )
     learn_cameras: LearnCameras | None = Field(
-        None, description="Train the generation cameras, too (direct only); null = they are fixed."
+        default=None, description="Train the generation cameras, too (direct only); null = they are fixed."
     )
     views_per_step: int | None = Field(
-        LOOP["views_per_step"],
+        default=LOOP["views_per_step"],
         ge=1,
         description="Views drawn anew for every optimiser step; null = all of the preset's rig.",
     )
     target: float | None = Field(
-        DIRECT["target"], description="Reward beyond which nothing is gained (a hinge); null = none."
+        default=DIRECT["target"], description="Reward beyond which nothing is gained (a hinge); null = none."
     )
     preset: PresetOverrides = Field(
         default_factory=PresetOverrides, description="Changes to the texgen preset while training."
     )
     validate_every: int = Field(
-        LOOP["holdout_every"],
+        default=LOOP["holdout_every"],
         ge=1,
         description="Optimiser steps between measurements of the held-out reward.",
     )
     validation_samples: int = Field(
-        2, ge=0, description="Training (mesh, prompt) pairs kept for that measurement, at most half of them."
+        default=2,
+        ge=0,
+        description="Training (mesh, prompt) pairs kept for that measurement, at most half of them.",
     )
     keep_best: bool = Field(
-        LOOP["keep_best"], description="Keep the adapter of the best held-out reward, not the last."
+        default=LOOP["keep_best"], description="Keep the adapter of the best held-out reward, not the last."
     )
     patience: int | None = Field(
-        LOOP["patience"],
+        default=LOOP["patience"],
         ge=1,
         description="Measurements without a new best after which training stops; null = never.",
     )
     monitor: list[Name] | None = Field(
-        [],
+        default=[],
         description="Metrics measured beside the held-out reward, each with its weights in memory; "
         "null = all of the configuration.",
     )
     checkpoint_every: int = Field(
-        LOOP["checkpoint_every"], ge=1, description="Optimiser steps between resumable checkpoints."
+        default=LOOP["checkpoint_every"], ge=1, description="Optimiser steps between resumable checkpoints."
     )
     preview_every: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Optimiser steps between pictures of the held-out textures, in "
         "results/training/<model>/previews; null = none. They change no number and take time to paint.",
     )
-    seed: int = Field(LOOP["seed"], ge=0, description="Seed of the training run.")
+    seed: int = Field(default=LOOP["seed"], ge=0, description="Seed of the training run.")
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> TunedModel:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from texgen.painting.method_facts import TEXGEN
 from texgen.render.rigs import RIGS
 from workflow.config.kinds import METHODS, METRICS
 from workflow.config.training import TunedModel
@@ -65,7 +66,7 @@ def costs(plan: Plan) -> list[Cost]:
 def trainings(plan: Plan) -> Iterator[Cost]:
     for name in plan.models:
         block = plan.config.models[name]
-        preset, _ = METHODS["texgen"].load_facts().resolved(plan.config.changes("texgen", block.preset))
+        preset, _ = TEXGEN.resolved(plan.config.changes("texgen", block.preset))
         views = len(RIGS[preset.rig])
         painted = min(views, block.views_per_step or views)
         per_item = gradient_evaluations(block, painted, preset.steps)

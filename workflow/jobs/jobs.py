@@ -110,7 +110,7 @@ class MeshJob(Job):
     rotate: str = ""
     licence: str = ""
     uv: UvPolicy = "auto"
-    longest_side: float = Field(1.6, gt=0)
+    longest_side: float = Field(default=1.6, gt=0)
     texture_size: int | None = None
 
     def modules(self) -> list[str]:

@@ -38,7 +38,8 @@ from workflow.weights.planned_downloads import Download, announcement, planned_d
 
 @dataclass(frozen=True)
 class Need:
-    """One repository, or one file at an address, and the parts of the configuration that use it.
+    """One repository (want), or one file at an address (url, sha256), and the parts of the configuration that
+    use it.
 
     parts: of a diffusion model, which is opened by its own loader; none of anything else.
     """
@@ -50,22 +51,26 @@ class Need:
     parts: tuple[ModelFolder, ...] = ()
 
     @property
+    def file(self) -> tuple[str, str]:
+        """Address and SHA-256 of the one file."""
+        assert self.url is not None and self.sha256 is not None
+        return self.url, self.sha256
+
+    @property
     def name(self) -> str:
-        return self.want.hub if self.want else head_name(self.url)
+        return self.want.hub if self.want else head_name(self.file[0])
 
     def path(self) -> Path | None:
         """Folder or file on this machine, None when anything of it is missing."""
-        if self.parts:
-            return find_model(self.want, self.parts)
         if self.want is not None:
-            return find(self.want)
-        return next((place for place in head_places(self.url, self.sha256) if place.is_file()), None)
+            return find_model(self.want, self.parts) if self.parts else find(self.want)
+        return next((place for place in head_places(*self.file) if place.is_file()), None)
 
     def lacking(self) -> str:
         """What is missing and where it belongs, as a line of a list."""
         if self.want is None:
-            place = head_places(self.url, self.sha256)[0].parent
-            return f"{self.name} from {public_address(self.url)} into {place}"
+            place = head_places(*self.file)[0].parent
+            return f"{self.name} from {public_address(self.file[0])} into {place}"
         revision = self.want.revision or "its default revision"
         names = missing_files(self.want, self.parts) if self.parts else missing(self.want)
         return f"{', '.join(names)} of {self.want.hub} at {revision} into {own_folder(self.want)}"
@@ -107,7 +112,7 @@ def needs(config: Config) -> list[Need]:
 def diffusion_models(config: Config) -> dict[str, tuple[Weights, tuple[ModelFolder, ...]]]:
     """Every diffusion model that some job opens, by what it is there for, with the parts that are opened."""
     backbone = narrowed(config.backbone, config.networks())
-    found = {"backbone": (backbone, BACKBONE)}
+    found: dict[str, tuple[Weights, tuple[ModelFolder, ...]]] = {"backbone": (backbone, BACKBONE)}
     found |= {role: (weights, CONTROLNET) for role, weights in backbone.controlnets.items()}
     if backbone.inpainting is not None:
         found["inpainting"] = (backbone.inpainting, INPAINTING)
@@ -181,21 +186,21 @@ def obtain(need: Need, say: Callable[[str], None], planned: Download | None = No
         planned = planned or planned_download(need)
         say(f"downloading {need.name}")
         download_model(need.want, planned.files)
-        if need.want.revision is None:
+        if need.want.revision is None and planned.listed is not None:
             say(f"{need.name} is not pinned; this is its revision {planned.listed.commit}")
 
 
 def _obtain_head(need: Need, say: Callable[[str], None]) -> None:
-    path = need.path()
+    path, (url, sha256) = need.path(), need.file
     if path is not None:
-        verify(path, need.sha256)
+        verify(path, sha256)
         return
     from texgen.mesh.mesh import MeshError
     from texgen.mesh.sources import fetch_source
 
     say(f"downloading {need.name}")
     try:
-        fetch_source(need.url, need.sha256, "resources")
+        fetch_source(url, sha256, "resources")
     except MeshError as error:
         raise WeightsMissing(str(error)) from error
 
@@ -208,12 +213,12 @@ def rows(config: Config, hashes: bool = True) -> list[dict[str, Any]]:
         common = {"used_by": list(need.users), "source": need.name, "present": path is not None}
         if need.want is None:
             common |= {"revision": None, "licence": LAION_HEAD_LICENCE, "where": str(path) if path else None}
-            listed.append({**common, **_file(path, head_name(need.url), need.sha256, None, hashes)})
+            listed.append({**common, **_file(path, need.name, need.sha256, None, hashes)})
             continue
         common |= {"revision": need.want.revision, "licence": need.want.licence}
         common |= {"where": str(path or own_folder(need.want))}
         if need.parts:
-            listed += [{**common, **record} for record in _model_files(need, path, hashes)]
+            listed += [{**common, **record} for record in _model_files(need.want, need.parts, path, hashes)]
             continue
         heavy = [file for file in need.want.files if not file.name.endswith((".json", ".txt"))]
         if not heavy:
@@ -225,12 +230,14 @@ def rows(config: Config, hashes: bool = True) -> list[dict[str, Any]]:
     return listed
 
 
-def _model_files(need: Need, path: Path | None, hashes: bool) -> list[dict[str, Any]]:
+def _model_files(
+    want: NeededFiles, parts: tuple[ModelFolder, ...], path: Path | None, hashes: bool
+) -> list[dict[str, Any]]:
     """One record per file of a diffusion model, small ones in one; of a missing one what it lacks."""
     if path is None:
-        return [_file(None, name, None, None, hashes) for name in missing_files(need.want, need.parts)]
+        return [_file(None, name, None, None, hashes) for name in missing_files(want, parts)]
     names = [each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()]
-    files, _ = files_of(names, need.parts, lambda name: (path / name).read_text(encoding="utf-8"))
+    files, _ = files_of(names, parts, lambda name: (path / name).read_text(encoding="utf-8"))
     small = [name for name in files if name.endswith((".json", ".txt"))]
     found = [
         _file(path / name, name, expected_hash(path / name), None, hashes)
