@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ QUANTILES = 64
 
 @dataclass(frozen=True, eq=False)
 class MeasuredSurface:
-    """What the three measures need of one mesh at one texture size T.
+    """What the measures need of one mesh at one texture size T.
 
     texel_area: [T, T], surface area under each texel, 0 outside the charts. seam_a, seam_b: [S, 2] uv of the
     same surface points seen from the two charts that meet there, weighted by seam_weight [S] (length).
@@ -148,3 +150,40 @@ def colour_directions() -> Tensor:
     grid = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 3)
     half = grid[14:]  # one of each pair of opposite directions; 13 is the zero vector
     return half / half.norm(dim=-1, keepdim=True)
+
+
+class MeasuredTexture(NamedTuple):
+    """What a measure may look at. texture: [3, T, T] and painted: [1, T, T] in [0, 1]. surface: of its mesh.
+    background: the colour behind the views, None where the method knows none."""
+
+    texture: Tensor
+    painted: Tensor
+    surface: MeasuredSurface
+    background: tuple[float, ...] | None
+
+
+class Measure(NamedTuple):
+    """One column of the table. of: its number of a texture, None where there is none to be had. decimals: as
+    many are shown at most."""
+
+    label: str
+    higher_is_better: bool
+    decimals: int
+    of: Callable[[MeasuredTexture], float | None]
+
+
+def _bleed(seen: MeasuredTexture) -> float | None:
+    if seen.background is None:
+        return None
+    return background_bleed(seen.texture, seen.surface, seen.background)
+
+
+# One line makes a measure known: the step that measures and the table ask here.
+MEASURES = {
+    "coverage": Measure("Coverage", True, 3, lambda seen: coverage(seen.painted, seen.surface)),
+    "background_bleed": Measure("Background bleed", False, 3, _bleed),
+    "seam_error": Measure("Seam error", False, 4, lambda seen: seam_error(seen.texture, seen.surface)),
+    "consistency": Measure(
+        "View consistency", True, 3, lambda seen: multiview_consistency(seen.texture, seen.surface)
+    ),
+}

@@ -63,6 +63,17 @@ def read_quality(
     return table[chosen if assets is None else chosen & table["asset"].isin(assets)]
 
 
+def quality_columns(path: str | Path) -> list[tuple[str, str, bool, int]]:
+    """The columns of a file of quality measures: key, label, whether up is better, decimals at most.
+
+    Raises DamagedFileError for the record of another version.
+    """
+    columns = checked_scores(Path(path)).get("columns")
+    if columns is None:
+        raise DamagedFileError(f"{path} is of another version; delete it and measure again.")
+    return [(name, label, better, decimals) for name, label, better, decimals in columns]
+
+
 def read_score_file(path: str | Path) -> pd.DataFrame:
     """One score file: tab-separated, one row per asset, view and background.
 

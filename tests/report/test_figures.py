@@ -12,6 +12,7 @@ from reference.tiny_meshes import sphere_mesh
 from reference.tiny_results import FAILED, SIZE, make_results
 
 import workflow
+from report import quality as measures
 from report import style
 from report.figures import charts, overlays
 from report.figures import view_figures as rigs
@@ -20,6 +21,7 @@ from report.pictures import MeshPictures
 from report.results import Results
 from texgen.geometry.mirror_plane import MirrorPlane
 from texgen.render.atlas import build_atlas
+from workflow.jobs import figure_names as names
 from workflow.jobs.figure_names import figure_caption, figure_labels, figure_names, figure_part
 from workflow.steps import figures, quality, table
 
@@ -173,3 +175,40 @@ def test_quality_and_table_steps_on_the_same_folder(folder, tmp_path):
     assert f"- Other, {FAILED[1]}: no view shows the mesh" in text
     second = text.split("## Geometry and texture quality")[1]
     assert "Alignment†" in second and "Aesthetic" not in second.split("\n\n")[1]
+
+
+def test_a_model_free_column_is_one_entry_of_one_module(folder, tmp_path, monkeypatch):
+    redness = measures.Measure("Redness", False, 2, lambda seen: float(seen.texture[0].mean()))
+    monkeypatch.setitem(measures.MEASURES, "redness", redness)
+    settings = ["--settings", str(folder / "settings.json"), "--results", str(folder)]
+    assert quality.main([*settings, "--out", str(tmp_path / "quality.tsv")]) == 0
+    outputs = ["--markdown", str(tmp_path / "t.md"), "--csv", str(tmp_path / "t.csv")]
+    assert table.main([*settings, "--quality", str(tmp_path / "quality.tsv"), *outputs]) == 0
+    second = (tmp_path / "t.md").read_text().split("## Geometry and texture quality")[1]
+    assert "Redness ↓" in second.split("\n\n")[1] and "View consistency ↑" in second.split("\n\n")[1]
+
+
+def test_a_figure_is_a_function_and_a_line(results, tmp_path, monkeypatch):
+    """A module of report/figures and the list of names; a caption is a third file, where one is wanted."""
+    monkeypatch.setattr(charts, "sparkle", lambda results: style.sentence("sparkle"), raising=False)
+    monkeypatch.setitem(names.ALWAYS, "sparkle", "how it sparkles")
+    assert figure_names(results.settings)["sparkle"] == "how it sparkles"
+    assert figure_part("sparkle") == "All methods"
+    assert (names.CAPTIONS / f"{figure_caption('sparkle')}.rst").is_file()
+    style.save(figures.drawer("sparkle")(results), tmp_path / "sparkle")
+    assert (tmp_path / "sparkle.pdf").is_file() and (tmp_path / "sparkle.png").is_file()
+
+
+def test_every_figure_has_a_function_and_a_caption_of_its_own():
+    parts = (
+        names.ALWAYS,
+        names.OF_TUNED,
+        names.OF_TUNED_PICTURES,
+        names.OF_SWEEPS,
+        names.OF_RENDERED,
+        *names.OF_KIND.values(),
+        {names.STAGES, names.STUDY, f"{names.BEFORE_AFTER}x"},
+    )
+    for name in (name for part in parts for name in part):
+        assert callable(figures.drawer(name)), name
+        assert figure_caption(name) != "figure", name

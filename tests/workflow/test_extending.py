@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+ROOT = Path(__file__).resolve().parents[2]
 REWARD = '''
 """Redness: how much redder than green the painted surface is."""
 
@@ -139,6 +140,22 @@ def run(project: Path, *words: str) -> str:
     return done.stdout
 
 
+def touched(project: Path) -> set[str]:
+    """Files of the packages in a copy that are not as they are here. With a test and a page they are four."""
+    return {
+        path.relative_to(project).as_posix()
+        for package in ("texgen", "rewards", "baselines", "report", "workflow", "texreward")
+        for path in (project / package).rglob("*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and differs(path, ROOT / path.relative_to(project))
+    }
+
+
+def differs(path: Path, original: Path) -> bool:
+    return not original.is_file() or path.read_bytes() != original.read_bytes()
+
+
 @pytest.mark.parametrize("what", ADDED)
 def test_one_file_and_one_line_are_enough(what, project):
     path, text, table, line = ADDED[what]
@@ -153,6 +170,8 @@ def test_one_file_and_one_line_are_enough(what, project):
     (project / "models" / "mine" / "bias.txt").write_text("0.25")
     said = run(project, "-m", "workflow.config", "check", "config/config.yaml")
     assert "valid" in said
+    run(project, "-m", "workflow.config", "schema")  # written by this command, by nobody's hand
+    assert touched(project) - {"workflow/schemas/config.schema.json"} == {path, "workflow/config/kinds.py"}
     tests = str(Path(__file__).resolve().parents[1])
     said = run(project, "-c", BEFORE.format(tests=tests) + TRIED[what])
     for part in SAID[what]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from report.figures.trainings import repeat_groups, sweep_groups
 
 BEFORE_AFTER = "before_after_"
 FORMATS = ("pdf", "png")
+CAPTIONS = Path(__file__).resolve().parents[1] / "report"
 # Name -> what it shows, for the labels of the Snakemake report.
 ALWAYS = {
     "comparison": "all methods, one view",
@@ -94,5 +96,6 @@ def figure_labels(name: str, settings: dict[str, Any]) -> dict[str, str]:
 
 
 def figure_caption(name: str) -> str:
-    """Name of the file with a figure's caption."""
-    return "before_after" if name.startswith(BEFORE_AFTER) else name
+    """Name of the file with a figure's caption, below workflow/report; one for all that have none."""
+    own = "before_after" if name.startswith(BEFORE_AFTER) else name
+    return own if (CAPTIONS / f"{own}.rst").is_file() else "figure"

@@ -48,15 +48,8 @@ def measure(settings: dict[str, Any], results: Path) -> list[dict[str, Any]]:
                 atlas = build_atlas(mesh, key[1])
                 surfaces = {key: quality.prepare_surface(mesh, atlas, settings["evaluation"]["rig"])}
             painted = load_texture_png(folder / "painted.png")[:1]
-            background = background_of(run)
-            measures = {
-                "background_bleed": None
-                if background is None
-                else quality.background_bleed(texture, surfaces[key], background),
-                "coverage": quality.coverage(painted, surfaces[key]),
-                "seam_error": quality.seam_error(texture, surfaces[key]),
-                "consistency": quality.multiview_consistency(texture, surfaces[key]),
-            }
+            seen = quality.MeasuredTexture(texture, painted, surfaces[key], background_of(run))
+            measures = {name: each.of(seen) for name, each in quality.MEASURES.items()}
             whole = {"view": "texture", "azimuth": "", "elevation": "", "background": ""}
             rows += [
                 {"metric": name, "method": method, **asset, **whole, "score": repr(value)}
@@ -72,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, required=True, help="folder with meshes/ and textures/")
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     options = parser.parse_args(arguments)
+    from report import quality
+
     rows = measure(provenance.read_settings(options.settings), options.results)
     with provenance.atomic_path(options.out) as path, open(path, "w", newline="", encoding="utf-8") as stream:
         columns = ("metric", "method", *SCORE_COLUMNS)
@@ -80,7 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
         writer.writeheader()
         writer.writerows(rows)
-    write_score_record(options.out, {"rows": len(rows)})
+    # The table shows these columns, without loading what measures them.
+    columns = [(name, *measure[:3]) for name, measure in quality.MEASURES.items()]
+    write_score_record(options.out, {"rows": len(rows), "columns": columns})
     print(f"{options.out}: {len(rows)} measurements")
     return 0
 

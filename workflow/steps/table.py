@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.run_records import read_quality, read_runs, read_scores, read_training
+from report.run_records import quality_columns, read_quality, read_runs, read_scores, read_training
 from report.table.blocks import Block, Text, to_html, to_latex, to_markdown, to_text
 from report.table.build import build_table
 from report.table.csv_rows import to_csv
@@ -31,13 +31,6 @@ from texgen.storage.files import read_bytes
 from workflow import provenance
 from workflow.config.sheets import ConfigError
 from workflow.runtime.step_errors import run_step
-
-QUALITY = (
-    ("coverage", "Coverage", True, 3),
-    ("background_bleed", "Background bleed", False, 3),
-    ("seam_error", "Seam error", False, 4),
-    ("consistency", "View consistency", True, 3),
-)
 
 
 def table_spec(settings: dict[str, Any]) -> TableSpec:
@@ -89,10 +82,14 @@ def table_spec(settings: dict[str, Any]) -> TableSpec:
 
 
 def build_tables(
-    settings: dict[str, Any], scores: pd.DataFrame, quality: pd.DataFrame | None, runs: list[dict[str, Any]]
+    settings: dict[str, Any],
+    scores: pd.DataFrame,
+    quality: tuple[pd.DataFrame, list[tuple[str, str, bool, int]]] | None,
+    runs: list[dict[str, Any]],
 ) -> tuple[Table, Table | None]:
     """The table of preference metrics, and that of geometry metrics with the quality measures.
 
+    quality: rows of these measures, and their columns (`report.run_records.quality_columns`).
     Each corrects its own comparisons. Without preference metrics (or without the others) there is one table.
     """
     spec = table_spec(settings)
@@ -101,8 +98,9 @@ def build_tables(
     second = [metric for metric in spec.metrics if metric not in main]
     if quality is not None:
         known = set(settings["metrics"])
-        second += [metric for metric in QUALITY if metric[0] not in known]
-        scores = pd.concat([scores, quality[~quality["metric"].isin(known)]], ignore_index=True)
+        measured, columns = quality
+        second += [metric for metric in columns if metric[0] not in known]
+        scores = pd.concat([scores, measured[~measured["metric"].isin(known)]], ignore_index=True)
     first = build_table(scores, runs, replace(spec, metrics=main, reward_metrics=list(spec.metrics)))
     if not second:
         return first, None
@@ -209,7 +207,9 @@ def main(arguments: list[str] | None = None) -> int:
     assets = {asset["asset"] for asset in settings["assets"]}
     methods = list(settings["methods"])
     scores = read_scores(options.results / "scores", settings["metrics"], methods, assets)
-    quality = None if options.quality is None else read_quality(options.quality, methods, assets)
+    quality = None
+    if options.quality is not None:
+        quality = read_quality(options.quality, methods, assets), quality_columns(options.quality)
     runs = read_runs(options.results / "textures", methods, assets, complete=True)
     first, second = build_tables(settings, scores, quality, runs)
 
