@@ -131,6 +131,17 @@ def test_a_killed_server_takes_its_jobs_along(served):
     assert gone(pid)
 
 
+def test_a_run_that_is_broken_off_does_not_wait_for_its_jobs(served):
+    asking = served.ask("waits", "one")
+    pid = waiting_pid(served.folder / "one")
+    server = served.server.process
+    served.server.stop(patience=0.1)
+    assert server.poll() is None and asking.poll() is None
+    os.kill(pid, signal.SIGKILL)
+    assert asking.wait(60) == 137
+    assert server.wait(60) == 0
+
+
 def test_it_declines_what_a_fork_cannot_be(served):
     assert served.ask("works", OMP_NUM_THREADS="2").wait(60) == 99  # read when libraries are loaded
     address = os.environ[warm.ADDRESS]

@@ -102,7 +102,8 @@ WARM = LibraryServer()
 def start_warm():
     """Where jobs run on this machine, in this environment, one thread each."""
     settings = workflow.deployment_settings
-    if workflow.local_exec and not (settings and settings.deployment_method):
+    alone = workflow.is_main_process and workflow.local_exec
+    if alone and not (settings and settings.deployment_method):
         names = (
             "OMP",
             "GOTO",

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ADDRESS = "TEXREWARD_WARM"
@@ -114,13 +115,17 @@ class LibraryServer:
             )
         os.environ[ADDRESS] = address
 
-    def stop(self) -> None:
-        """End it after its jobs, so that what they cost counts as this process's."""
+    def stop(self, patience: float = 10.0) -> None:
+        """End it after its jobs, so that what they cost counts as this process's.
+
+        Jobs that outlive `patience` seconds, of a run that was broken off, go on; the server ends with them.
+        """
         if self.process is None:
             return
         os.environ.pop(ADDRESS, None)
         self.process.stdin.close()
-        self.process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
         self.folder.cleanup()
         self.process = self.folder = None
 
