@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a wheel carries folders of the checkout that are no packages.
+"""What pyproject.toml cannot say: a wheel carries folders of the checkout that are not packages.
 
 They lie in texreward/shipped/ under the same names, where `texgen.shipped` finds them.
 """

@@ -55,7 +55,7 @@ EXTRA = {"hpsv2": {"version": "v2.1"}, "clipscore": {"prefix": ""}, "cyclereward
 
 
 def parity():
-    """Our half of the parity check, which is no package."""
+    """Our half of the parity check, which is not a package."""
     spec = importlib.util.spec_from_file_location("our_side", ROOT / "tests" / "parity" / "our_side.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["our_side"] = module

@@ -163,7 +163,7 @@ class MeasuredTexture(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """One column of the table. of: its number of a texture, None where there is none to be had. decimals: as
+    """One column of the table. of: its number of a texture, None where it has none. decimals: as
     many are shown at most."""
 
     label: str

@@ -25,7 +25,7 @@ def read_mesh(
     source: a file (OBJ, PLY, OFF, STL, GLB, glTF), a folder with one, or `pymeshlab:SAMPLE`,
     `procedural:SHAPE`, `https://ADDRESS` (sha256 is then its checksum). up, front: axes of the file, x, y, z
     with an optional minus; rotate: turns such as "x:-90,y:180" (degrees) in their place. uv: keep, pack,
-    unwrap or auto, see docs/texgen.md. What the file's mesh had to be mended for is warned of.
+    unwrap or auto, see docs/texgen.md. A warning says what had to be repaired.
     Raises ValueError in one sentence for what cannot be read.
 
     >>> mesh = read_mesh("procedural:trefoil")

@@ -2,7 +2,8 @@
 
 Traps: results go into a folder named after the clock, and when it exists the program ends without an error
 and without a result; background colours are drawn from `random`, which it never seeds (`launch` does); the
-file's parser is no YAML, so the prompt is given on the command line; IPython is imported to display an image.
+file's parser does not read YAML, so the prompt is given on the command line; IPython is imported to display
+an image.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ LONGEST_PARTICIPANT = 200
 
 def read_key(path: str | Path) -> dict[str, Any]:
     """The record that `key_record` made. Raises ValueError where it is none."""
-    wrong = f"{path} is no key of a study; give the key.json that `study make` wrote."
+    wrong = f"{path} is not a key of a study; give the key.json that `study make` wrote."
     key = _object(path, "it is the key.json that `study make` wrote", wrong)
     methods, trials = key.get("methods"), key.get("trials")
     named = _texts({name: key.get(name) for name in ("reference", "question")})
@@ -163,7 +163,7 @@ def read_key(path: str | Path) -> dict[str, Any]:
 
 def read_answers(path: str | Path, key: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """(participant, trial id -> answer) of one saved file. Raises ValueError that names what is wrong."""
-    wrong = f"{path} is no answers file of a booklet; save it again."
+    wrong = f"{path} is not an answers file of a booklet; save it again."
     saved = _object(path, "give the files that participants saved", wrong)
     participant, answers = saved.get("participant"), saved.get("answers")
     if not isinstance(participant, str) or not isinstance(answers, dict):

@@ -111,7 +111,7 @@ class GeometryTextureAlignment(GeometricReward):
         """Scalar in [0, 1]. Raises ValueError where the geometry is missing or of another size."""
         texture = working(textured.texture)
         field = self._field(textured)
-        # Coverage weighs what is judged; it is no way to raise the score, hence no gradient.
+        # Coverage weighs what is judged; it is not a way to raise the score, hence no gradient.
         weight = painted_stencil(textured.painted.detach().to(texture.dtype))
         smallest = torch.finfo(texture.dtype).tiny
         if self.form == "released":

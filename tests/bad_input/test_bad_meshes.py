@@ -225,11 +225,11 @@ SOURCES = {
     "long path": ("file:" + "a" * 5000 + ".obj", "", ("too long",)),
     "wrong sha256": ("file:box.obj", "0" * 64, ("box.obj", "SHA-256", "0" * 64)),
     "right sha256": ("file:box.obj", hashlib.sha256(BOX.encode()).hexdigest(), ()),
-    "no address": ("https://[::1", "0" * 64, ("no address",)),
-    "unicode address": ("https://exämple.org/a.obj", "0" * 64, ("no address",)),
+    "no address": ("https://[::1", "0" * 64, ("not an address",)),
+    "unicode address": ("https://exämple.org/a.obj", "0" * 64, ("not an address",)),
     "address without hash": ("https://example.org/a.obj", "", ("SHA-256",)),
     "unknown sample": ("pymeshlab:../../etc/passwd", "", ("carries no mesh",)),
-    "unknown shape": ("procedural:../../escape", "", ("no shape", "choose one of")),
+    "unknown shape": ("procedural:../../escape", "", ("not a shape", "choose one of")),
     "unknown scheme": ("ftp://example.org/a.obj", "", ("is not a mesh source",)),
 }
 

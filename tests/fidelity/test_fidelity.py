@@ -33,7 +33,7 @@ def release():
     folder = published.checkout()
     if folder is None:
         pytest.skip(f"set {published.VARIABLE} to a checkout of the paper's release")
-    assert (folder / "Scripts" / "rewards.py").is_file(), f"{folder} is no checkout of the release"
+    assert (folder / "Scripts" / "rewards.py").is_file(), f"{folder} is not a checkout of the release"
     return published.load(folder)
 
 

@@ -116,7 +116,7 @@ def test_answers_make_a_summary(tmp_path):
     with pytest.raises(ValueError, match="allowed are left, none, right"):
         study.read_answers(path, key)
     path.write_text("[]")
-    with pytest.raises(ValueError, match="is no answers file"):
+    with pytest.raises(ValueError, match="is not an answers file"):
         study.read_answers(path, key)
     with pytest.raises(ValueError, match="does not exist"):
         study.read_answers(tmp_path / "none.json", key)

@@ -255,7 +255,7 @@ def test_bad_files_are_named(tmp_path):
         read_scores(tmp_path / "scores", ["seam"], ["intex"])
     path = tmp_path / "textures" / "intex" / "cow--p0--0" / "run.json"
     path.write_text("{")
-    with pytest.raises(ValueError, match="run.json is damaged: it is no record"):
+    with pytest.raises(ValueError, match="run.json is damaged: it is not a record"):
         read_runs(tmp_path / "textures", ["intex"])
 
 

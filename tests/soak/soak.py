@@ -233,7 +233,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.minutes is not None and not 0 < options.minutes < math.inf:
-        parser.error(f"--minutes {options.minutes:g} is no time; give minutes above 0.")
+        parser.error(f"--minutes {options.minutes:g} is not a time; give minutes above 0.")
     shares = {part: 60 * options.minutes * share for part, share in SHARES.items()} if options.minutes else {}
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)

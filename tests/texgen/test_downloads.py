@@ -139,13 +139,13 @@ def test_a_file_comes_and_a_password_goes_to_its_host_only(server, tmp_path):
 def test_redirections_lead_to_public_https_hosts_only(server, tmp_path, name, monkeypatch):
     before = len(Handler.asked)
     text = refusal(server + name, tmp_path / "a")
-    assert "no plain https" in text or "no public host" in text or "not allowed" in text
+    assert "not a plain https" in text or "not a public host" in text or "not allowed" in text
     assert [each[0] for each in Handler.asked[before:]] == [name] and not (tmp_path / "a").exists()
 
 
 def test_a_name_that_resolves_to_a_private_host_is_refused(server, tmp_path, monkeypatch):
     monkeypatch.setitem(REDIRECTIONS, "named", "https://localhost/x")
-    assert "which is no public host" in refusal(server + "named", tmp_path / "a")
+    assert "which is not a public host" in refusal(server + "named", tmp_path / "a")
 
 
 @pytest.mark.parametrize("name", ["drip", "headers"])

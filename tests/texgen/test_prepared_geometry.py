@@ -38,7 +38,7 @@ def test_old_and_broken_files_are_refused(geometry, tmp_path):
     with pytest.raises(MeshError, match="run the step"):
         PreparedGeometry.load(tmp_path / "none.npz")
     np.savez(tmp_path / "bad.npz", anisotropy=np.array([{}], dtype=object))
-    with pytest.raises(MeshError, match="no prepared geometry|prepare the mesh again"):
+    with pytest.raises(MeshError, match="not a prepared geometry|prepare the mesh again"):
         PreparedGeometry.load(tmp_path / "bad.npz")
     # The first format had no number and no mirror plane.
     np.savez(tmp_path / "old.npz", anisotropy=geometry.anisotropy.numpy())
@@ -48,5 +48,5 @@ def test_old_and_broken_files_are_refused(geometry, tmp_path):
     with np.load(tmp_path / "g.npz") as stored:
         arrays = {name: stored[name] for name in stored if name != "plane"}
     np.savez(tmp_path / "part.npz", **arrays)
-    with pytest.raises(MeshError, match="no prepared geometry .*plane"):
+    with pytest.raises(MeshError, match="not a prepared geometry .*plane"):
         PreparedGeometry.load(tmp_path / "part.npz")

@@ -52,7 +52,7 @@ def _folder(name):
         (lambda: "out.png", "ends in .glb"),
         (lambda: "in.obj", "'in.obj', which is read; choose another name"),
         (lambda: "./../" + Path.cwd().name + "/in.obj", "which is read"),
-        (lambda: "in.obj/out.glb", "in.obj is a file and no folder"),
+        (lambda: "in.obj/out.glb", "in.obj is a file, not a folder"),
         (lambda: "x" * 300 + ".glb", "choose another name"),
         (lambda: "/proc/out.glb", "/proc cannot be written"),
     ],

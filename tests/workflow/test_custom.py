@@ -143,7 +143,7 @@ def test_its_code_is_part_of_the_identity_and_its_comments_are_not(data, tmp_pat
     [
         ("metrics.red", "file", "none.py:Redness", "none.py cannot be read"),
         ("metrics.red", "file", "Redness", "metrics.red.file is 'Redness'"),
-        ("metrics.red", "arguments", {"strenght": 1.0}, "arguments.strenght is no argument .* strength"),
+        ("metrics.red", "arguments", {"strenght": 1.0}, "arguments.strenght is not an argument .* strength"),
         (
             "metrics.red",
             "arguments",

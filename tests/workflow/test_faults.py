@@ -154,7 +154,7 @@ def test_damaged_results_are_made_again_or_named(complete, monkeypatch, capfd):
     code = read_record(asset / "run.json")["code"]
     again = texture_arguments("pretrained", "results/textures/pretrained", code)
 
-    # A record that is cut off is no record: the asset is made again, the other is kept.
+    # A record that is cut off is not a record: the asset is made again, the other is kept.
     before = finished(complete)[kept]
     (asset / "run.json").write_text('{"hash": "ab')
     said = said_by(capfd, score.main, score_arguments())

@@ -59,7 +59,7 @@ def test_what_is_no_history_ends_in_a_sentence(tmp_path, capsys):
     assert "There is no history of 'nothing'; give a folder with history.jsonl" in capsys.readouterr().err
     (tmp_path / "history.jsonl").write_text("null\n")
     assert cli.main(["history", str(tmp_path)]) == 2
-    assert "line 1, is no row of a training history" in capsys.readouterr().err
+    assert "line 1, is not a row of a training history" in capsys.readouterr().err
 
 
 def test_without_the_package_its_extra_is_named(tmp_path, capsys, monkeypatch):
@@ -102,4 +102,4 @@ def test_event_files_hold_the_numbers_and_the_pictures(tmp_path, capsys):
     assert (image.step, image.width, image.height) == (3, 16, 8)
     (events / "tuned" / "mine.txt").write_text("mine")
     assert cli.main(["history", str(tmp_path / "tuned"), "--tensorboard", str(events)]) == 2
-    assert "mine.txt, which is no event file" in capsys.readouterr().err
+    assert "mine.txt, which is not an event file" in capsys.readouterr().err

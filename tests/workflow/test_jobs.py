@@ -68,7 +68,7 @@ def test_a_settings_file_that_is_cut_off_or_old_is_named(data, tmp_path):
     with pytest.raises(DamagedFileError, match="x.json is damaged"):
         MeshJob.read(path)
     path.write_text('{"mesh": "cow", "source": "file:x", "colour": 1}')
-    with pytest.raises(DamagedFileError, match="no settings file of this version .colour"):
+    with pytest.raises(DamagedFileError, match="not a settings file of this version .colour"):
         MeshJob.read(path)
 
 

@@ -109,7 +109,7 @@ def test_a_texturing_job_keeps_what_is_finished_and_goes_on_later(complete, monk
         status, said = run_job(job.step, job.arguments)
     assert status == 1 and said.strip().splitlines()[-1].startswith(f"error: {SENTENCE}")
     assert "Traceback" not in said
-    assert not (assets[-1] / "run.json").exists() and not job.outputs[0].exists(), "it is no failure"
+    assert not (assets[-1] / "run.json").exists() and not job.outputs[0].exists(), "it is not a failure"
     kept = str(complete / assets[0] / "run.json")
     assert finished(complete)[kept] == before[kept]
     assert not run_again().sentence

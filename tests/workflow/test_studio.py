@@ -142,7 +142,7 @@ def test_a_region_of_a_result_is_painted_again_and_two_methods_in_turn(studio):
         ({"model": "/etc/passwd"}, "There is no tuned model '/etc/passwd'"),
         ({"base": 99, "box": "0,0,0,1,1,1"}, "There is no result 99"),
         ({"box": "0,0,0,1,1,1"}, "Choose the result of which"),
-        ({"out": "/tmp/x"}, "'out', which is no field"),
+        ({"out": "/tmp/x"}, "'out', which is not a field"),
     ],
 )
 def test_what_cannot_be_painted_is_said(studio, given, said):
@@ -190,7 +190,7 @@ def test_a_texture_of_a_file_is_a_result_of_which_a_region_is_painted_again(stud
         ({}, "The texture is not a complete picture"),
         ({"texture": png(np.zeros((32, 20, 3), np.uint8)), "name": "x.png"}, "The texture x.png is 20 x 32"),
         ({"texture": png(np.zeros((32, 32, 4), np.uint8))}, "is transparent in places"),
-        ({"texture": "", "path": "/etc/passwd"}, "'path', which is no field"),
+        ({"texture": "", "path": "/etc/passwd"}, "'path', which is not a field"),
     ],
 )
 def test_textures_that_are_none_are_said(studio, sent, said):

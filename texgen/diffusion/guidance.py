@@ -25,7 +25,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Guidance:
-    """All of a prediction that is no tensor.
+    """All of a prediction that is not a tensor.
 
     controls: (role, strength) of the ControlNets, in the order of the inputs control_0, control_1, ... scale:
     of the guidance, 1 = none. inpainting: whether the inpainting UNet answers.

@@ -68,7 +68,7 @@ def read_history(path: str | Path) -> list[dict[str, Any]]:
             row = None
         if not isinstance(row, dict) or not isinstance(row.get("step"), int):
             raise DamagedFileError(
-                f"{path}, line {number}, is no row of a training history; train the model again."
+                f"{path}, line {number}, is not a row of a training history; train the model again."
             )
         rows.append(row)
     if not rows:
@@ -97,7 +97,7 @@ class TrainingProgress:
 
     def _draw(self, row: dict[str, Any], last: bool) -> None:
         if self._bar is None:
-            # Drawn whatever is said of bars of libraries (TQDM_DISABLE).
+            # TQDM_DISABLE, which silences the bars of libraries, does not concern it.
             self._bar = tqdm(
                 desc=self.text(row),
                 total=self.steps,

@@ -176,7 +176,7 @@ def mirror_patches(
 
     A patch is a disc in the tangent plane of its centre, moved to the closest surface. tolerance: largest
     distance of an image from the surface. Images must land on faces that face as the mirrored face does,
-    within 60 degrees: the other side of an ear is no partner.
+    within 60 degrees: the other side of an ear is not a partner.
     """
     surface = ClosestPoints(mesh) if surface is None else surface
     normal = plane.normal.numpy()

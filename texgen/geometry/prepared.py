@@ -80,7 +80,7 @@ class PreparedGeometry:
                 )
         except Exception as error:  # a truncated zip, a missing array and a pickle all raise their own kinds
             raise MeshError(
-                f"{path} is no prepared geometry ({error}); delete it and prepare the mesh again."
+                f"{path} is not a prepared geometry ({error}); delete it and prepare the mesh again."
             ) from error
         raise MeshError(
             f"{path} has format {found} of prepared geometry and this version reads format {FORMAT}; "

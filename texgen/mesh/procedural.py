@@ -172,7 +172,7 @@ def _rounded_ends(curve: np.ndarray, radius: float) -> np.ndarray:
 def write_shape(name: str, path: Path) -> Path:
     """Write a shape of `SHAPES` as OBJ. Raises MeshError for an unknown name."""
     if name not in SHAPES:
-        raise MeshError(f"procedural:{name} is no shape; choose one of {', '.join(SHAPES)}.")
+        raise MeshError(f"procedural:{name} is not a shape; choose one of {', '.join(SHAPES)}.")
     vertices, faces = SHAPES[name]()
     with atomic_path(path) as temporary:
         with open(temporary, "w", encoding="ascii") as file:

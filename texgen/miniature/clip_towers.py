@@ -62,7 +62,7 @@ def text_embeddings(clip: CLIPModel, tokens: Tensor) -> Tensor:
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """CLIP's symmetric cross-entropy; other samples with the same paint are no negatives.
+    """CLIP's symmetric cross-entropy; other samples with the same paint are not negatives.
 
     Args:
         image, text: unit embeddings ``[B, D]``; scale: inverse temperature; same: ``[B, B]`` true where two

@@ -117,7 +117,7 @@ class Reader:
     def _add(self, surface: GltfPrimitive, material: dict[str, Any], matrices: np.ndarray) -> None:
         """A surface moved by [4, 4], or by one matrix for each vertex [V, 4, 4]."""
         part = len(self.parts) - 1
-        with np.errstate(all="ignore"):  # coordinates that are no numbers, or too large, are refused later
+        with np.errstate(all="ignore"):  # coordinates that are not numbers, or too large, are refused later
             linear, shift = matrices[..., :3, :3], matrices[..., :3, 3]
             moved = np.einsum("...ij,...j->...i", linear, surface.positions) + shift
             normals = None

@@ -23,7 +23,7 @@ def cut(
     for n in np.unique(counts[counts >= 3]).tolist():
         which = np.flatnonzero(counts == n)
         table = corners[starts[which][:, None] + np.arange(n)]
-        with np.errstate(all="ignore"):  # coordinates that are no numbers, or too large, are refused later
+        with np.errstate(all="ignore"):  # coordinates that are not numbers, or too large, are refused later
             convex = is_convex(vertices[table[..., 0]]) if n > 3 else np.ones(len(table), dtype=bool)
             fan = np.arange(1, n - 1)[:, None] + [0, 1]
             fan = np.concatenate((np.zeros((n - 2, 1), dtype=np.int64), fan), axis=1)

@@ -23,7 +23,7 @@ MARKS = (
 def decode(content: bytes) -> str:
     """Text by its byte order mark, which is dropped; without one UTF-8, or UTF-16 if every other byte is 0.
 
-    Bytes that are no text in that encoding become U+FFFD: names may be in any encoding, numbers never are.
+    Bytes that are not text in that encoding become U+FFFD: names may be in any encoding, numbers never are.
     """
     for mark, encoding in MARKS:
         if content.startswith(mark):

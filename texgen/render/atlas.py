@@ -98,7 +98,7 @@ def overlapping_share(mesh: Mesh) -> float:
     points = mesh.uvs.new_tensor([[1 / 3, 1 / 3, 1 / 3], [0.6, 0.2, 0.2], [0.2, 0.6, 0.2], [0.2, 0.2, 0.6]])
     a, b, c = mesh.uvs[mesh.uv_faces].unbind(dim=1)
     area = _cross(b - a, c - a).abs()
-    # Slivers thinner than float32 resolves may miss their own inside; they are no overlap.
+    # Slivers thinner than float32 resolves may miss their own inside; they are not an overlap.
     longest = torch.stack(((b - a), (c - b), (a - c))).norm(dim=-1).amax(dim=0)
     kept = (area > 1e-5 * longest).nonzero()[:, 0]
     if kept.numel() == 0:

@@ -59,7 +59,7 @@ def file_name(address: str) -> str:
         address.encode("ascii")
         name = Path(unquote(urlsplit(address).path, errors="strict")).name or "download"
     except ValueError as error:
-        raise DownloadError(f"{shown} is no address ({shortened(error)}); check it.") from None
+        raise DownloadError(f"{shown} is not an address ({shortened(error)}); check it.") from None
     if UNSHOWABLE.search(name):
         raise DownloadError(
             f"{shown} names a file with characters that cannot be printed; check the address."
@@ -110,7 +110,7 @@ def request_for(
 ) -> urllib.request.Request:
     """A request for an address; a user and password in it go to its own host only, never to another.
 
-    Raises ValueError when it is no address of one of the schemes.
+    Raises ValueError when it is not an address of one of the schemes.
     """
     parts = urlsplit(address)
     credentials, _, host = parts.netloc.rpartition("@")
@@ -218,8 +218,8 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
         parts = urlsplit(address)
         if parts.scheme != "https" or "@" in parts.netloc:
             raise DownloadError(
-                f"{public_address(request.full_url)} leads to {public_address(address)}, which is no plain "
-                "https address; use another source."
+                f"{public_address(request.full_url)} leads to {public_address(address)}, which is not a "
+                "plain https address; use another source."
             )
         self.https.public_only = True
         return super().redirect_request(request, file, code, message, headers, address)
@@ -265,7 +265,7 @@ class _Https(urllib.request.HTTPSHandler):
         for each in addresses:
             if not ipaddress.ip_address(each.partition("%")[0]).is_global:
                 raise DownloadError(
-                    f"a redirection leads to {plain(host)}, which is no public host ({each}); "
+                    f"a redirection leads to {plain(host)}, which is not a public host ({each}); "
                     "use another source."
                 )
         if connection._tunnel_host:

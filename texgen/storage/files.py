@@ -93,13 +93,13 @@ def write_text(path: Path | str, text: str) -> None:
 def read_bytes(path: Path | str, most: int | None = None) -> bytes:
     """The bytes of a regular file; a pipe or a device is refused instead of being waited for.
 
-    most: refuse larger files. Raises DamagedFileError for what is no file or too large, OSError (with the
+    most: refuse larger files. Raises DamagedFileError for what is not a file or too large, OSError (with the
     path) for what cannot be opened.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError as error:  # a NUL in the name
-        raise DamagedFileError(f"{str(path)!r:.200} is no path ({error}); check it.") from None
+        raise DamagedFileError(f"{str(path)!r:.200} is not a path ({error}); check it.") from None
     state = os.fstat(handle)
     if not stat.S_ISREG(state.st_mode) or (most is not None and state.st_size > most):
         os.close(handle)

@@ -34,7 +34,7 @@ def sealed(value: Mapping[str, Any]) -> bytes:
     text = json.dumps(fields, indent=2, ensure_ascii=False)
     try:
         body = text[2:].encode("utf-8") if fields else b"}"
-    except UnicodeEncodeError:  # lone surrogates, e.g. of a file name that is no UTF-8
+    except UnicodeEncodeError:  # lone surrogates, e.g. of a file name that is not UTF-8
         body = json.dumps(fields, indent=2)[2:].encode("ascii")
     body += b"\n"
     comma = b"," if fields else b""
@@ -64,7 +64,7 @@ def is_whole(path: Path | str) -> bool:
 def read_record(path: Path | str, remedy: str = f"delete it and {AGAIN}") -> dict[str, Any]:
     """The fields of a record.
 
-    remedy: end of the sentence. Raises DamagedFileError when the file is no record or was changed after it
+    remedy: end of the sentence. Raises DamagedFileError when the file is not a record or was changed after it
     was written, OSError when it cannot be opened.
     """
     data = read_bytes(path)
@@ -82,7 +82,7 @@ def _damage(data: bytes) -> str:
         return "it holds zeros only"
     if _HEAD.match(data):
         return "it was cut off or changed after it was written"
-    return "it is no record with a hash of its content"
+    return "it is not a record with a hash of its content"
 
 
 def find_record(path: Path | str) -> dict[str, Any] | None:

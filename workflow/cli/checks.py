@@ -40,7 +40,7 @@ def check_output(option: str, given: str, endings: tuple[str, ...], inputs: tupl
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
         if not folder.is_dir():
-            raise UsageError(f"{option} is {given!r}, but {folder} is a file and no folder; choose another.")
+            raise UsageError(f"{option} is {given!r}, but {folder} is a file, not a folder; choose another.")
         if not os.access(folder, os.W_OK | os.X_OK) or folder.is_relative_to("/proc"):
             raise UsageError(f"{option} is {given!r}, but {folder} cannot be written; choose another.")
         if path.exists() and not os.access(path, os.W_OK):

@@ -117,7 +117,7 @@ def write_events(out: Path, rows: Sequence[Mapping[str, Any]], previews: Mapping
 
     foreign = [each for each in out.glob("*") if not each.name.startswith("events.out.tfevents.")]
     if foreign:
-        raise UsageError(f"{out} holds {foreign[0].name}, which is no event file; choose another folder.")
+        raise UsageError(f"{out} holds {foreign[0].name}, which is not an event file; choose another folder.")
     temporary = out.with_name(f".{out.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     with SummaryWriter(str(temporary)) as writer:

@@ -176,7 +176,7 @@ def require_own_uvs(path: Path, mesh: Mesh, kept_uvs: bool) -> None:
 
     moved = not kept_uvs
     if kept_uvs:
-        # Whole tiles are no move: a texture repeats in them.
+        # Whole tiles are not a move: a texture repeats in them.
         uvs = read_mesh(path)[2]
         change = uvs - mesh.uvs.double().numpy()
         moved = bool((np.abs(change - np.round(change)) > 1e-3).any())

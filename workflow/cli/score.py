@@ -152,7 +152,7 @@ def parse_colour(text: str) -> tuple[float, ...]:
 def batches_of(paths: list[str]) -> list[list[int]]:
     """Places of images of one size, as many together as make `BATCH_PIXELS`, and at least one.
 
-    Only the head of each file is read. Raises ConfigError for what is no image.
+    Only the head of each file is read. Raises ConfigError for what is not an image.
     """
     by_size: dict[tuple[int, int], list[int]] = {}
     for place, path in enumerate(paths):

@@ -31,7 +31,7 @@ class PaintingProgress:
                 desc=text,
                 total=views,
                 file=self.stream,
-                disable=False,  # whatever `quieten_libraries` says
+                disable=False,  # `quieten_libraries` is about those of libraries
                 leave=False,
                 dynamic_ncols=True,
                 bar_format="[{bar:30}] {desc}, {remaining} left",

@@ -118,7 +118,7 @@ def output_of(given: str, count: int, inputs: tuple[Path, ...]) -> tuple[Path, b
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
-        raise UsageError(f"--out is {given!r}, but {existing} is a file and no folder; choose another.")
+        raise UsageError(f"--out is {given!r}, but {existing} is a file, not a folder; choose another.")
     return path, True
 
 

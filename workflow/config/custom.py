@@ -45,7 +45,7 @@ def check_arguments(
     for name, value in arguments.items():
         if name in handed or name not in known and not signature.open:
             allowed = ", ".join(known) or "none"
-            raise ValueError(f"arguments.{name} is no argument of {place}; its arguments are {allowed}")
+            raise ValueError(f"arguments.{name} is not an argument of {place}; its arguments are {allowed}")
         if name in known:
             try:
                 TypeAdapter(known[name].annotation).validate_python(value, strict=True)

@@ -156,7 +156,7 @@ def read_meshes(path: str | Path) -> list[MeshRow]:
             )
         if row.sha256 and not re.fullmatch(r"[0-9a-f]{64}", row.sha256):
             raise ConfigError(
-                f"{path}, row {number}, sha256: {row.sha256!r} is no SHA-256 of 64 hexadecimal digits."
+                f"{path}, row {number}, sha256: {row.sha256!r} is not a SHA-256 of 64 hexadecimal digits."
             )
         if scheme == "https" and not row.sha256:
             raise ConfigError(f"{path}, row {number}, sha256: is empty; an https source needs its SHA-256.")

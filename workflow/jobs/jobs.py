@@ -58,7 +58,7 @@ class Job(Strict):
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the file"
             raise DamagedFileError(
-                f"{path} is no settings file of this version ({field}: {first['msg']}); delete it and run "
+                f"{path} is not a settings file of this version ({field}: {first['msg']}); delete it and run "
                 "again."
             ) from error
 

@@ -98,7 +98,7 @@ def _os_sentence(error: OSError) -> str | None:
         errno.EACCES: "permission is denied; give access, or choose another results folder.",
         errno.EPERM: "it is not permitted; give access, or choose another results folder.",
         errno.ENOENT: "there is no such file; run the step that makes it, or check the path.",
-        errno.ENOTDIR: "a part of this path is a file and no folder; remove it, or choose another folder.",
+        errno.ENOTDIR: "a part of this path is a file, not a folder; remove it, or choose another folder.",
         errno.EEXIST: "a file is in the place of a folder; remove it, or choose another folder.",
         errno.EISDIR: "a folder is in the place of a file; remove it, or choose another folder.",
         errno.ENAMETOOLONG: "the name is too long for this file system; choose shorter names.",

@@ -31,7 +31,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def hand_over() -> None:
     """In a process that Python is starting as `-m workflow.steps.<name>`: be the job of a server, then exit.
 
-    Returns where there is no server, it declines, or this is no start of a step.
+    Returns where there is no server, it declines, or this is not a start of a step.
     """
     address = os.environ.get(ADDRESS, "0")
     words = sys.orig_argv

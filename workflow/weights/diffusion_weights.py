@@ -71,7 +71,7 @@ def to_download(want: NeededFiles, parts: Collection[ModelFolder]) -> tuple[List
     found = listing(want)
     files, missing = files_of(found.sizes, parts)
     if missing:
-        raise WeightsMissing(f"{want.hub} has no {', '.join(missing)}, so it is no model of this kind")
+        raise WeightsMissing(f"{want.hub} has no {', '.join(missing)}, so it is not a model of this kind")
     return found, files
 
 
