@@ -86,10 +86,37 @@ def one(results: Path, pattern: str) -> Path:
     return sorted(results.glob(pattern))[0]
 
 
-def damage(results: Path, kind: str, how: str, swapped: bool = False) -> Path:
-    """Damage the record of a kind, or the other file of its pair; the path of what was damaged."""
-    ours, theirs = (one(results, pattern) for pattern in KINDS[kind])
-    if swapped:
-        ours, theirs = theirs, ours
-    DAMAGES[how](ours, theirs)
+# Kind -> the jobs of which one is named before a run. Of the others: a checkpoint is checked by the training
+# that goes on from it, a settings file is written again by every parse, the table checks a benchmark.
+JOBS = {
+    "run": {"texture.tuned.0"},
+    "texture": {"texture.tuned.0", "texture.pretrained.0"},
+    "painted": {"texture.pretrained.0", "texture.tuned.0"},
+    "glb": {"texture.pretrained.0", "texture.tuned.0"},
+    "manifest": {"texture.pretrained.0", "texture.tuned.0"},
+    "mesh": {"mesh.unseen", "mesh.seen"},
+    "geometry": {"mesh.unseen", "mesh.seen"},
+    "mesh record": {"mesh.unseen", "mesh.seen"},
+    "adapter": {"model.tuned"},
+    "history": {"model.tuned"},
+    "model record": {"model.tuned", "mesh.seen"},
+    "scores": {"score.tuned", "score.pretrained"},
+    "score record": {"score.tuned", "score.pretrained"},
+    "quality": {"quality", "score.tuned"},
+    "quality record": {"quality", "score.tuned"},
+}
+
+
+def damaged_path(results: Path, kind: str, swapped: bool = False) -> Path:
+    """The file that `damage` damages."""
+    return one(results, KINDS[kind][swapped])
+
+
+def damage(results: Path, kind: str, how: str, swapped: bool = False, whole: Path | None = None) -> Path:
+    """Damage the record of a kind, or the other file of its pair; the path of what was damaged.
+
+    whole: results of the same names that nothing is damaged in, from which the other file is taken.
+    """
+    ours = damaged_path(results, kind, swapped)
+    DAMAGES[how](ours, damaged_path(whole or results, kind, not swapped))
     return ours

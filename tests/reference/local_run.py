@@ -22,11 +22,13 @@ from workflow.runtime.step_errors import plain_sentence, run_step
 
 @dataclass
 class Outcome:
-    """sentence: how the run ended, "" when well. ran: names of the jobs. said: all that was printed."""
+    """sentence: how the run ended, "" when well. ran: names of the jobs. said: all that was printed.
+    damaged: what was found before the run, sentences by job."""
 
     sentence: str = ""
     ran: list[str] = field(default_factory=list)
     said: str = ""
+    damaged: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Job:
 
     @property
     def arguments(self) -> list[str]:
-        return ["--settings", *self.settings, *self.rest]
+        threads = ["--threads", "1"] if self.step in ("finetune", "texture", "score") else []
+        return ["--settings", *self.settings, *self.rest, *threads]
 
 
 class Jobs:
@@ -136,7 +139,7 @@ def run_again() -> Outcome:
     try:
         plan = Plan(load_config("config/config.yaml"))
         todo = Jobs(plan).all()
-        damaged = damaged_jobs(plan)
+        outcome.damaged = damaged_jobs(plan)
     except Exception as error:  # as the Snakefile shows it
         outcome.sentence = plain_sentence(error) or ""
         if not outcome.sentence:
@@ -144,11 +147,13 @@ def run_again() -> Outcome:
         return outcome
     made: set[Path] = set()
     for job in todo:
-        if job.name not in damaged and not needed(job, made):
+        if job.name not in outcome.damaged and not needed(job, made):
             continue
         status, said = run_job(job.step, job.arguments)
         outcome.ran.append(job.name)
         outcome.said += said
+        if status > 128:  # a signal to this process, which the step took for its own
+            raise KeyboardInterrupt(said)
         if status != 0:
             outcome.sentence = said.strip().splitlines()[-1]
             return outcome

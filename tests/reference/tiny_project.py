@@ -19,7 +19,7 @@ SIZES = {
 }  # fmt: skip
 MESHES = [
     "mesh\tsource\tsha256\trotate\tlicence\tsplit",
-    "seen\tprocedural:wavy_ring\t\t\tfree\ttraining",
+    "seen\tpymeshlab:cube\t\tz:30,x:20\tfree\ttraining",
     "unseen\tpymeshlab:cube\t\t\tfree\tevaluation",
 ]
 PROMPTS = [

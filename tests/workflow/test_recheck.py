@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from reference.damages import DAMAGES, damage
+from reference.damages import DAMAGES, JOBS, damage
 from reference.fake_results import fake_results
 from reference.outcomes import check_sentence
 from reference.tiny_project import MESHES, PROMPTS, tiny_config
@@ -17,25 +17,6 @@ from workflow.config.configuration import load_config
 from workflow.jobs.plan import Plan
 from workflow.jobs.recheck import Damages, damaged_jobs
 
-# Kind -> the jobs of which one is named. Of the others: a checkpoint is checked by the training that goes on
-# from it, a settings file is written again by every parse, the table checks a benchmark.
-JOBS = {
-    "run": {"texture.tuned.0"},
-    "texture": {"texture.tuned.0", "texture.pretrained.0"},
-    "painted": {"texture.pretrained.0", "texture.tuned.0"},
-    "glb": {"texture.pretrained.0", "texture.tuned.0"},
-    "manifest": {"texture.pretrained.0", "texture.tuned.0"},
-    "mesh": {"mesh.unseen", "mesh.seen"},
-    "geometry": {"mesh.unseen", "mesh.seen"},
-    "mesh record": {"mesh.unseen", "mesh.seen"},
-    "adapter": {"model.tuned"},
-    "history": {"model.tuned"},
-    "model record": {"model.tuned", "mesh.seen"},
-    "scores": {"score.tuned", "score.pretrained"},
-    "score record": {"score.tuned", "score.pretrained"},
-    "quality": {"quality", "score.tuned"},
-    "quality record": {"quality", "score.tuned"},
-}
 # What Snakemake sees by itself, because it is a declared output that is gone.
 DECLARED = {"manifest", "mesh", "adapter", "history", "scores", "quality"}
 
