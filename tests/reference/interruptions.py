@@ -65,9 +65,10 @@ class Interruptions:
         self.clock = Clock()
         self.log = victim.parent / f"{part.split()[-1]}.log"
 
-    def forked(self, most: int, seconds: float, begin: Callable[[], None] = lambda: None) -> None:
+    def forked(self, most: int, seconds: float) -> None:
         """Interrupt runs of forked jobs; half of the kills come before a random change of the disk."""
         writings = Writings()
+        self._clear()
         run = self._start_forked(writings)  # undisturbed: how long it takes, how often it writes
         began = time.monotonic()
         run.wait(LONGEST)
@@ -123,8 +124,7 @@ class Interruptions:
             return self.counts["all"] >= most or self.clock.seconds() > seconds
 
         while not enough():
-            for name in ("results", ".snakemake", "begun"):
-                shutil.rmtree(self.victim / name, ignore_errors=True)
+            self._clear()
             known: dict[str, int] = {}
             for turn in range(MOST):
                 status = once(enough() or turn == MOST - 1)
@@ -132,6 +132,10 @@ class Interruptions:
                 if status == 0:
                     break
             self._end_round(status, rests)
+
+    def _clear(self) -> None:
+        for name in ("results", ".snakemake", "begun"):
+            shutil.rmtree(self.victim / name, ignore_errors=True)
 
     def _look(self, known: dict[str, int], status: int) -> dict[str, int]:
         """What is finished after a run; a problem for each asset that was known and is not as it was."""
