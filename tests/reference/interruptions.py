@@ -81,15 +81,17 @@ class Interruptions:
         def once(last: bool) -> int:
             at_writing = not last and self.rng.random() < 0.5
             alone = self.rng.random() < 0.3
-            writings.arm(self.rng.randrange(total) if at_writing else -1, alone)
+            # Within half of a run, so that most are met, also where much is finished.
+            writings.arm(self.rng.randrange(total // 2) if at_writing else -1, alone)
             run = self._start_forked(writings, arm=False)
             if at_writing:
                 run.wait(LONGEST)
                 if writings.count() > 0 and run.returncode not in (0,):
                     self.kinds[f"SIGKILL of {'the job' if alone else 'all'} before a writing"] += 1
                     self.counts["all"] += 1
+                _wait_for_group(run.pid)
                 return run.returncode
-            end = LONGEST if last else self.rng.uniform(0, length)
+            end = LONGEST if last else self.rng.uniform(0, length / 2)
             return self._interrupt_at(run, end, last, run.jobs)
 
         self._rounds(most, seconds, once, self._forked_rests)
@@ -203,6 +205,8 @@ class Interruptions:
             time.sleep(0.02)
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
+        if target == "all":
+            _wait_for_group(run.pid)
         return f"{signal.Signals(number).name} to {target}"
 
     def _steps(self) -> list[psutil.Process]:
@@ -215,6 +219,17 @@ class Interruptions:
             ):
                 found.append(each)
         return found
+
+
+def _wait_for_group(group: int, seconds: float = 20) -> None:
+    """Wait until no process of a killed group is there: large ones take their time to go."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
 
 
 def _send(process: psutil.Process, number: int) -> None:

@@ -124,6 +124,19 @@ def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc to ask")
+def test_a_killed_writer_that_nobody_has_buried_does_not_count_as_alive(tmp_path):
+    """In a container whose first process waits for nobody, the numbers of killed jobs stay taken."""
+    target = tmp_path / "quality.json"
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(target)], env=environment) as killed:
+        os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not buried
+        assert len(list(tmp_path.iterdir())) == 1
+        with atomic_path(target) as mine:
+            mine.write_bytes(b"x")
+        assert [path.name for path in tmp_path.iterdir()] == ["quality.json"]
+
+
 def test_a_folder_in_a_files_place_is_named(tmp_path):
     (tmp_path / "table.md").mkdir()
     with pytest.raises(IsADirectoryError) as caught, atomic_path(tmp_path / "table.md") as path:

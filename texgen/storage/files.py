@@ -81,7 +81,16 @@ def _lives(process: int) -> bool:
         return False
     except (OSError, OverflowError):
         pass  # it is another user's, or nothing can be said
-    return True
+    return not _waits_to_be_buried(process)
+
+
+def _waits_to_be_buried(process: int) -> bool:
+    """Whether a process has ended and nobody has asked how, as in containers whose first process asks nobody."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError, UnicodeDecodeError):
+        return False
+    return state in ("Z", "X")
 
 
 def write_text(path: Path | str, text: str) -> None:
