@@ -85,7 +85,7 @@ def _lives(process: int) -> bool:
 
 
 def _waits_to_be_buried(process: int) -> bool:
-    """Whether a process has ended and nobody has asked how, as in containers whose first process asks nobody."""
+    """Whether a process has ended unasked for, as in containers whose first process waits for nobody."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
