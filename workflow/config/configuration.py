@@ -38,6 +38,8 @@ from workflow.config.strict import Colour, InputPath, Name, PlainPath, Strict
 from workflow.config.training import TunedModel
 
 MOST_BYTES = 16 << 20
+HUGE = 2**63
+"""Python does not even write down numbers of many digits, which YAML reads in several notations."""
 
 
 class References(Strict):
@@ -201,11 +203,33 @@ def parse_config(data: Any, where: str = "configuration") -> Config:
     """The checked configuration. Raises `ConfigError` with one sentence per mistake, each naming `where`."""
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: must hold fields such as title and backbone, not {type(data).__name__}.")
+    huge = _huge_number(data)
+    if huge is not None:
+        raise ConfigError(f"{where}: {huge} is a whole number beyond 2^63; give a smaller one.")
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         sentences = "\n".join(sentence(where, Config, item) for item in error.errors())
         raise ConfigError(without_passwords(sentences)) from None
+
+
+def _huge_number(data: Any) -> str | None:
+    """The first field that holds a whole number too large to be written down; None = there is none."""
+    left, seen = [("", data)], set()
+    while left:
+        field, value = left.pop()
+        if isinstance(value, int) and abs(value) >= HUGE:
+            return field
+        if not isinstance(value, dict | list) or id(value) in seen:  # YAML may hold what holds itself
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            if any(isinstance(key, int) and abs(key) >= HUGE for key in value):
+                return f"a key of {field or 'the file'}"
+            left += [(f"{field}.{key}" if field else str(key), each) for key, each in value.items()]
+        else:
+            left += [(f"{field}[{index}]", each) for index, each in enumerate(value)]
+    return None
 
 
 def load_config(path: str | Path) -> Config:
