@@ -32,6 +32,7 @@ from reference.tiny_project import (
 
 TABLE = "results/table.md"
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+JOBS = ("workflow.steps.", "workflow.runtime.warm_server")
 MOST = 60
 """Runs of a round; the last one is left alone."""
 LONGEST = 600.0
@@ -210,13 +211,11 @@ class Interruptions:
         return f"{signal.Signals(number).name} to {target}"
 
     def _steps(self) -> list[psutil.Process]:
-        """The processes of steps that work in the victim's folder."""
+        """What works in the victim's folder beside snakemake: steps, forks, and what they are forks of."""
         found = []
         for each in psutil.process_iter(["cmdline", "cwd"]):
             words = each.info["cmdline"] or []
-            if each.info["cwd"] == str(self.victim) and any(
-                word.startswith("workflow.steps.") for word in words
-            ):
+            if each.info["cwd"] == str(self.victim) and any(word.startswith(JOBS) for word in words):
                 found.append(each)
         return found
 
