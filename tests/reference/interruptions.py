@@ -48,7 +48,7 @@ def start_snakemake(project: Path, target: str, log: Path) -> subprocess.Popen:
             env={**os.environ, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"},
             stdout=out,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            process_group=0,  # and no session of its own, which would have a priority of its own
         )
 
 
