@@ -221,7 +221,7 @@ class DamagedRuns:
     def bytes_alike(self) -> dict[str, bytes]:
         results = self.project / "results"
         return {
-            str(path.relative_to(results)): path.read_bytes()
+            str(path.relative_to(results)): _content(path)
             for pattern in ALIKE
             for path in results.glob(pattern)
             if path.is_file() and not path.name.startswith(".") and "training" not in path.parts
@@ -277,6 +277,12 @@ def _workflow_error(said: str) -> str:
     """What snakemake printed of an error before any job ran."""
     found = re.search(r"^WorkflowError.*?:\n(.+?)$", said, re.M | re.S)
     return found[1].strip() if found else said.strip().splitlines()[-1]
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file; of safetensors those of the tensors, for its header has no fixed order."""
+    data = path.read_bytes()
+    return data[8 + int.from_bytes(data[:8], "little") :] if path.suffix == ".safetensors" else data
 
 
 def _hangs(number: int, frame: object) -> None:
