@@ -3,7 +3,8 @@
 Damages of a batch meet in one run, so each is judged by itself:
 
 - it was *told*: the search before the run, or a job, named the file, or the job that makes it; where only
-  Snakemake sees it (a declared output that is gone) its job ran; a settings file was written again;
+  Snakemake sees it (a declared output that is gone) its job ran; a settings file was written again; a
+  checkpoint or a benchmark was *read* by its job, which ended well;
 - or the run ended with a *sentence* that names the file. It counts for that file, which is put back, and the
   run starts again with the rest of the batch, so that no damage hides behind another one's sentence.
 
@@ -131,16 +132,14 @@ class DamagedRuns:
                 Path(NEEDED[case.kind]).unlink(missing_ok=True)
         label = "; ".join(map(str, cases))
         left = list(cases)
-        outcome = None
+        outcomes: list[Outcome] = []
         try:
-            while left:
+            while left and (not outcomes or outcomes[-1].sentence):
                 counts["runs"] += 1
-                outcome = self.run(through)
-                if not outcome.sentence:
-                    break
-                left = self.after_sentence(left, places, outcome, counts)
-            if left and outcome is not None:
-                self.judge(left, places, outcome, counts)
+                outcomes.append(self.run(through))
+                if outcomes[-1].sentence:
+                    left = self.after_sentence(left, places, outcomes[-1].sentence, counts)
+            self.judge(left, places, outcomes, counts)
             self.judge_all(label)
         except KeyboardInterrupt:
             raise
@@ -162,10 +161,9 @@ class DamagedRuns:
         return outcome
 
     def after_sentence(
-        self, left: list[Case], places: dict[Case, Path], outcome: Outcome, counts: Counter[str]
+        self, left: list[Case], places: dict[Case, Path], sentence: str, counts: Counter[str]
     ) -> list[Case]:
         """Put back the files that a sentence names; the cases that no sentence has named yet."""
-        sentence = outcome.sentence
         named = [case for case in left if str(places[case]) in sentence]
         if len(sentence.splitlines()) != 1 or not named:
             labels = "; ".join(map(str, left))
@@ -179,11 +177,13 @@ class DamagedRuns:
         return [case for case in left if case not in named]
 
     def judge(
-        self, left: list[Case], places: dict[Case, Path], outcome: Outcome, counts: Counter[str]
+        self, left: list[Case], places: dict[Case, Path], outcomes: list[Outcome], counts: Counter[str]
     ) -> None:
-        """Whether each damage of a run that ended well was told, by name."""
-        told = "\n".join([*(line for some in outcome.damaged.values() for line in some), outcome.said])
-        busy = {*outcome.ran, *outcome.damaged}
+        """Whether each damage that no run has ended with was told, by name."""
+        lines = [line for each in outcomes for some in each.damaged.values() for line in some]
+        said = [line for each in outcomes for line in each.said.splitlines() if not line.endswith(": kept")]
+        told = "\n".join([*lines, *said])
+        busy = {job for each in outcomes for job in (*each.ran, *each.damaged)}
         for case in left:
             path = places[case]
             if case.kind in ("settings", "table settings"):
@@ -191,13 +191,13 @@ class DamagedRuns:
             elif str(path) in told:
                 state = "made again"
             elif case.kind in READERS:
-                state = "not needed" if READERS[case.kind] in busy else ""
+                state = "read" if READERS[case.kind] in busy else ""
             else:
                 state = "made again" if JOBS[case.kind] & busy else ""
             if not state:
-                self.figures.problem(f"{case}: believed; {outcome.ran} ran, {told[-500:]}")
+                self.figures.problem(f"{case}: believed; {sorted(busy)} ran, {told[-500:]}")
             counts[state or "silent"] += 1
-            print(f"{state or 'SILENT':13s} {case}: {outcome.ran}", flush=True)
+            print(f"{state or 'SILENT':13s} {case}: {sorted(busy)}", flush=True)
 
     def judge_all(self, label: str) -> None:
         """That nothing is left of a batch."""
