@@ -82,7 +82,7 @@ class Backbone:
         # The order in which convolutions read: a tenth faster on a CPU.
         for module in backbone._modules():
             module.to(memory_format=torch.channels_last)
-            if backbone.device.type == "cpu":
+            if backbone.device.type == "cpu" and not compiled:
                 winograd.install(module)
         if compiled:
             from texgen.diffusion.compiled import compile_blocks  # it takes a second to import
