@@ -5,11 +5,19 @@ from typing import get_args
 
 import pytest
 import torch
+from diffusers import LCMScheduler
 from reference import tiny_models
 from torch.utils.checkpoint import checkpoint
 
 from texgen.diffusion.sampler import ViewDenoising, blend, denoise, denoise_step
-from texgen.diffusion.schedules import SCHEDULER_CLASSES, add_noise, ddim_step, make_scheduler
+from texgen.diffusion.schedules import (
+    SCHEDULER_CLASSES,
+    add_noise,
+    ddim_step,
+    is_pure,
+    lcm_transition,
+    make_scheduler,
+)
 from texgen.painting.presets import Preset
 from texgen.render.setting_types import given_types
 
@@ -204,6 +212,39 @@ def test_unipc_and_ddim_agree_on_the_level_of_the_noise():
     )
 
 
+@pytest.mark.parametrize("config", [SD15, ZERO_SNR])
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_a_latent_consistency_chain_equals_the_library(config, steps, monkeypatch):
+    """Every step, with the library's own scheduler as the twin, which draws the noise that we hand in."""
+    ours, twin = (
+        make_scheduler(config, "lcm", steps),
+        LCMScheduler.from_config({**config, "clip_sample": False}),
+    )
+    twin.set_timesteps(steps)
+    assert ours.timesteps.tolist() == twin.timesteps.tolist() and is_pure(ours)
+    noise = normal(steps, 1, 4, 8, 8, seed=5)
+    monkeypatch.setattr(
+        "diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *_, **__: noise[twin._step_index]
+    )
+    latents = plain = normal(1, 4, 8, 8, seed=6)
+    for i, t in enumerate(twin.timesteps):
+        prediction = normal(1, 4, 8, 8, seed=20 + i)
+        mean, spread = lcm_transition(ours, prediction, i, latents)
+        latents = mean + spread * noise[i]
+        plain = twin.step(prediction, t, plain).prev_sample
+        torch.testing.assert_close(latents, plain, rtol=2e-4, atol=2e-4)
+    assert spread == 0  # the last step adds nothing
+
+
+def test_a_latent_consistency_chain_paints_and_is_pure(backbone):
+    chain, start = make_chain(backbone, 4, pin=0.2), normal(1, 4, 8, 8)
+    scheduler = make_scheduler(backbone.scheduler_config, "lcm", 4)
+    with torch.no_grad():
+        first, again = (denoise(backbone, scheduler, chain, start) for _ in range(2))
+        other = denoise(backbone, scheduler, replace(chain, variance_noise=-chain.variance_noise), start)
+    assert bool(first.isfinite().all()) and torch.equal(first, again) and not torch.equal(first, other)
+
+
 def test_presets_name_exactly_the_schedulers_that_exist():
     assert set(get_args(given_types(Preset)["scheduler"].__origin__)) == set(SCHEDULER_CLASSES)
 
@@ -215,4 +256,8 @@ def test_bad_settings_are_refused():
         make_scheduler(SD15, "ddim", 0)
     with pytest.raises(ValueError, match="zero terminal signal"):
         make_scheduler({**ZERO_SNR, "prediction_type": "epsilon"}, "ddim", 4)
+    with pytest.raises(ValueError, match="leave spacing 'trailing' at \"model\""):
+        make_scheduler(SD15, "lcm", 4, spacing="trailing")
+    with pytest.raises(ValueError, match="at most 50 denoising steps, not 60"):
+        make_scheduler(SD15, "lcm", 60)
     assert make_scheduler(SD15, "ddim", 4).config.clip_sample is False

@@ -7,20 +7,29 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from reference.hub import COMMIT, serving
+from reference.tiny_meshes import square_mesh
 from reference.tiny_models import load_miniature
 from reference.tiny_project import tiny_config, write_tiny_models
 
 from texgen.diffusion import lora
 from texgen.mesh.procedural import write_shape
+from texgen.painting.keep import KeptTexture
+from workflow.cli import texture_folder
 from workflow.cli.keeping import parse_box
+from workflow.cli.kept_results import choice_identity, mesh_hash, result_hash
 from workflow.cli.main import main
-from workflow.cli.texture_batch import Prompt, all_prompts, wanted_results
+from workflow.cli.painter import MethodRequest, choose
+from workflow.cli.texture_batch import Prompt, TextureRequest, all_prompts, wanted_results
+from workflow.config.configuration import load_config
 
 PARTS = """
 o plate
@@ -70,6 +79,11 @@ def command(project, monkeypatch, capsys):
     return run
 
 
+def seen(folder) -> set[str]:
+    """Names in a folder, without hidden ones."""
+    return {each.name for each in folder.iterdir() if not each.name.startswith(".")}
+
+
 def pixels(path) -> np.ndarray:
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
@@ -116,7 +130,7 @@ def test_every_mesh_by_every_prompt_by_every_seed(command, project):
         for prompt in ("a-red-one", "a-blue-one")
     }
     folder = project / "many"
-    assert {each.name for each in folder.iterdir()} == names | {"grid.png"}
+    assert seen(folder) == names | {"grid.png"}
     for name in names:
         files = {each.name for each in (folder / name).iterdir()}
         assert files == {"mesh.glb", "texture.png", "result.json"}
@@ -131,6 +145,73 @@ def test_every_mesh_by_every_prompt_by_every_seed(command, project):
         assert film.n_frames > 10
     together = pixels(folder / "wavy-ring--a-blue-one--7" / "texture.png")
     assert np.array_equal(pixels(project / "a.png"), together)
+
+
+def test_a_killed_batch_keeps_what_is_finished(command, project, monkeypatch):
+    words = ("meshes", "--prompt", "a red one", "--seed", "3,4", "--steps", "2", "--out", "killed")
+    real, painted = texture_folder.write_result, []
+
+    def killed(folder, mesh, texture):
+        """The process dies while the third result is written."""
+        if len(painted) == 2:
+            (folder / "mesh.glb").parent.mkdir(parents=True, exist_ok=True)
+            raise KeyboardInterrupt
+        painted.append(folder.name)
+        return real(folder, mesh, texture)
+
+    monkeypatch.setattr(texture_folder, "write_result", killed)
+    assert command(*words)[0] == 130
+    monkeypatch.setattr(texture_folder, "write_result", real)
+    monkeypatch.setattr(texture_folder, "write_film", lambda path, *_: path.write_bytes(b"a film"))
+    out = project / "killed"
+    before = {path: path.stat().st_mtime_ns for name in painted for path in (out / name).iterdir()}
+    status, said = command(*words)
+    assert status == 0 and "killed: 2 of 4 textures are finished and kept" in said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(re.findall(r"^\[\d/4\]", said, re.M)) == 2 and "4 of 4 textures" in said
+    # All is there: no model is loaded. A film that was not asked for before is made of what is kept.
+    status, said = command(*words, "--turntable", "turn.gif")
+    assert status == 0 and "4 of 4 textures are finished and kept" in said and "loading" not in said
+    assert all((path / "turn.gif").is_file() for path in out.iterdir() if path.is_dir())
+    film = (out / painted[0] / "turn.gif").stat().st_mtime_ns
+    # Another setting is another texture; what was damaged is made again, and said.
+    (out / painted[0] / "texture.png").write_bytes(b"no picture")
+    status, said = command(*words, "--turntable", "turn.gif")
+    assert status == 0 and "3 of 4 textures are finished" in said and "texture.png has 10 bytes" in said
+    assert (out / painted[0] / "turn.gif").stat().st_mtime_ns != film
+    status, said = command(*words, "--steps", "1")
+    assert status == 0 and "finished" not in said
+
+
+def test_what_a_result_depends_on_is_in_its_hash(project):
+    config = load_config(str(project / "c.yaml"))
+    mesh = mesh_hash(square_mesh())
+    wanted = TextureRequest(Path("a.obj"), Prompt("a", "a red one"), 0, "a--a--0")
+
+    def chosen(*words, **more):
+        return choose(config, MethodRequest(*words, **more))
+
+    plain = chosen("pretrained", {})
+    tuned = chosen("pretrained", {}, model=str(project / "adapter"))
+    half = chosen("pretrained", {}, model=str(project / "adapter"), lora_scale=0.5)
+    beside = chosen("pretrained", {}, adapter=str(project / "adapter"))
+    more = chosen("pretrained", {"steps": 9})
+    hashes = {
+        result_hash(choice_identity(choice), mesh, wanted, None)
+        for choice in (plain, tuned, half, beside, more, chosen("other", {}))
+    }
+    assert len(hashes) == 6
+    identity = choice_identity(plain)
+    assert result_hash(identity, mesh, wanted, None) in hashes  # again the same
+    texture, region = torch.zeros(3, 8, 8), torch.eye(8)[None]
+    changed = {
+        result_hash(identity, mesh_hash(replace(square_mesh(), uvs=square_mesh().uvs / 2)), wanted, None),
+        result_hash(identity, mesh, replace(wanted, seed=1), None),
+        result_hash(identity, mesh, replace(wanted, prompt=Prompt("a", "a blue one")), None),
+        result_hash(identity, mesh, wanted, KeptTexture(texture, region)),
+        result_hash(identity, mesh, wanted, KeptTexture(texture + 1, region)),
+    }
+    assert len(changed) == 5 and not changed & hashes
 
 
 def test_what_changes_the_painting_does_so(command, project):
@@ -281,7 +362,7 @@ def test_a_result_that_fails_does_not_stop_the_others(command, project, monkeypa
     monkeypatch.setattr(cli_texture.ChosenMethod, "load", load)
     status, said = command("parts.obj", "a red one", "--seed", "1", "--seed", "2", "--out", "some")
     assert status == 1 and "parts--a-red-one--1: failed, ValueError: no view" in said
-    assert {each.name for each in (project / "some").iterdir()} == {"parts--a-red-one--2", "grid.png"}
+    assert seen(project / "some") == {"parts--a-red-one--2", "grid.png"}
 
 
 def test_prompts_come_from_lines_and_sheets(tmp_path):

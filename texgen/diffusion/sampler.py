@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from diffusers import DDIMScheduler, SchedulerMixin
+from diffusers import LCMScheduler, SchedulerMixin
 from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.guidance import Control
-from texgen.diffusion.schedules import add_noise, ddim_transition, is_pure, noised
+from texgen.diffusion.schedules import add_noise, ddim_transition, is_pure, lcm_transition, noised
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class ViewDenoising:
     known_latents: [B, 4, h, w], encoding of the image that pinned regions return to.
     pin_early, pin_late: [B, 1, h, w] in [0, 1], 1 = pinned; early holds at the steps i < switch_step.
     blend_noise, variance_noise: [S, B, 4, h, w], one standard normal draw per step, for re-noising the known
-    latents and for the sampler itself (used when eta > 0). eta: 0 = deterministic DDIM, 1 = ancestral.
+    latents and for the sampler itself (DDIM with eta > 0, LCM). eta: 0 = deterministic DDIM, 1 = ancestral.
     also: further ControlNets. blending: when pinned regions are replaced, and at which noise level: "before"
     each step at the step's own level (InTeX, TEXTure); "after" each step, one training time step below it
     (Text2Tex); "after_next" each step, at the level of the next one, clean after the last (diffusers'
@@ -88,8 +88,8 @@ def denoise_step(
 ) -> Tensor:
     """Latents [B, 4, h, w] at time step i of the scheduler -> at step i + 1.
 
-    Blend, predict, update, or predict, update, blend: as the chain says. Pure for DDIM; the others advance
-    their own state.
+    Blend, predict, update, or predict, update, blend: as the chain says. Pure for DDIM and LCM; the others
+    advance their own state.
     """
     if is_pure(scheduler):
         mean, spread = transition(backbone, scheduler, chain, latents, i)
@@ -107,10 +107,12 @@ def _alternates(chain: ViewDenoising, i: int) -> bool:
 
 
 def transition(
-    backbone: Backbone, scheduler: DDIMScheduler, chain: ViewDenoising, latents: Tensor, i: int
+    backbone: Backbone, scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor, i: int
 ) -> tuple[Tensor, float]:
-    """Mean and standard deviation of a DDIM chain's latents at step i + 1 given its latents at step i."""
+    """Mean and standard deviation of a pure chain's latents at step i + 1 given its latents at step i."""
     latents, prediction = predict_step(backbone, scheduler, chain, latents, i)
+    if isinstance(scheduler, LCMScheduler):
+        return lcm_transition(scheduler, prediction, i, latents)
     return ddim_transition(scheduler, prediction, i, latents, chain.eta)
 
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from diffusers import DDIMScheduler, PNDMScheduler, SchedulerMixin, UniPCMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor
 
 SCHEDULER_CLASSES: dict[str, type[SchedulerMixin]] = {
     "ddim": DDIMScheduler,
     "unipc": UniPCMultistepScheduler,
     "pndm": PNDMScheduler,
+    "lcm": LCMScheduler,
 }
+
+SIGMA_DATA = 0.5
+"""Spread of the data that consistency functions are parametrised for."""
 
 
 def make_scheduler(
@@ -20,14 +30,15 @@ def make_scheduler(
 ) -> SchedulerMixin:
     """A scheduler with `steps` time steps set, from the contents of a model's scheduler file.
 
-    name: "ddim", "unipc" or "pndm" (linear multistep without Runge-Kutta steps, as TEXTure uses it; its list
-    holds one time step twice and is one longer than `steps`). All read the noise schedule, the prediction
-    type and, for "model", spacing and last signal from the file. spacing: "leading", "trailing" or "linspace"
-    as in diffusers; with DDIM "linspace" is that of Euler's schedulers, whose time steps between 999 and 0
-    are not rounded. last_signal: "one" ends chains at alpha-bar 1, i.e. at the last estimate of the clean
-    latents, as Euler's and DDPM's schedulers do; for DDIM. UniPC and PNDM carry state from step to step: make
-    new ones for every chain. Latents are never clipped, as the image-space default of DDIM would do where the
-    file does not mention it.
+    name: "ddim", "unipc", "pndm" (linear multistep without Runge-Kutta steps, as TEXTure uses it; its list
+    holds one time step twice and is one longer than `steps`) or "lcm" (of latent consistency models and
+    their adapters: few of the time steps of 50, fresh noise after each, no other spacing). All read the
+    noise schedule, the prediction type and, for "model", spacing and last signal from the file. spacing:
+    "leading", "trailing" or "linspace" as in diffusers; with DDIM "linspace" is that of Euler's schedulers,
+    whose time steps between 999 and 0 are not rounded. last_signal: "one" ends chains at alpha-bar 1, i.e.
+    at the last estimate of the clean latents, as Euler's and DDPM's schedulers do; for DDIM. UniPC and PNDM
+    carry state from step to step: make new ones for every chain. Latents are never clipped, as the
+    image-space default of DDIM would do where the file does not mention it.
     """
     if name not in SCHEDULER_CLASSES:
         raise ValueError(f"There is no scheduler {name!r}; choose one of {', '.join(SCHEDULER_CLASSES)}.")
@@ -47,7 +58,18 @@ def make_scheduler(
                 '(rescale_betas_zero_snr); use scheduler="ddim".'
             )
         config["skip_prk_steps"] = True
+    if name == "lcm":
+        if spacing != "model":
+            raise ValueError(
+                f'The scheduler "lcm" has time steps of its own; leave spacing {spacing!r} at "model".'
+            )
+        config.setdefault("clip_sample", False)
     scheduler = SCHEDULER_CLASSES[name].from_config(config)
+    if name == "lcm" and steps > scheduler.config.original_inference_steps:
+        raise ValueError(
+            f'The scheduler "lcm" takes at most {scheduler.config.original_inference_steps} denoising steps, '
+            f"not {steps}; 4 to 8 are usual."
+        )
     if config.get("rescale_betas_zero_snr") and scheduler.config.prediction_type == "epsilon":
         raise ValueError(
             "The scheduler file has zero terminal signal together with noise prediction, which "
@@ -61,7 +83,7 @@ def make_scheduler(
 
 def is_pure(scheduler: SchedulerMixin) -> bool:
     """Whether a step depends on its arguments only, so that it may be recomputed and differentiated."""
-    return isinstance(scheduler, DDIMScheduler)
+    return isinstance(scheduler, DDIMScheduler | LCMScheduler)
 
 
 def ddim_step(
@@ -99,6 +121,25 @@ def ddim_posterior(
     spread = eta * (max((1 - alpha_next) / (1 - alpha) * (1 - alpha / alpha_next), 0.0)) ** 0.5
     straight = max(1 - alpha_next - spread**2, 0.0) ** 0.5
     return alpha_next**0.5 * original + straight * direction, spread
+
+
+def lcm_transition(
+    scheduler: LCMScheduler, prediction: Tensor, i: int, latents: Tensor
+) -> tuple[Tensor, float]:
+    """Mean and standard deviation of the latents at step i + 1 of a latent consistency chain.
+
+    Luo et al. 2023, algorithm 3: the consistency function's clean latents, noised to the level of the next
+    step; after the last step they stand alone.
+    """
+    config = scheduler.config
+    original, _ = split_prediction(scheduler, prediction, i, latents)
+    scaled, data = float(scheduler.timesteps[i]) * config.timestep_scaling, SIGMA_DATA**2
+    share = data / (scaled**2 + data)
+    clean = share * latents + (1 - share) ** 0.5 * original
+    if i + 1 == len(scheduler.timesteps):
+        return clean, 0.0
+    alpha = signal_level(scheduler, i + 1)
+    return alpha**0.5 * clean, (1 - alpha) ** 0.5
 
 
 def signal_level(scheduler: SchedulerMixin, i: int) -> float:

@@ -35,8 +35,8 @@ def require_differentiable(method: TexGen, algorithm: Algorithm, settings: Train
     preset = method.preset
     if preset.scheduler != "ddim":
         raise TrainingError(
-            f"Preset {preset.name!r} samples with {preset.scheduler!r}, which keeps state between steps; "
-            "fine-tuning needs scheduler 'ddim'."
+            f"Preset {preset.name!r} samples with {preset.scheduler!r}; "
+            "fine-tuning needs scheduler 'ddim', whose steps can be repeated and have a density."
         )
     if algorithm.needs_noise and not preset.eta > 0:
         raise TrainingError(

@@ -112,13 +112,12 @@ class TexGen:
         in painting order; None = all of them. keep: as in `__call__`; no gradient comes from outside of its
         region.
         With soft=False the values equal those of `__call__`.
-        Raises ValueError when gradients are recorded with a scheduler that keeps state between its steps.
+        Raises ValueError when gradients are recorded with another scheduler than DDIM.
         """
         if torch.is_grad_enabled() and self.preset.scheduler != "ddim":
             raise ValueError(
-                f"Preset {self.preset.name!r} samples with {self.preset.scheduler!r}, which keeps state "
-                'between its steps and cannot be differentiated here; use scheduler="ddim", or paint under '
-                "torch.no_grad()."
+                f"Preset {self.preset.name!r} samples with {self.preset.scheduler!r}, which cannot be "
+                'differentiated here; use scheduler="ddim", or paint under torch.no_grad().'
             )
         scene = self._scene(mesh)
         angles = None

@@ -70,9 +70,13 @@ class Preset:
             "What finds visible faces: warp (CPU and GPU), or nvdiffrast where it is installed, on a GPU."
         ),
     ] = "warp"
-    scheduler: Annotated[Literal["ddim", "unipc", "pndm"], _about("Sampler; fine-tuning needs ddim.")] = (
-        "ddim"
-    )
+    scheduler: Annotated[
+        Literal["ddim", "unipc", "pndm", "lcm"],
+        _about(
+            "Sampler; lcm is that of latent consistency models and adapters, with spacing model; fine-tuning "
+            "needs ddim."
+        ),
+    ] = "ddim"
     steps: Annotated[Count, _about("Denoising steps per view; of psd_like, steps of its optimiser.")] = 10
     eta: Annotated[Unit, _about("Share of noise that a DDIM step adds again; 0 none, 1 ancestral.")] = 1.0
     spacing: Annotated[

@@ -24,6 +24,8 @@ def opened(path: str) -> Iterator[Any]:
     try:
         with Image.open(BytesIO(read_bytes(path))) as image:
             yield image
+    except FileNotFoundError:
+        raise ConfigError(f"There is no image file {path!r}; check the path.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{path} cannot be read as an image ({error}).") from None
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from texgen import shipped
-from texgen.storage.plain_text import terminal, without_passwords
+from texgen.storage.plain_text import without_passwords
 from workflow.cli.checks import (
     MOST_TEXELS,
     PICTURES,
@@ -31,10 +31,11 @@ from workflow.cli.texture_batch import (
     output_of,
     wanted_results,
 )
-from workflow.cli.texture_files import FILMS, GRID, picture, write_film, write_grid, write_result
+from workflow.cli.texture_files import FILMS, GRID, write_film
+from workflow.cli.texture_folder import described, write_folder
 from workflow.config.configuration import load_config
 from workflow.config.kinds import METHODS
-from workflow.runtime.step_errors import concerns_machine, plain_sentence
+from workflow.runtime.locking import work_alone
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,18 @@ def texture(options: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(order.threads)
-    work = order.out / "official" if order.folder else order.out.with_suffix(".official")
-    if METHODS[order.choice.method.kind].needs_backbone:
-        say(f"loading {without_passwords(order.choice.config.backbone.source)}")
-    else:
-        say(f"running the authors' program; its log and files are in {work}")
-    paint = order.choice.load(work)
+
+    @cache
+    def loaded() -> Callable:
+        work = order.out / "official" if order.folder else order.out.with_suffix(".official")
+        if METHODS[order.choice.method.kind].needs_backbone:
+            say(f"loading {without_passwords(order.choice.config.backbone.source)}")
+        else:
+            say(f"running the authors' program; its log and files are in {work}")
+        return order.choice.load(work)
 
     def make(wanted: TextureRequest) -> Any:
-        progress = PaintingProgress()
+        paint, progress = loaded(), PaintingProgress()
         more = {} if keep is None else {"keep": keep}
         try:
             return paint(meshes[wanted.mesh], wanted.prompt.text, wanted.seed, progress, **more)
@@ -80,7 +84,8 @@ def texture(options: argparse.Namespace) -> int:
             progress.close()
 
     if order.folder:
-        return write_folder(order, meshes, make)
+        with work_alone(order.out / GRID):
+            return write_folder(order, meshes, keep, make)
     (wanted,) = order.wanted
     result = make(wanted)
     write_one(order, meshes[wanted.mesh], result)
@@ -203,61 +208,6 @@ def write_one(order: Order, mesh, result) -> None:
         save_texture_png(order.texture, painted)
     if order.film is not None:
         write_film(order.film, mesh, painted)
-
-
-def write_folder(order: Order, meshes: dict[Path, Any], make: Callable[[TextureRequest], Any]) -> int:
-    """A folder per result and one picture of all; a result that fails does not stop the others."""
-    pictures, failed = [], 0
-    for number, wanted in enumerate(order.wanted, start=1):
-        say(f"[{number}/{len(order.wanted)}] {wanted.name}")
-        folder, mesh = order.out / wanted.name, meshes[wanted.mesh].to("cpu")
-        try:
-            result = make(wanted)
-        except Exception as error:
-            if concerns_machine(error):
-                raise
-            sentence = plain_sentence(error)
-            if sentence is None:
-                traceback.print_exc()
-            say(f"{wanted.name}: failed, {terminal(sentence or f'{type(error).__name__}: {error}')}")
-            pictures.append((wanted, None))
-            failed += 1
-            continue
-        for lost in write_result(folder, mesh, result, facts(order, wanted)):
-            say(f"warning: {lost}")
-        if order.film is not None:
-            write_film(folder / order.film, mesh, result.texture.cpu())
-        pictures.append((wanted, picture(mesh, result.texture.cpu())))
-        say(f"{folder}: textured by {described(order.choice, result)}")
-    write_grid(order.out / GRID, pictures)
-    done = len(order.wanted) - failed
-    say(f"{order.out / GRID}: {done} of {len(order.wanted)} textures")
-    return int(failed > 0)
-
-
-def facts(order: Order, wanted: TextureRequest) -> dict[str, Any]:
-    """What a result was made of, for its result.json."""
-    choice = order.choice
-    return {
-        "mesh": str(wanted.mesh),
-        "prompt": wanted.prompt.text,
-        "seed": wanted.seed,
-        "method": choice.name,
-        "settings": choice.changes,
-        "model": None if choice.tuned is None else choice.tuned.name,
-        "lora_scale": choice.lora_scale,
-        "adapter": None if choice.beside is None else choice.beside.name,
-        "adapter_scale": choice.beside_scale,
-    }
-
-
-def described(choice: ChosenMethod, result: Any) -> str:
-    """By what, how long and at which cost a result was made."""
-    counted = [f"{count} {name} calls" for name, count in result.calls.items()]
-    calls = ", ".join(counted or ["model calls not counted"])
-    tuned = "" if choice.tuned is None else f" with {choice.tuned.name}"
-    beside = "" if choice.beside is None else f" and {choice.beside.name}"
-    return f"{choice.name}{tuned}{beside} in {result.spent.wall:.1f} s, {calls}"
 
 
 def _named(wanted: Sequence[TextureRequest]) -> list[str]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from workflow.cli.kept_results import MESH, TEXTURE
 from workflow.cli.texture_batch import TextureRequest
-from workflow.provenance import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from texgen.mesh.mesh import Mesh
-    from texgen.painting.measured import TextureResult
 
 FILMS = (".gif", ".mp4")
 FILM_SIDE, CELL = 320, 256
@@ -22,22 +21,16 @@ FRONT, ELEVATION = 30.0, 15.0
 GRID = "grid.png"
 
 
-def write_result(folder: Path, mesh: Mesh, result: TextureResult, facts: dict[str, Any]) -> list[str]:
-    """A folder with mesh.glb, texture.png and result.json: the given facts and what the painting cost.
+def write_result(folder: Path, mesh: Mesh, texture: Tensor) -> list[str]:
+    """mesh.glb and texture.png of a result [3, T, T].
 
     Returns what could not be kept of the mesh, one sentence each.
     """
     from texgen.mesh.export import save_texture_png
     from texgen.mesh.export_files import write_textured
 
-    texture = result.texture.cpu()
-    save_texture_png(folder / "texture.png", texture)
-    lost = write_textured(folder / "mesh.glb", mesh, texture)
-    write_json(
-        folder / "result.json",
-        {**facts, "seconds": result.spent.wall, "calls": result.calls, "views": result.views},
-    )
-    return lost
+    save_texture_png(folder / TEXTURE, texture)
+    return write_textured(folder / MESH, mesh, texture)
 
 
 def write_film(path: Path, mesh: Mesh, texture: Tensor) -> None:
