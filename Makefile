@@ -61,7 +61,7 @@ docs:  ## the documentation site, warnings are errors: site/index.html
 	  $(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r docs/requirements.txt; \
 	  cp docs/requirements.txt $(DOCS)/requirements.txt; \
 	fi
-	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
 	@echo "the documentation: site/index.html"
 
 # Pyright is JavaScript; with the node that runs it, it fills 300 MB, which no run needs: an environment of its own.

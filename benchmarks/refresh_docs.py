@@ -2,8 +2,9 @@
 
     python -m benchmarks.refresh_docs [--results results]
 
-Writes docs/default-run.md (the whole results page), the first table into README.md between its two marks, and
-docs/images/{overview,comparison,before-after-*}.png as palette pictures of at most 1,800 pixels a side.
+Writes docs/default-run.md (the whole results page), some columns of its first table into README.md between
+two marks, and docs/images/{overview,comparison,before-after-*}.png as palette pictures, 1,800 pixels a side
+at most.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +22,7 @@ from texgen.storage.files import atomic_path, write_text
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- first table of docs/default-run.md -->", "<!-- end -->"
 WIDEST = 1800
+README_COLUMNS = ("Method", "ImageReward", "HPSv2", "CLIPScore", "wall s")
 FIGURES = {
     "overview": "overview.png",
     "comparison": "figures/comparison.png",
@@ -49,6 +52,17 @@ def first_table(page: str) -> str:
     return re.sub(r" {2,}", " ", re.sub(r"-{4,}", "---", found[0]))
 
 
+def with_columns(table: str, names: Sequence[str]) -> str:
+    """Some columns of a Markdown table, by the words of their heads. Raises ValueError for one it lacks."""
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines()]
+    heads = [re.sub(r"[^A-Za-z0-9 ]", "", head).strip() for head in rows[0]]
+    missing = [name for name in names if name not in heads]
+    if missing:
+        raise ValueError(f"the table has no column {missing[0]}; it has {', '.join(heads)}")
+    places = [heads.index(name) for name in names]
+    return "".join(f"| {' | '.join(row[place] for place in places)} |\n" for row in rows)
+
+
 def between_marks(text: str, table: str) -> str:
     """A text whose part between the two marks is replaced."""
     before, mark, rest = text.partition(BEGIN)
@@ -73,7 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
     page = (options.results / "table.md").read_text(encoding="utf-8")
     write_text(ROOT / "docs/default-run.md", HEAD + page.partition("\n")[2].lstrip())
     readme = ROOT / "README.md"
-    write_text(readme, between_marks(readme.read_text(encoding="utf-8"), first_table(page)))
+    write_text(
+        readme,
+        between_marks(readme.read_text(encoding="utf-8"), with_columns(first_table(page), README_COLUMNS)),
+    )
     for name, file in FIGURES.items():
         if (options.results / file).is_file():
             write_picture(options.results / file, ROOT / "docs/images" / f"{name}.png")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
+from rewards.checkpoints.store import WeightsMissing
 from texgen.diffusion.prompts import require_words
 from texgen.mesh.mesh import Mesh
 from texgen.painting.pipeline import TexGen
@@ -13,8 +14,8 @@ from texgen.painting.presets import Preset
 from texgen.painting.views import Progress
 from texreward.meshes import read_mesh
 from texreward.models import MINIATURE, backbone_of, chosen
+from texreward.opening import device_of, quiet_loading
 from texreward.result import Result
-from workflow.runtime.devices import pick_device
 
 
 class Painter:
@@ -80,7 +81,15 @@ def load(
     >>> load("miniature", image_size=64, steps=2).settings.steps
     2
     """
-    device = device or pick_device()
+    device = device_of("load", device)
     backbone = backbone_of(source, controlnets, half=device.startswith("cuda"))
     more = {} if adapter is None else {"model": fspath(adapter), "lora_scale": lora_scale}
-    return Painter(chosen(source, backbone, settings, **more).load(device=device))
+    choice = chosen(source, backbone, settings, **more)
+    try:
+        with quiet_loading():
+            return Painter(choice.load(device=device))
+    except WeightsMissing as error:
+        raise WeightsMissing(
+            f"load: {str(error).rstrip('.')}; connect to the network, or give folders of this machine in "
+            "diffusers layout."
+        ) from None

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from texgen import shipped
 from texgen.diffusion.prompts import require_words
+from texreward.opening import device_of, quiet_loading
 from workflow.cli.checks import located
 from workflow.cli.image_files import composited, read_image
 from workflow.cli.score import chosen_metrics, score_images
 from workflow.config.configuration import load_config
 from workflow.config.sheets import ConfigError
-from workflow.runtime.devices import pick_device
 from workflow.steps.scorers import load_metric
 
 
@@ -55,10 +55,11 @@ def score(
         )
     found = load_config(shipped.configuration(config) if "." not in fspath(config) else config)
     names = chosen_metrics(found, None if metrics is None else list(metrics))
-    device = device or pick_device()
+    device = device_of("score", device)
     scores = {}
     for name in names:
-        metric = load_metric(located(found.metrics[name]), device, precision=found.scoring.precision)
+        with quiet_loading():
+            metric = load_metric(located(found.metrics[name]), device, precision=found.scoring.precision)
         batches = [(places, [pictures[each] for each in places]) for places in _by_size(pictures)]
         scores[name] = torch.tensor(score_images(metric, batches, texts, device))
     return scores

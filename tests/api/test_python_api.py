@@ -154,3 +154,41 @@ def test_control_networks_come_from_the_folder_or_the_paper(tiny, tmp_path):
     assert hub.controlnets["depth_inpaint"].folder == str(tiny)
     with pytest.raises(ConfigError, match="there is no folder"):
         backbone_of("a/b/c", None, half=False)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
+    """No traceback of the hub's client: what failed and what to do."""
+
+    def unreachable(*_, **__):
+        raise OSError("[Errno -2] Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    with pytest.raises(FileNotFoundError) as caught:
+        texreward.load("somebody/some-model", device="cpu")
+    said = str(caught.value)
+    assert said.startswith("load: ") and "cannot be asked for its files" in said and "\n" not in said
+    assert said.endswith("connect to the network, or give folders of this machine in diffusers layout.")
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: texreward.load(device="mps"), "load: device is 'mps'; give cpu or cuda."),
+        (lambda: texreward.score("none.png", "a cow"), "There is no image file 'none.png'"),
+        (lambda: texreward.load(stepz=3), "stepz is not a known field (did you mean 'steps'?)"),
+    ],
+)
+def test_mistakes_of_a_call_are_sentences(call, said):
+    with pytest.raises(ConfigError) as caught:
+        call()
+    assert said in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_loading_is_quiet_and_leaves_the_library_as_it_was(tiny, capsys):
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    texreward.load(tiny, device="cpu", **SIZES)
+    assert capsys.readouterr().err == ""
+    assert (logging.is_progress_bar_enabled(), logging.get_verbosity()) == before

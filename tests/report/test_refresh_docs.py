@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.refresh_docs import BEGIN, END, between_marks, first_table
+from benchmarks.refresh_docs import BEGIN, END, between_marks, first_table, with_columns
 
 PAGE = "# Title\n\n| Method   | A    |\n| -------- | ---: |\n| Pretrained  | 1 |\n\n| other | b |\n"
 
@@ -11,6 +11,14 @@ def test_the_first_table_is_taken_without_padding():
     assert first_table(PAGE) == "| Method | A |\n| --- | ---: |\n| Pretrained | 1 |\n"
     with pytest.raises(ValueError, match="no table"):
         first_table("# Title\n")
+
+
+def test_the_readme_shows_some_columns_by_their_heads():
+    table = "| Method | A† ↑ | wall s |\n| --- | ---: | -: |\n| **x** | 1 ± 2 ≈ | 3 |\n"
+    assert with_columns(table, ("Method", "wall s")) == "| Method | wall s |\n| --- | -: |\n| **x** | 3 |\n"
+    assert with_columns(table, ("A",)) == "| A† ↑ |\n| ---: |\n| 1 ± 2 ≈ |\n"
+    with pytest.raises(ValueError, match="no column B; it has Method, A, wall s"):
+        with_columns(table, ("B",))
 
 
 def test_only_what_is_between_the_marks_changes():

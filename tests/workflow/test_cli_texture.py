@@ -140,7 +140,8 @@ def test_every_mesh_by_every_prompt_by_every_seed(command, project):
         assert grid.width > 2 * 256 and grid.height > 2 * 256  # a row per mesh and seed, a column per prompt
     # One alone is the same.
     words = ("meshes/wavy_ring.obj", "--seed", "7", "a Blue one!", "--out", "alone.glb", "--texture", "a.png")
-    assert command(*words, "--turntable", "t.gif")[0] == 0
+    assert command(*words, "--turntable", "t.gif", "--picture", "p.png")[0] == 0
+    assert pixels(project / "p.png").shape == (512, 512, 3) and pixels(project / "p.png").std() > 5
     with Image.open(project / "t.gif") as film:
         assert film.n_frames > 10
     together = pixels(folder / "wavy-ring--a-blue-one--7" / "texture.png")
@@ -304,6 +305,8 @@ MISTAKES = {
     "seed twice": (("--seed", "1,1"), "--seed names a seed twice"),
     "scale of nothing": (("--lora-scale", "0.5"), "--lora-scale is the strength of --model; give both"),
     "scale out of range": (("--model", "adapter", "--lora-scale", "-1"), "give a number from 0 to 10"),
+    "picture of a folder": (("--seed", "0,1", "--out", "some", "--picture", "p.png"), "grid.png shows all"),
+    "same file": (("--texture", "s.png", "--picture", "s.png"), "--picture and --texture name the same file"),
     "film": (("--turntable", "x.avi"), "give a name that ends in .gif or .mp4"),
     "hub without revision": (("--adapter", "someone/style"), "needs its revision, as someone/style@COMMIT"),
     "no adapter": (("--adapter", "nothing"), "there is no such file or folder"),

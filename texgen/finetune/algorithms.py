@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor
 
 from texgen import seeds
-from texgen.diffusion.sampler import DDIMScheduler, transition
+from texgen.diffusion.sampler import transition
 from texgen.diffusion.schedules import ddim_posterior
 from texgen.finetune.differentiation import ViewRecord
 from texgen.finetune.evaluations import Evaluations

@@ -17,6 +17,7 @@ from workflow.cli import init as cli_init
 from workflow.cli import miniature as cli_miniature
 from workflow.cli import plan as cli_plan
 from workflow.cli import prompts as cli_prompts
+from workflow.cli import push as cli_push
 from workflow.cli import score as cli_score
 from workflow.cli import study as cli_study
 from workflow.cli import texture_options as cli_texture
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_study.add_parser(commands)
     cli_miniature.add_parser(commands)
     cli_prompts.add_parser(commands)
+    cli_push.add_parser(commands)
     return parser
 
 

@@ -31,7 +31,7 @@ from workflow.cli.texture_batch import (
     output_of,
     wanted_results,
 )
-from workflow.cli.texture_files import FILMS, GRID, write_film
+from workflow.cli.texture_files import FILMS, GRID, PICTURE_SIDE, picture, write_film
 from workflow.cli.texture_folder import described, write_folder
 from workflow.config.configuration import load_config
 from workflow.config.kinds import METHODS
@@ -41,7 +41,7 @@ from workflow.runtime.locking import work_alone
 @dataclass(frozen=True)
 class Order:
     """All that a command asks for, checked before anything is loaded. folder: whether `out` gets a folder per
-    result. texture, film: files to write besides, None = none; of a folder, film is a name in each."""
+    result. texture, picture, film: files to write besides, None = none; a folder's film is a name in each."""
 
     wanted: list[TextureRequest]
     choice: ChosenMethod
@@ -49,6 +49,7 @@ class Order:
     out: Path
     folder: bool
     texture: Path | None
+    picture: Path | None
     film: Path | None
     rotate: str
     uv: str
@@ -143,20 +144,24 @@ def checked(options: argparse.Namespace) -> Order:
     if keeping is not None:
         refuse_other_uvs(options.uv)
         uv = "keep"
-    texture, film = side_files(options, out, folder, inputs)
-    return Order(wanted, choice, keeping, out, folder, texture, film, rotate, uv, options.threads)
+    texture, shown, film = side_files(options, out, folder, inputs)
+    return Order(wanted, choice, keeping, out, folder, texture, shown, film, rotate, uv, options.threads)
 
 
 def side_files(
     options: argparse.Namespace, out: Path, folder: bool, inputs: tuple[Path, ...]
-) -> tuple[Path | None, Path | None]:
-    """Where --texture and --turntable are written, None where they were not given."""
+) -> tuple[Path | None, Path | None, Path | None]:
+    """Where --texture, --picture and --turntable are written, None where they were not given."""
     read = (*inputs, *(Path(each) for each in (options.texture_in, options.mask) if each is not None))
-    texture = film = None
+    texture = shown = film = None
     if options.texture is not None:
         if folder:
             raise UsageError("--texture is one file; each folder of the results has its texture.png anyway.")
         texture = check_output("--texture", options.texture, PICTURES, (*read, out))
+    if options.picture is not None:
+        if folder:
+            raise UsageError(f"--picture is one file; {GRID} shows all results of a folder anyway.")
+        shown = check_output("--picture", options.picture, PICTURES, (*read, out))
     if options.turntable is not None:
         film = Path(options.turntable)
         if folder and film.name != options.turntable:
@@ -168,9 +173,14 @@ def side_files(
             raise UsageError(f"--turntable is {options.turntable!r}; give a name that ends in .gif or .mp4.")
         if not folder:
             film = check_output("--turntable", options.turntable, FILMS, (*read, out))
-    if texture is not None and texture.absolute() == out.absolute():
-        raise UsageError("--texture and --out name the same file; give each its own.")
-    return texture, film
+    named = {"--out": out, "--texture": texture, "--picture": shown}
+    options_of: dict[Path, str] = {}
+    for option, path in named.items():
+        if path is not None and options_of.setdefault(path.absolute(), option) != option:
+            raise UsageError(
+                f"{option} and {options_of[path.absolute()]} name the same file; give each its own."
+            )
+    return texture, shown, film
 
 
 def read(path: Path, order: Order):
@@ -198,7 +208,7 @@ def read(path: Path, order: Order):
 
 def write_one(order: Order, mesh, result) -> None:
     """A single result, in the files that were named."""
-    from texgen.mesh.export import save_texture_png
+    from texgen.mesh.export import save_image, save_texture_png
     from texgen.mesh.export_files import write_textured
 
     mesh, painted = mesh.to("cpu"), result.texture.cpu()
@@ -206,6 +216,8 @@ def write_one(order: Order, mesh, result) -> None:
         say(f"warning: {lost}")
     if order.texture is not None:
         save_texture_png(order.texture, painted)
+    if order.picture is not None:
+        save_image(order.picture, picture(mesh, painted, PICTURE_SIDE))
     if order.film is not None:
         write_film(order.film, mesh, painted)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from texgen.mesh.mesh import Mesh
 
 FILMS = (".gif", ".mp4")
-FILM_SIDE, CELL = 320, 256
+FILM_SIDE, CELL, PICTURE_SIDE = 320, 256, 512
 FRONT, ELEVATION = 30.0, 15.0
 """From where the picture of a result is taken, degrees."""
 GRID = "grid.png"
@@ -46,11 +46,11 @@ def write_film(path: Path, mesh: Mesh, texture: Tensor) -> None:
     (write_gif if path.suffix.lower() == ".gif" else write_mp4)(path, frames)
 
 
-def picture(mesh: Mesh, texture: Tensor) -> Tensor:
-    """[3, S, S] in [0, 1]: a textured mesh, lit, seen from ahead, aside and above."""
+def picture(mesh: Mesh, texture: Tensor, side: int = CELL) -> Tensor:
+    """[3, side, side] in [0, 1]: a textured mesh, lit, seen from ahead, aside and above."""
     from report.pictures import MeshPictures
 
-    return MeshPictures(mesh, [FRONT], ELEVATION, CELL)(texture)[0]
+    return MeshPictures(mesh, [FRONT], ELEVATION, side)(texture)[0]
 
 
 def write_grid(path: Path, results: Sequence[tuple[TextureRequest, Tensor | None]]) -> None:

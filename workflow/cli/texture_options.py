@@ -123,6 +123,9 @@ def _add_method(group: Any) -> None:
 def _add_outputs(group: Any) -> None:
     group.add_argument("--texture", help="the texture as a picture (PNG, JPEG, WebP)")
     group.add_argument(
+        "--picture", metavar="FILE", help="a picture of the textured mesh, lit (PNG, JPEG, WebP)"
+    )
+    group.add_argument(
         "--turntable", metavar="FILM", help="a film of one turn (GIF, MP4); of several results in each folder"
     )
 

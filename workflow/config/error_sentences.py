@@ -10,6 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+MOST_LISTED = 30
+"""Names that are worth listing beside a guess."""
+
 
 def sentence(where: str, root: type[BaseModel], error: Mapping[str, Any]) -> str:
     """One sentence for one item of `ValidationError.errors()`; `root` is the model that was validated."""
@@ -20,6 +23,8 @@ def sentence(where: str, root: type[BaseModel], error: Mapping[str, Any]) -> str
         known = sorted({name for model in kinds for name in model.model_fields})
         guess = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f" (did you mean {guess[0]!r}?)" if guess else ""
+        if guess and len(known) > MOST_LISTED:
+            return f"{where}: {field} is not a known field{hint}."
         return f"{where}: {field} is not a known field{hint}; allowed here are {', '.join(known)}."
     if error["type"] == "missing":
         return f"{where}: {field} is missing; it must be given."

@@ -61,7 +61,7 @@ def listing(want: NeededFiles) -> Listing:
     try:
         info = HfApi().model_info(live_id(want.hub), revision=want.revision, files_metadata=True)
     except Exception as error:  # the hub's client has many ways to say that it was not reached
-        raise WeightsMissing(f"{want.hub} cannot be asked for its files ({first_line(error)})") from error
+        raise WeightsMissing(f"{want.hub} cannot be asked for its files ({first_line(error)})") from None
     return Listing(info.sha, {each.rfilename: each.size for each in info.siblings or ()})
 
 
@@ -83,7 +83,7 @@ def download_model(want: NeededFiles, files: Collection[str]) -> Path:
     try:
         return Path(snapshot_download(live_id(want.hub), revision=want.revision, allow_patterns=list(files)))
     except Exception as error:
-        raise WeightsMissing(f"{want.hub} cannot be downloaded ({first_line(error)})") from error
+        raise WeightsMissing(f"{want.hub} cannot be downloaded ({first_line(error)})") from None
 
 
 def find_or_download(hub: str, revision: str | None, parts: Collection[ModelFolder]) -> Path:
