@@ -101,10 +101,11 @@ def test_the_wheel_carries_what_a_run_reads(wheel):
 def test_it_paints_and_scores_in_an_empty_folder(python, elsewhere):
     painted = run(
         python.parent / "texreward", "texture", "procedural:trefoil", "a red brick knot",
-        "--out", "knot.glb", "--texture", "knot.png", "--steps", "1", "--texture-size", "64",
+        "--out", "knot.glb", "--picture", "knot.png", "--steps", "1", "--texture-size", "64",
         cwd=elsewhere,
     )  # fmt: skip
     assert "knot.glb: textured by pretrained" in painted.stderr + painted.stdout
+    assert "Loading weights" not in painted.stderr  # bars of libraries
     # By -m Python looks into the working directory first.
     scored = run(
         python, "-m", "texreward", "score", "knot.png", "--prompt", "a red brick knot",

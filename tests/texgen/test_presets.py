@@ -54,7 +54,7 @@ def test_replace_makes_a_changed_copy():
     ("field", "value", "message"),
     [
         ("rig", "nowhere", "rig is 'nowhere'"),
-        ("scheduler", "euler", "'ddim', 'unipc' or 'pndm'"),
+        ("scheduler", "euler", "'ddim', 'unipc', 'pndm' or 'lcm'"),
         ("projection", "splat", "projection is 'splat'"),
         ("accumulate", "max", "accumulate is 'max'"),
         ("fill", "magic", "fill is 'magic'"),

@@ -52,7 +52,9 @@ def say(text: str) -> None:
 
 def quieten_libraries() -> None:
     """What libraries say is for developers (PYTHONWARNINGS brings it back); prompts' warnings are not."""
-    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries
+    # Bars of libraries. tqdm reads its variable when it is imported, which has happened already here.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     if not sys.warnoptions:
