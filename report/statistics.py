@@ -166,7 +166,8 @@ def sign_flip_test(
 
     For n <= `exact_limit` all 2^n sign patterns are counted and p is exact; its smallest possible value is
     2 / 2^n, so fewer than six pairs can never reach 0.05. Above, `resamples` random patterns give
-    p = (1 + at least as extreme) / (1 + resamples). Returns (p, exact).
+    p = (1 + at least as extreme) / (1 + resamples). Returns (p, exact). Not `scipy.stats.permutation_test`,
+    which would go through all 2^n patterns one by one.
     """
     difference = np.asarray(difference, dtype=float)
     n = len(difference)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from rewards.checkpoints.blip import read_blip
 from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.precision import Precision, computing, network_dtype
 from rewards.preference.preprocess import Preprocessing, preprocess
 from rewards.preference.prompt_text import require_prompts
+from rewards.preference.tokenizers import open_tokenizer
 from texgen.diffusion.prompts import warn_of_prompt
 
 
@@ -134,7 +138,27 @@ class FrozenBlip:
 
 
 class BlipScore(FrozenBlip):
-    """A FrozenBlip with a head: `_judge` maps features `[B, D]` to scores `[B]`."""
+    """A FrozenBlip with a head: `_judge` maps features `[B, D]` to scores `[B]`.
+
+    A subclass is made of both towers, the tensors of its head, a tokenizer, the preprocessing and a version.
+    """
+
+    @classmethod
+    def of_checkpoint(
+        cls,
+        path: Path,
+        tokenizer: str | Path | None,
+        version: str,
+        vision_heads: int | None = None,
+        **options,
+    ) -> Self:
+        """The score in a published file, which holds towers and head; tokenizer: the folder of BERT's."""
+        if tokenizer is None:
+            raise ValueError(f"{path.parent}: the checkpoint has no tokenizer; give the folder of one.")
+        blip = read_blip(path, vision_heads=vision_heads)
+        preprocessing = Preprocessing(size=blip.vision.config.image_size, fit="crop-even")
+        opened = open_tokenizer(tokenizer)
+        return cls(blip.vision, blip.text, blip.parts["mlp."], opened, preprocessing, version, **options)
 
     def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> scores `[B]` float32, differentiable in the images."""

@@ -17,11 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rewards.checkpoints.blip import read_blip
 from rewards.preference.blip_model import BlipScore
 from rewards.preference.clip_model import file_digest
 from rewards.preference.preprocess import Preprocessing
-from rewards.preference.tokenizers import open_tokenizer
 
 MODELS = ("Combo", "T2I", "I2T")
 # Tokens that its scoring call truncates and pads to.
@@ -69,19 +67,8 @@ class CycleReward(BlipScore):
         """`source`: folder with the checkpoint of `model` (Combo, T2I, I2T); tokenizer: folder of BERT's."""
         if model not in MODELS:
             raise ValueError(f"CycleReward has no model {model!r}; allowed are {', '.join(MODELS)}.")
-        if tokenizer is None:
-            raise ValueError(f"{source}: the checkpoint has no tokenizer; give the folder of one.")
         path = Path(source) / f"CycleReward-{model}.pth"
-        blip = read_blip(path, vision_heads=vision_heads)
-        return cls(
-            blip.vision,
-            blip.text,
-            blip.parts["mlp."],
-            open_tokenizer(tokenizer),
-            Preprocessing(size=blip.vision.config.image_size, fit="crop-even"),
-            f"{path.stem}@{file_digest(path)}",
-            **options,
-        )
+        return cls.of_checkpoint(path, tokenizer, f"{path.stem}@{file_digest(path)}", vision_heads, **options)
 
     def _judge(self, states: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):

@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rewards.checkpoints.blip import empty_towers, read_blip
+from rewards.checkpoints.blip import empty_towers
 from rewards.checkpoints.linear_head import fold_head
 from rewards.checkpoints.tensors import build_model, read_tensors
 from rewards.preference.blip_model import BlipScore
@@ -80,7 +80,8 @@ class ImageReward(BlipScore):
         """
         folder = Path(source)
         if (folder / OFFICIAL_FILE).is_file():
-            return cls._load_official(folder, tokenizer, options)
+            path = folder / OFFICIAL_FILE
+            return cls.of_checkpoint(path, tokenizer, f"ImageReward@{file_digest(path)}", **options)
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(
                 f"{folder}: neither {OFFICIAL_FILE} nor config.json is there, so there is no ImageReward."
@@ -104,21 +105,6 @@ class ImageReward(BlipScore):
             std=settings.get("std", STD),
             max_length=settings.get("max_length", MAX_LENGTH),
             typical_range=tuple(settings.get("typical_range", (-2.0, 2.0))),
-            **options,
-        )
-
-    @classmethod
-    def _load_official(cls, folder: Path, tokenizer: str | Path | None, options: dict) -> ImageReward:
-        if tokenizer is None:
-            raise ValueError(f"{folder}: the official checkpoint has no tokenizer; give the folder of one.")
-        blip = read_blip(folder / OFFICIAL_FILE, vision_heads=options.pop("vision_heads", None))
-        return cls(
-            blip.vision,
-            blip.text,
-            blip.parts["mlp."],
-            open_tokenizer(tokenizer),
-            Preprocessing(size=blip.vision.config.image_size, fit="crop-even"),
-            f"ImageReward@{file_digest(folder / OFFICIAL_FILE)}",
             **options,
         )
 

@@ -92,23 +92,14 @@ class LastK:
 
 
 @dataclass(frozen=True)
-class RandomK:
+class RandomK(LastK):
     """`LastK` with k drawn anew for every painting, uniformly from 1 to k (AlignProp, arXiv 2310.03739)."""
 
     k: int = 4
-    replay: bool = True
-    evaluations: Evaluations = field(default_factory=Evaluations, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        _require_positive(self.name, self.k)
 
     @property
     def name(self) -> str:
         return f"random_{self.k}"
-
-    @property
-    def textures(self) -> int:
-        return 1
 
     def drawn(self, seed: int) -> int:
         """The k of the painting with this noise seed."""

@@ -88,6 +88,7 @@ def write_glb(path: Path | str, mesh: Mesh, texture: Tensor) -> None:
     Nodes, meshes and materials are those of the input, with their names; all materials show the one texture.
     They are diffuse (metallic 0, roughness 1). glTF's v points down, so v is written as 1 - v.
     """
+    # Not by trimesh, which reads: it writes one primitive for each mesh, no second uv set and no sampler.
     nodes, parts = surfaces(mesh)
     document = gltf.GLTF2(asset=gltf.Asset(generator="texreward", version="2.0"))
     blob = bytearray()

@@ -1,4 +1,8 @@
-"""Wavefront OBJ: objects, groups, materials, smoothing groups, relative indices, and editors' habits."""
+"""Wavefront OBJ: objects, groups, materials, smoothing groups, relative indices, and editors' habits.
+
+Not by trimesh, which gives a vertex with two uvs two numbers, so that the surface is cut at every seam, and
+drops smoothing groups.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Files that are there whole or not at all, read only where they are files. Imports no torch: the workflow's
-rules use it too."""
+"""Files that are there whole or not at all, read only where they are files.
+
+A job that continues takes a file that is there for a finished one, so a killed job must not leave a part of
+one; the standard library writes in place. Imports no torch: the workflow's rules use it too.
+"""
 
 from __future__ import annotations
 
