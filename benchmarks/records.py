@@ -17,8 +17,8 @@ from pathlib import Path
 from reference.fake_results import fake_shard
 
 from texgen.storage.records import stamps
-from texgen.storage.result_records import RUN_FILES, read_run
-from workflow.jobs.recheck import _damaged_assets
+from texgen.storage.result_records import RUN_FILES, read_manifest, read_run
+from workflow.jobs.recheck import damaged_assets
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def found(manifest: Path) -> list[str]:
-    return list(_damaged_assets(manifest, "method"))
+    return list(damaged_assets(manifest.parent, read_manifest(manifest, "method")))
 
 
 def show(what: str, count: int, call) -> None:

@@ -6,51 +6,49 @@ Short form of `make soak`, which does every damage to every kind; here each kind
 from __future__ import annotations
 
 import itertools
-import shutil
-from pathlib import Path
 
 import pytest
+from reference.damaged_runs import LEVELS, Case, DamagedRuns, batches
 from reference.damages import DAMAGES, KINDS, damage
-from reference.local_run import run_again
-from reference.outcomes import check_sentence
+from reference.local_run import Outcome, run_again
+from reference.soak_figures import Figures
 from reference.tiny_project import score_cells, scores
 
 PER_KIND = 3
 
 
-def chosen() -> list[tuple[str, str]]:
-    """Some damages for every kind, so that every damage is done to several."""
+def chosen() -> list[list[Case]]:
+    """Some damages for every kind, by level, so that every damage is done to several."""
     turns = itertools.cycle(DAMAGES)
-    return [(kind, next(turns)) for kind in KINDS for _ in range(PER_KIND)]
+    ways = {kind: [next(turns) for _ in range(PER_KIND)] for kind in KINDS}
+    return [[Case(kind, how, False) for kind in level for how in ways[kind]] for level in LEVELS]
 
 
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(900)
 def test_no_damage_ends_in_a_traceback_or_in_another_number(complete, monkeypatch, tmp_path):
     monkeypatch.chdir(complete)
-    whole = tmp_path / "whole"
-    shutil.copytree("results", whole, symlinks=True)
-    expected = scores(complete), score_cells(complete)
+    figures = Figures(tmp_path / "figures.json")
+    runs = DamagedRuns(complete, figures)
     assert run_again().ran == []
-    found = []
-    for kind, how in chosen():
-        restore(whole)
-        path = damage(Path("results"), kind, how)
-        outcome = run_again()
-        label = f"{kind}, {how}: {outcome}"
-        assert "Traceback" not in outcome.said, label
-        if outcome.sentence:
-            check_sentence(outcome.sentence)
-        else:
-            assert (scores(complete), score_cells(complete)) == expected, label
-            assert run_again().ran == [], label
-        found.append((kind, how, str(path), outcome.sentence))
-    assert len(found) >= PER_KIND * len(KINDS)
+    for batch in batches(chosen(), 7, 0):
+        runs.batch(batch, run_again, "in one process")
+    assert not figures.problems
+    counts = runs.counts["in one process"]
+    assert counts["all"] == PER_KIND * len(KINDS) and counts["made again"] > counts["all"] / 2
 
 
-def restore(whole: Path) -> None:
-    """Put the undamaged results back, with their times."""
-    shutil.rmtree("results")
-    shutil.copytree(whole, "results", symlinks=True)
+def test_the_judge_sees_what_a_run_believed(complete, monkeypatch, tmp_path):
+    monkeypatch.chdir(complete)
+    figures = Figures(tmp_path / "figures.json")
+    runs = DamagedRuns(complete, figures)
+    runs.batch([Case("scores", "cut at a line", False)], Outcome, "believing")  # a run that does nothing
+    found = "\n".join(figures.problems)
+    for fault in ("believed", "another number", "other bytes", "still damaged", "had something to do"):
+        assert f"scores, cut at a line: {fault}" in found
+    runs.batch([Case("texture", "empty", False)], lambda: Outcome("error: nothing."), "without a name")
+    assert "texture, empty: no single sentence" in figures.problems[-1]
+    runs.batch([Case("texture", "empty", False)], lambda: 1 / 0, "stumbling")
+    assert "texture, empty: traceback" in figures.problems[-1]
 
 
 @pytest.mark.timeout(900)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from reference.fake_results import fake_results
 from reference.outcomes import check_sentence
 from reference.tiny_project import MESHES, PROMPTS, tiny_config
 
-from texgen.storage.records import is_whole
+from texgen.storage.records import FILES, find_record, is_whole, read_record, stamps, write_record
+from texgen.storage.result_records import MESH_FILES, write_manifest, write_score_record
 from workflow.config.configuration import load_config
 from workflow.jobs.plan import Plan
 from workflow.jobs.recheck import Damages, damaged_jobs
+from workflow.provenance import content_hash, textures_hash
 
 # What Snakemake sees by itself, because it is a declared output that is gone.
 DECLARED = {"manifest", "mesh", "adapter", "history", "scores", "quality"}
@@ -89,3 +92,53 @@ def test_many_damages_of_a_job_are_counted(plan):
         path.unlink()
     said = Damages("results").note(damaged_jobs(plan))
     assert len(said) == 2 * 6 and "3 more of texture.pretrained.0." in said
+
+
+def test_whole_work_of_another_run_is_told_where_snakemake_would_believe_it(plan):
+    """A backup that was put back: each record stands for its files, and all times are late enough."""
+    results = Path("results")
+    runs = [read_record(results / "textures" / "tuned" / each.name / "run.json") for each in plan.assets]
+    for name in plan.metrics:
+        table = results / "scores" / name / "tuned.tsv"
+        now = {
+            "settings_hash": content_hash(plan.score_job(name).identity()),
+            "textures_hash": textures_hash(runs),
+        }
+        write_score_record(table, {"metric": name, "method": "tuned", **now})
+    mesh = {"mesh": "unseen", "settings_hash": content_hash(plan.mesh_job("unseen").identity())}
+    folder = results / "meshes" / "unseen"
+    write_record(folder / "mesh.json", {**mesh, FILES: stamps(folder, MESH_FILES)})
+    assert damaged_jobs(plan) == {}
+
+    table = results / "scores" / "aesthetic" / "tuned.tsv"
+    before = find_record(table.with_suffix(".json"))
+    for changed, said in (("settings_hash", "other settings"), ("textures_hash", "of other textures")):
+        write_score_record(table, {**before, changed: "of then"})
+        ((job, (sentence,)),) = damaged_jobs(plan).items()
+        assert job == "score.tuned"
+        check_sentence(sentence, str(table), said)
+    manifest = results / "textures" / "tuned" / "shard-0.json"
+    later = table.stat().st_mtime_ns + 10**9
+    os.utime(manifest, ns=(later, later))  # textured again and not scored yet: Snakemake scores them
+    assert damaged_jobs(plan) == {}
+
+    write_score_record(table, before)
+    write_record(
+        folder / "mesh.json", {**mesh, "settings_hash": "of then", FILES: stamps(folder, MESH_FILES)}
+    )
+    ((job, (sentence,)),) = damaged_jobs(plan).items()
+    assert job == "mesh.unseen" and "meshes/unseen/mesh.json was made with other settings" in sentence
+    for path in results.glob("settings/mesh.unseen.*.json"):
+        path.unlink()  # as before the first run with changed settings, which Snakemake sees
+    assert damaged_jobs(plan) == {}
+
+
+def test_textures_of_other_settings_are_told(plan):
+    textures = Path("results/textures/tuned")
+    runs = [{**read_record(textures / each.name / "run.json"), "settings_hash": "x"} for each in plan.assets]
+    for run in runs:
+        write_record(textures / run["asset"] / "run.json", run)
+    write_manifest(textures / "shard-0.json", "tuned", textures, runs)
+    ((job, (sentence,)),) = damaged_jobs(plan).items()
+    assert job == "texture.tuned.0"
+    check_sentence(sentence, "textures/tuned/shard-0.json", "other settings")

@@ -9,14 +9,29 @@ Imports no torch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from texgen.errors import DamagedFileError
 from texgen.storage.records import FILES, difference, find_record, write_record
-from texgen.storage.result_records import checked_mesh, checked_model, checked_scores, read_manifest
+from texgen.storage.result_records import (
+    MESH,
+    checked_mesh,
+    checked_model,
+    checked_scores,
+    read_manifest,
+)
 from workflow.jobs.plan import Plan
+from workflow.jobs.restored import (
+    Asked,
+    first_run,
+    manifest_path,
+    other_settings,
+    other_textures,
+    textures_there,
+)
 from workflow.runtime.step_errors import plain_sentence
 
 SHOWN = 5
@@ -71,41 +86,77 @@ def finished_jobs(plan: Plan) -> Iterator[tuple[str, Callable[[], Iterator[str]]
     results = Path(plan.config.results)
     for mesh in plan.meshes:
         if (results / "meshes" / mesh / "mesh.npz").exists():
-            yield f"mesh.{mesh}", partial(_said, partial(checked_mesh, results / "meshes", mesh))
+            yield f"mesh.{mesh}", partial(_damaged_mesh, plan, mesh)
     for model in plan.models:
         folder = results / "models" / model
         if (folder / "history.jsonl").exists():
             yield f"model.{model}", partial(_said, partial(checked_model, folder))
     for method in plan.methods:
         for shard in plan.shards:
-            path = results / "textures" / method / f"shard-{shard}.json"
+            path = manifest_path(plan, method, shard)
             if path.exists():
-                yield f"texture.{method}.{shard}", partial(_damaged_assets, path, method)
+                yield f"texture.{method}.{shard}", partial(_damaged_textures, plan, method, shard)
+    there = cache(partial(textures_there, plan))
+    asked = {name: Asked(plan, f"score.{name}", plan.score_job(name)) for name in plan.metrics}
     for method in plan.methods:
         for metric in plan.metrics:
             path = results / "scores" / metric / f"{method}.tsv"
             if path.exists():
-                yield f"score.{method}", partial(_said, partial(checked_scores, path))
+                yield f"score.{method}", partial(_damaged_scores, asked[metric], path, there)
     if (results / "quality.tsv").exists():
         yield "quality", partial(_said, partial(checked_scores, results / "quality.tsv"))
 
 
-def _said(check: Callable[[], object]) -> Iterator[str]:
+def _said(
+    check: Callable[[], dict[str, Any]], *more: Callable[[dict[str, Any]], str | None]
+) -> Iterator[str]:
+    """What is wrong with a record, or else what others find in it."""
     try:
-        check()
+        record = check()
     except (DamagedFileError, OSError) as error:
         yield plain_sentence(error) or str(error)
+    else:
+        yield from filter(None, (find(record) for find in more))
 
 
-def _damaged_assets(manifest: Path, method: str) -> Iterator[str]:
-    """Damages of the assets of one texturing job, by the stamps in its manifest."""
+def _damaged_mesh(plan: Plan, mesh: str) -> Iterator[str]:
+    folder = Path(plan.config.results) / "meshes"
+    asked = Asked(plan, f"mesh.{mesh}", plan.mesh_job(mesh))
+    yield from _said(
+        partial(checked_mesh, folder, mesh), partial(other_settings, asked, folder / mesh / MESH)
+    )
+
+
+def _damaged_scores(
+    asked: Asked, table: Path, there: Callable[[str], tuple[int, str] | None]
+) -> Iterator[str]:
+    yield from _said(
+        partial(checked_scores, table),
+        partial(other_settings, asked, table),
+        lambda record: other_textures(asked, table, there(table.stem), record),
+    )
+
+
+def _damaged_textures(plan: Plan, method: str, shard: int) -> Iterator[str]:
+    """Damages of one texturing job; where its files are whole, whether they are of its settings."""
+    path = manifest_path(plan, method, shard)
     try:
-        entries = read_manifest(manifest, method)
+        entries = read_manifest(path, method)
     except (DamagedFileError, OSError) as error:
         yield plain_sentence(error) or str(error)
         return
+    found = list(damaged_assets(path.parent, entries))
+    yield from found
+    if not found:
+        run = first_run(path.parent, entries)
+        asked = Asked(plan, f"texture.{method}.{shard}", plan.texture_job(method, shard))
+        yield from filter(None, [other_settings(asked, path, run)])
+
+
+def damaged_assets(textures: Path, entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Damages of the assets of one texturing job, by the stamps in its manifest."""
     for entry in entries:
-        folder = manifest.parent / entry["asset"]
+        folder = textures / entry["asset"]
         for name, stamp in entry[FILES].items():
             reason = difference(folder / name, stamp)
             if reason is not None:
