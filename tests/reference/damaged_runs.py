@@ -213,8 +213,10 @@ class DamagedRuns:
         again = run_again()
         if again.ran or again.sentence:
             self.figures.problem(f"{label}: a second run had something to do: {again}")
+        # The journal of a scoring that ended with a sentence stays: the next scoring goes on with it.
+        kept = (".lock", ".journal")
         hidden = (path for path in Path("results").rglob(".*") if path.is_file())
-        beside = [str(path) for path in hidden if not path.name.endswith(".lock")]
+        beside = [str(path) for path in hidden if not path.name.endswith(kept)]
         if beside:
             self.figures.problem(f"{label}: temporary files stay: {beside}")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from workflow.config.configuration import load_config
 from workflow.config.kinds import ADAPTER_FILE
+from workflow.jobs.link_loops import refuse_link_loops
 from workflow.jobs.plan import Plan
 from workflow.jobs.recheck import damaged_jobs
 from workflow.runtime.step_errors import plain_sentence, run_step
@@ -138,6 +139,7 @@ def run_again() -> Outcome:
     outcome = Outcome()
     try:
         plan = Plan(load_config("config/config.yaml"))
+        refuse_link_loops(plan)
         todo = Jobs(plan).all()
         outcome.damaged = damaged_jobs(plan)
     except Exception as error:  # as the Snakefile shows it

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from reference.damages import DAMAGES, JOBS, damage
 from reference.fake_results import fake_results
-from reference.outcomes import check_sentence
+from reference.outcomes import check_sentence, outcome
 from reference.tiny_project import MESHES, PROMPTS, tiny_config
 
 from texgen.storage.records import FILES, find_record, is_whole, read_record, stamps, write_record
 from texgen.storage.result_records import MESH_FILES, write_manifest, write_score_record
 from workflow.config.configuration import load_config
+from workflow.jobs.link_loops import refuse_link_loops
 from workflow.jobs.plan import Plan
 from workflow.jobs.recheck import Damages, damaged_jobs
 from workflow.provenance import content_hash, textures_hash
@@ -142,3 +144,21 @@ def test_textures_of_other_settings_are_told(plan):
     ((job, (sentence,)),) = damaged_jobs(plan).items()
     assert job == "texture.tuned.0"
     check_sentence(sentence, "textures/tuned/shard-0.json", "other settings")
+
+
+@pytest.mark.parametrize(
+    "place", ["results/quality.tsv", "results/scores/aesthetic", "weights/model.bin", "a.obj"]
+)
+def test_a_link_to_itself_is_named_before_snakemake_stumbles_over_it(plan, place, monkeypatch):
+    refuse_link_loops(plan)
+    monkeypatch.setattr(type(plan.score_job("aesthetic")), "files", lambda job: ["weights/model.bin"])
+    plan.mesh_rows[0] = replace(plan.mesh_rows[0], source="file:a.obj")
+    Path("weights").mkdir()
+    Path("weights/model.bin").symlink_to("nowhere")  # leads nowhere, which Snakemake knows
+    refuse_link_loops(plan)
+    path = Path(place)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+    check_sentence(outcome(lambda: refuse_link_loops(plan)), place, "link that leads to itself", "remove it")

@@ -17,6 +17,7 @@ from workflow.jobs.figure_settings import figure_settings, staged_method
 from workflow.jobs.figure_names import figure_caption, figure_labels, figure_names, figure_part
 from workflow.config.kinds import METHODS
 from workflow.runtime.locking import BusyError, lock_folder, require_folder
+from workflow.jobs.link_loops import refuse_link_loops
 from workflow.jobs.plan import Plan
 from workflow.runtime.progress import cost_of_run
 from workflow.jobs.recheck import Damages, damaged_jobs
@@ -209,6 +210,7 @@ def write_all_settings():
 def find_damage():
     """Let jobs run again whose finished work is damaged. Once per run; the jobs of a cluster parse this, too."""
     try:
+        refuse_link_loops(PLAN)
         for line in DAMAGES.note(damaged_jobs(PLAN)):
             print(f"damaged: {terminal(line)}", file=sys.stderr)
     except (OSError, PlainError) as error:
