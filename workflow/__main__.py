@@ -2,6 +2,11 @@
 
 import sys
 
-from workflow.cli.main import main
+from workflow.runtime.early_end import end_in_one_line
 
-sys.exit(main())
+end_in_one_line()
+# Only now: this takes seconds.
+from workflow.cli.main import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

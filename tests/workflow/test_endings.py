@@ -38,23 +38,80 @@ sys.exit(run_step(main))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_step_with_one_line(number):
-    step = subprocess.Popen(
-        [sys.executable, "-c", STEP],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+def started(words: list[str], number: int, **more: str) -> subprocess.Popen:
+    """Python, where a signal does what it does in a terminal."""
+    return subprocess.Popen(
+        [sys.executable, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # A test run in the background, or under nohup, ignores some of them, and its children would, too.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_step_with_one_line(number):
+    step = started(["-c", STEP], number)
     assert step.stdout.readline() == "ready\n"
     time.sleep(0.1)
     step.send_signal(number)
     out, err = step.communicate(timeout=120)
     assert step.returncode == 128 + number and out == "closed\n"
     assert err == f"stopped by {number.name}; run the same command again to continue.\n"
+
+
+LOADING = """
+import sys, time
+from workflow.runtime.early_end import end_as_usual, end_in_one_line
+end_in_one_line()
+print("ready", flush=True)
+time.sleep(60)  # as an import
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_libraries_load_ends_a_program_with_one_line(number):
+    loading = started(["-c", LOADING], number)
+    assert loading.stdout.readline() == "ready\n"
+    loading.send_signal(number)
+    out, err = loading.communicate(timeout=120)
+    assert (loading.returncode, out) == (128 + number, "")
+    assert err == f"stopped by {number.name}; run the same command again to continue.\n"
+
+
+@pytest.mark.parametrize("module", ["workflow.steps.finetune", "texreward"])
+def test_steps_and_the_command_end_so_while_they_load(module):
+    """The module is loaded word by word: the last that it imports waits."""
+    code = f"""
+import builtins, runpy, sys, time
+real = builtins.__import__
+def slow(name, *rest, **named):
+    if name in ("texgen.storage.records", "workflow.cli.main"):
+        print("ready", flush=True)
+        time.sleep(60)
+    return real(name, *rest, **named)
+builtins.__import__ = slow
+sys.argv[:1], sys.orig_argv = ["-m"], [sys.executable, "-m", {module!r}]
+runpy.run_module({module!r}, run_name="__main__")
+"""
+    loading = started(["-c", code, "--help"], signal.SIGINT, TEXREWARD_WARM="0")
+    assert loading.stdout.readline() == "ready\n"
+    loading.send_signal(signal.SIGINT)
+    out, err = loading.communicate(timeout=120)
+    assert (loading.returncode, out) == (130, "")
+    assert err == "stopped by SIGINT; run the same command again to continue.\n"
+
+
+def test_a_fork_whose_server_left_signals_to_the_system_ends_with_one_line():
+    code = STEP.replace("sys.exit(", "import signal\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\nsys.exit(")
+    step = started(["-c", code], signal.SIGINT)
+    assert step.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    step.send_signal(signal.SIGINT)
+    out, err = step.communicate(timeout=120)
+    assert step.returncode == 130 and out == "closed\n" and err.startswith("stopped by SIGINT;")
 
 
 def test_errors_of_the_machine_are_one_sentence(tmp_path):

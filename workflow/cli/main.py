@@ -27,6 +27,7 @@ from workflow.cli.studio import command as cli_studio
 from workflow.cli.terminal import quieten_libraries, say
 from workflow.config.configuration import load_config
 from workflow.provenance import git_revision
+from workflow.runtime.early_end import end_as_usual
 from workflow.runtime.step_errors import plain_sentence
 
 
@@ -93,6 +94,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; a mistake of the user ends in one sentence and status 2."""
+    end_as_usual()
     options = parse(arguments)
     quieten_libraries()
     try:

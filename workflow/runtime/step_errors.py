@@ -13,6 +13,7 @@ from typing import Any
 from texgen.errors import PlainError, is_out_of_memory
 from texgen.storage.plain_text import terminal
 from workflow.config.sheets import ConfigError
+from workflow.runtime.early_end import STOPPING, leave, stopped_line
 
 MACHINE = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EFBIG,
@@ -49,7 +50,8 @@ def run_step(main: Callable[[], int]) -> int:
 
 
 def _stop_on_signals() -> dict[int, Any]:
-    """Let SIGTERM and SIGHUP raise `Stopped`; what they did before. Only a main thread may change that."""
+    """Let SIGTERM and SIGHUP raise `Stopped`, SIGINT a KeyboardInterrupt; what they did before. Only a main
+    thread may change that."""
     if threading.current_thread() is not threading.main_thread():
         return {}
 
@@ -57,13 +59,13 @@ def _stop_on_signals() -> dict[int, Any]:
         raise Stopped(number)
 
     # One that is ignored, as by nohup, stays so.
-    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
-    return {number: signal.signal(number, stop) for number in numbers}
+    numbers = [each for each in STOPPING if signal.getsignal(each) in (signal.SIG_DFL, leave)]
+    raising = {each: signal.default_int_handler if each == signal.SIGINT else stop for each in numbers}
+    return {number: signal.signal(number, handler) for number, handler in raising.items()}
 
 
 def _stopped(number: int) -> int:
-    name = signal.Signals(number).name
-    print(f"stopped by {name}; run the same command again to continue.", file=sys.stderr, flush=True)
+    print(stopped_line(number), file=sys.stderr, flush=True)
     return 128 + number
 
 

@@ -21,11 +21,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from workflow.runtime.early_end import STOPPING
+
 ADDRESS = "TEXREWARD_WARM"
 """Environment variable: the server's socket; "0" forbids one."""
 
 STARTED, ENDED = b"s", b"e"
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def hand_over() -> None:
@@ -34,16 +35,21 @@ def hand_over() -> None:
     Returns where there is no server, it declines, or this is not a start of a step.
     """
     address = os.environ.get(ADDRESS, "0")
-    words = sys.orig_argv
-    # While `python -m` looks for a module and imports its packages, its name is not in sys.argv yet.
-    if address == "0" or sys.argv[:1] != ["-m"] or "-m" not in words[:-1]:
-        return
-    module = words[words.index("-m") + 1]
-    if module.startswith("workflow.steps."):
+    if address != "0" and starts_step():
+        module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
         status = remote_status(address, module, sys.argv[1:])
         if status is not None:
             sys.stdout.flush()
             os._exit(status)
+
+
+def starts_step() -> bool:
+    """Whether Python is starting this process as `-m workflow.steps.<name>`."""
+    words = sys.orig_argv
+    # While `python -m` looks for a module and imports its packages, its name is not in sys.argv yet.
+    if sys.argv[:1] != ["-m"] or "-m" not in words[:-1]:
+        return False
+    return words[words.index("-m") + 1].startswith("workflow.steps.")
 
 
 def remote_status(address: str, module: str, arguments: list[str]) -> int | None:
@@ -55,7 +61,7 @@ def remote_status(address: str, module: str, arguments: list[str]) -> int | None
             server.connect(address)
             socket.send_fds(server, [len(message).to_bytes(8, "big")], [0, 1, 2])
             server.sendall(message)
-            previous = {each: signal.signal(each, _forwarder(server)) for each in FORWARDED}
+            previous = {each: signal.signal(each, _forwarder(server)) for each in STOPPING}
             if server.recv(1) != STARTED:
                 for number, handler in previous.items():
                     signal.signal(number, handler)
