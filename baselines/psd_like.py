@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +85,16 @@ class Negative:
         self.offset = self.offset * (bound / size.clamp(min=bound))
 
 
+class PairDraw(NamedTuple):
+    """What one step looks at. latents: [1, C, h, w] of the view; i: place of its time step in the scheduler's
+    list; noise: [2, C, h, w], of both members."""
+
+    view: View
+    latents: Tensor
+    i: int
+    noise: Tensor
+
+
 class PSDLike:
     """The method: (mesh, prompt, seed, progress=None) -> TextureResult. score: what ranks the pairs."""
 
@@ -130,16 +140,10 @@ class PSDLike:
                 latents = self.backbone.encode_images(zoom(image, view.crop, preset.image_size))
                 text = torch.cat([negative.start + negative.offset, texts[view.index][1:]])
                 tune = bool(settings.negative_every) and step % settings.negative_every == 0
-                direction = self._direction(
-                    scheduler,
-                    latents.detach(),
-                    train - 1 - t,
-                    text,
-                    view,
-                    prompt,
-                    draw((2, *latents.shape[1:]), like, *identity, "noise", step),
-                    negative if tune and settings.objective == "psd-like" else None,
-                )
+                noise = draw((2, *latents.shape[1:]), like, *identity, "noise", step)
+                drawn = PairDraw(view, latents.detach(), train - 1 - t, noise)
+                tuned = negative if tune and settings.objective == "psd-like" else None
+                direction = self._direction(scheduler, drawn, text, prompt, tuned)
                 alpha = float(scheduler.alphas_cumprod[t])
                 target = (latents - (1 - alpha) * direction).detach()
                 loss = 0.5 * F.mse_loss(latents, target, reduction="sum")
@@ -158,16 +162,14 @@ class PSDLike:
     def _direction(
         self,
         scheduler,
-        latents: Tensor,
-        i: int,
+        drawn: PairDraw,
         text: Tensor,
-        view: View,
         prompt: str,
-        noise: Tensor,
         negative: Negative | None,
     ) -> Tensor:
         """What the pair says, [1, C, h, w]; with `negative`, its embedding is tuned on the way."""
         preset, settings = self.preset, self.settings
+        view, latents, i, noise = drawn
         t = int(scheduler.timesteps[i])
         noisy = noised(scheduler, latents.expand(2, -1, -1, -1), noise, t)
         control = self._control(view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +72,29 @@ class Jitter:
         return tuple((1 - self.background) * a + self.background * b for a, b in pairs)
 
 
+@dataclass(frozen=True)
+class RenderSettings:
+    """What a texture is rendered like before it is judged. size: pixels of a render; supersample: it is
+    averaged from renders so many times larger. backgrounds: colours in [0, 1] that each view is judged before.
+
+    crop: judge the square around the object, its larger side enlarged by 1.1, scaled to `size` bilinearly;
+    the whole frame where that square leaves it. judged_size: side to which renders are then scaled
+    bilinearly, without averaging, before the score prepares them; None = not. The released code renders at
+    1024, crops, and scales to the 224 pixels of its scorer. rasterizer: see `texgen.render.rasterize`.
+    """
+
+    size: int = 256
+    backgrounds: tuple[RGB, ...] = (WHITE,)
+    supersample: int = 1
+    rasterizer: str = "warp"
+    crop: bool = False
+    judged_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.backgrounds:
+            raise ValueError("RenderedReward needs at least one background colour.")
+
+
 class RenderedReward:
     """R = mean over cameras v and backgrounds b of score(render(T, v, b), prompt).
 
@@ -78,43 +102,27 @@ class RenderedReward:
     is not its generation rig. The cameras are fixed, so what they see of a mesh is computed once per mesh and
     kept for the last `cache` meshes (0 = keep nothing).
 
-    crop: judge the square around the object, its larger side enlarged by 1.1, scaled to `size` bilinearly;
-    the whole frame where that square leaves it. judged_size: side to which renders are then scaled
-    bilinearly, without averaging, before the score prepares them; None = not. The released code renders at
-    1024, crops, and scales to the 224 pixels of its scorer.
-
     jitter: moves cameras and backgrounds where `Textured.draw` says what for, i.e. in training; the same draw
-    gives the same views. Measurements, without a draw, look from the cameras as they are. rasterizer: see
-    `texgen.render.rasterize`.
+    gives the same views. Measurements, without a draw, look from the cameras as they are. settings: those of
+    `RenderSettings`.
     """
 
     def __init__(
         self,
         score: ImageScore,
         cameras: Cameras | None = None,
-        size: int = 256,
-        backgrounds: tuple[RGB, ...] = (WHITE,),
-        supersample: int = 1,
-        cache: int = 8,
         jitter: Jitter | None = None,
-        rasterizer: str = "warp",
-        crop: bool = False,
-        judged_size: int | None = None,
+        cache: int = 8,
+        **settings: Any,
     ) -> None:
-        if not backgrounds:
-            raise ValueError("RenderedReward needs at least one background colour.")
         self.score = score
         self.cameras = rig_cameras(REWARD_RIG) if cameras is None else cameras
-        self.size = size
-        self.backgrounds = tuple(backgrounds)
-        self.supersample = supersample
+        self.settings = RenderSettings(**settings)
         self.name = f"rendered_{score.name}"
         self.higher_is_better = score.higher_is_better
         self.typical_range = score.typical_range
         self.version = score.version
         self.jitter = Jitter() if jitter is None else jitter
-        self.rasterizer = rasterizer
-        self.crop, self.judged_size = crop, judged_size
         self._buffers = Kept(cache)
 
     def per_view(self, textured: Textured) -> Tensor:
@@ -128,10 +136,17 @@ class RenderedReward:
             buffer = self._buffer(textured.mesh, textured.texture)
         crops = self._crops(textured, cameras, buffer)
         columns = []
-        for colour in self.backgrounds:
+        for colour in self.settings.backgrounds:
             if random is not None:
                 colour = self.jitter.colour(colour, random)
-            images = textured.render(cameras, self.size, colour, self.supersample, buffer, self.rasterizer)
+            images = textured.render(
+                cameras,
+                self.settings.size,
+                colour,
+                self.settings.supersample,
+                buffer,
+                self.settings.rasterizer,
+            )
             images = self._judged(images, crops)
             if random is not None and self.jitter.noise > 0:
                 images = images + self.jitter.noise * torch.randn(images.shape, generator=random).to(images)
@@ -140,14 +155,14 @@ class RenderedReward:
 
     def _crops(self, textured: Textured, cameras: Cameras, buffer: GeometryBuffer | None) -> list[Crop]:
         """Per camera the square that is judged; none where the frame is."""
-        if not self.crop:
+        if not self.settings.crop:
             return []
         if buffer is None:
             placed = textured.mesh.to(textured.texture.device, textured.texture.dtype)
             with torch.no_grad():
                 cameras = cameras.to(textured.texture.device)
-                buffer = geometry_buffer(placed, cameras, self.size, self.rasterizer)
-        masks = F.max_pool2d(buffer.mask, buffer.mask.shape[-1] // self.size)
+                buffer = geometry_buffer(placed, cameras, self.settings.size, self.settings.rasterizer)
+        masks = F.max_pool2d(buffer.mask, buffer.mask.shape[-1] // self.settings.size)
         return [object_crop(mask[None]) for mask in masks]
 
     def _judged(self, images: Tensor, crops: list[Crop]) -> Tensor:
@@ -156,9 +171,9 @@ class RenderedReward:
             parts = []
             for image, crop in zip(images, crops, strict=True):
                 part = image[None, :, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
-                parts.append(bilinear(part, self.size))
+                parts.append(bilinear(part, self.settings.size))
             images = torch.cat(parts)
-        return images if self.judged_size is None else bilinear(images, self.judged_size)
+        return images if self.settings.judged_size is None else bilinear(images, self.settings.judged_size)
 
     def __call__(self, textured: Textured) -> Tensor:
         """Mean score, a scalar float32."""
@@ -169,6 +184,8 @@ class RenderedReward:
         def made() -> GeometryBuffer:
             placed = mesh.to(texture.device, texture.dtype)
             cameras = self.cameras.to(texture.device, texture.dtype)
-            return geometry_buffer(placed, cameras, self.size * self.supersample, self.rasterizer)
+            return geometry_buffer(
+                placed, cameras, self.settings.size * self.settings.supersample, self.settings.rasterizer
+            )
 
         return self._buffers.get((id(mesh), texture.device, texture.dtype), made, mesh)

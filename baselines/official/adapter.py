@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import import_module
@@ -47,6 +47,11 @@ class Setup:
     checkout: Path
     python: Path
     arguments: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, checkout: str, python: str, arguments: Sequence[str] = ()) -> Setup:
+        """The setup as a configuration has it."""
+        return cls(Path(checkout), Path(python), tuple(arguments))
 
 
 @dataclass(frozen=True)

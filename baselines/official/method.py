@@ -6,9 +6,9 @@ Its textured mesh is carried to the evaluation atlas like that of any other syst
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from baselines.official.adapter import OfficialError, ProgramAdapter, Setup
 from baselines.official.run import run_official
@@ -52,16 +52,15 @@ def folder_name(mesh: str, prompt: str, seed: int) -> str:
 def official(
     backbone: None,
     program: str,
-    checkout: str,
-    python: str,
     work: str,
     timeout: float = 3600.0,
-    arguments: Sequence[str] = (),
     texture_size: int = 1024,
+    **setup: Any,
 ) -> Official:
     """An authors' program as a method; backbone: unused, it brings its own. work: folder that gets one folder
-    per asset. Raises OfficialError with one sentence for each thing that is missing."""
-    adapter = ProgramAdapter(program, Setup(Path(checkout), Path(python), tuple(arguments)))
+    per asset. setup: checkout, python and arguments, as the configuration has them. Raises OfficialError with
+    one sentence for each thing that is missing."""
+    adapter = ProgramAdapter(program, Setup.of(**setup))
     problems = adapter.health()
     if problems:
         raise OfficialError("\n".join(problems))

@@ -48,7 +48,7 @@ def symmetry(results: Results) -> Figure:
             show(line[2 * side], pixels(look(texture)[0]))
             draw_plane(line[2 * side], look, mesh, geometry.plane)
             error, known = mirror_error(texture, geometry.atlas, geometry.plane)
-            shown = heat(line[2 * side + 1], look, error, known, geometry.atlas.mask, "magma_r", 0, 1)
+            shown = heat(line[2 * side + 1], look, error, known, geometry.atlas.mask, "magma_r")
             word = ("before", "after")[side]
             line[2 * side].set_xlabel(f"{word}: {values[side]}", labelpad=2)
         _name(line[0], asset, rank)
@@ -168,13 +168,13 @@ def emphasis(results: Results) -> Figure:
         mask = geometry.atlas.mask
         bent = geometry.mean_curvature.abs()
         top = float(torch.quantile(bent[mask > 0][::7], 0.95))
-        left = heat(line[0], look, bent / max(top, 1e-9), mask, mask, "viridis", 0, 1)
+        left = heat(line[0], look, bent / max(top, 1e-9), mask, mask, "viridis")
         for side, name in enumerate((results.reference, method)):
             texture = results.texture(name, asset["asset"])
             show(line[1 + 2 * side], pixels(look(texture)[0]))
             contrast = local_contrast(texture, mesh, geometry.atlas)
             scale = max(float(torch.quantile(contrast[mask > 0][::7], 0.95)), 1e-9)
-            right = heat(line[2 + 2 * side], look, contrast / scale, mask, mask, "inferno", 0, 1)
+            right = heat(line[2 + 2 * side], look, contrast / scale, mask, mask, "inferno")
             line[1 + 2 * side].set_xlabel(f"{('before', 'after')[side]}: {values[side]}", labelpad=2)
         _name(line[0], asset, rank)
     axes[0, 0].set_title("|mean curvature|")
@@ -203,11 +203,9 @@ def local_contrast(texture: Tensor, mesh: Mesh, atlas, radius: float = 0.06) -> 
     return torch.from_numpy(deviation.astype(np.float32))[None]
 
 
-def heat(
-    axis, look: MeshPictures, field: Tensor, known: Tensor, mask: Tensor, cmap: str, low: float, high: float
-):
-    """A field [1, T, T] on the surface in colours, grey where it is unknown; returns a mappable."""
-    scale = plt.cm.ScalarMappable(plt.Normalize(low, high), cmap)
+def heat(axis, look: MeshPictures, field: Tensor, known: Tensor, mask: Tensor, cmap: str):
+    """A field [1, T, T] in [0, 1] on the surface in colours, grey where it is unknown; returns a mappable."""
+    scale = plt.cm.ScalarMappable(plt.Normalize(0, 1), cmap)
     padded = dilate_nearest(torch.cat((field, known)), mask)
     values, seen = look.at_pixels(padded).unbind(dim=-1)
     colours = torch.from_numpy(scale.to_rgba(values.numpy())[:, :3].astype(np.float32))

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from rewards.checkpoints.blip import read_blip
 from rewards.preference.memory import in_parts, recompute_layers
-from rewards.preference.precision import Precision, computing, network_dtype
+from rewards.preference.precision import computing, network_dtype
 from rewards.preference.preprocess import Preprocessing, preprocess
 from rewards.preference.prompt_text import require_prompts
+from rewards.preference.scorer_options import ScorerOptions
 from rewards.preference.tokenizers import open_tokenizer
 from texgen.diffusion.prompts import warn_of_prompt
 
@@ -22,10 +23,8 @@ class FrozenBlip:
     """Both towers in eval mode, weights without gradient.
 
     A score is a head on `features`: the last text state at position 0, which has attended to all tokens of
-    the prompt and of the image. max_length: tokens that a prompt is truncated and padded to. eight_bit: round
-    inputs as the 8-bit pipeline does. max_batch: images per forward pass; more are split, each part under a
-    checkpoint. recompute: layers keep their inputs only and are computed again on the way back. precision: of
-    the towers; features are float32.
+    the prompt and of the image. max_length: tokens that a prompt is truncated and padded to. options: those
+    of `ScorerOptions`.
     """
 
     def __init__(
@@ -37,23 +36,18 @@ class FrozenBlip:
         version: str,
         max_length: int,
         device: str | torch.device = "cpu",
-        eight_bit: bool = False,
-        max_batch: int | None = None,
-        recompute: bool = False,
-        precision: Precision = "float32",
+        **options,
     ) -> None:
-        dtype = network_dtype(precision)
-        self.precision = precision
+        self.options = ScorerOptions(**options)
+        dtype = network_dtype(self.options.precision)
         self.vision = vision.to(dtype).eval().requires_grad_(False).to(device)
         self.text = text.to(dtype).eval().requires_grad_(False).to(device)
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
         self.version = version
         self.max_length = max_length
-        self.eight_bit = eight_bit
-        self.max_batch = max_batch
         self._tokens: dict[str, tuple[Tensor, Tensor]] = {}
-        if recompute:
+        if self.options.recompute:
             recompute_layers(self.vision.encoder.layers)
             recompute_layers(self.text.encoder.layer)
 
@@ -71,7 +65,7 @@ class FrozenBlip:
         if len(prompts) != len(images):
             raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image.")
         ids, mask = self.tokens(prompts)
-        return in_parts(self._features, self.max_batch, images.to(self.device), ids, mask)
+        return in_parts(self._features, self.options.max_batch, images.to(self.device), ids, mask)
 
     def feature_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`[B, P, D]` of every image with every prompt; the image tower looks at each image once.
@@ -81,21 +75,21 @@ class FrozenBlip:
         """
         require_prompts(prompts)
         ids, mask = self.tokens(prompts)
-        seen = in_parts(self._see_images, self.max_batch, images.to(self.device))
+        seen = in_parts(self._see_images, self.options.max_batch, images.to(self.device))
         count = len(prompts)
 
         def read_pairs(pairs: Tensor) -> Tensor:
             return self.read(seen[pairs // count], ids[pairs % count], mask[pairs % count])
 
         pairs = torch.arange(len(images) * count, device=self.device)
-        features = in_parts(read_pairs, self.max_batch or len(images), pairs)
+        features = in_parts(read_pairs, self.options.max_batch or len(images), pairs)
         return features.reshape(len(images), count, self.width)
 
     def _features(self, images: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         return self.read(self._see_images(images), ids, mask)
 
     def _see_images(self, images: Tensor) -> Tensor:
-        return self.see(preprocess(images, self.preprocessing, self.eight_bit))
+        return self.see(preprocess(images, self.preprocessing, self.options.eight_bit))
 
     def states(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """`[B, D]` of preprocessed pixels and token ids: the network alone."""
@@ -103,15 +97,17 @@ class FrozenBlip:
 
     def see(self, pixels: Tensor) -> Tensor:
         """Last states `[B, patches + 1, W]` of the image tower, of preprocessed pixels."""
-        with computing(self.precision, self.device):
+        with computing(self.options.precision, self.device):
             # Not pooler_output, which would apply the final norm again.
-            return self.vision(pixel_values=pixels.to(network_dtype(self.precision))).last_hidden_state
+            return self.vision(
+                pixel_values=pixels.to(network_dtype(self.options.precision))
+            ).last_hidden_state
 
     def read(self, seen: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """`[B, D]` of the image tower's states and token ids: the text tower alone."""
         # Position 0 alone is used and nothing attends to padding: columns that no prompt fills are left out.
         length = int(mask.any(dim=0).nonzero().max()) + 1
-        with computing(self.precision, self.device):
+        with computing(self.options.precision, self.device):
             states = self.text(
                 input_ids=ids[:, :length],
                 attention_mask=mask[:, :length],

@@ -13,9 +13,10 @@ from torch import Tensor
 from transformers import CLIPModel
 
 from rewards.preference.memory import in_parts, recompute_layers
-from rewards.preference.precision import Precision, computing, network_dtype
+from rewards.preference.precision import computing, network_dtype
 from rewards.preference.preprocess import Fit, Preprocessing, preprocess, read_preprocessing
 from rewards.preference.prompt_text import require_prompts
+from rewards.preference.scorer_options import ScorerOptions
 from rewards.preference.tokenizers import open_tokenizer
 from texgen.diffusion.prompts import warn_of_prompt
 
@@ -23,10 +24,7 @@ from texgen.diffusion.prompts import warn_of_prompt
 class FrozenClip:
     """CLIP towers in eval mode, weights without gradient.
 
-    eight_bit: round inputs as the 8-bit pipeline does (for evaluation). max_batch: images per forward pass;
-    more are split, each part under a checkpoint. recompute: layers of the image tower keep their inputs only
-    and are computed again on the way back. clean: what is done to a prompt before the tokenizer sees it.
-    precision: of the towers; embeddings are float32.
+    clean: what is done to a prompt before the tokenizer sees it. options: those of `ScorerOptions`.
     """
 
     def __init__(
@@ -36,22 +34,17 @@ class FrozenClip:
         preprocessing: Preprocessing,
         version: str,
         device: str | torch.device = "cpu",
-        eight_bit: bool = False,
-        max_batch: int | None = None,
-        recompute: bool = False,
         clean: Callable[[str], str] | None = None,
-        precision: Precision = "float32",
+        **options,
     ) -> None:
-        self.precision = precision
-        self.model = model.to(network_dtype(precision)).eval().requires_grad_(False).to(device)
+        self.options = ScorerOptions(**options)
+        self.model = model.to(network_dtype(self.options.precision)).eval().requires_grad_(False).to(device)
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
         self.version = version
-        self.eight_bit = eight_bit
-        self.max_batch = max_batch
         self.clean = clean
         self._texts: dict[str, Tensor] = {}
-        if recompute:
+        if self.options.recompute:
             recompute_layers(self.model.vision_model.encoder.layers)
 
     @classmethod
@@ -92,14 +85,14 @@ class FrozenClip:
 
     def image_features(self, images: Tensor) -> Tensor:
         """Unit embeddings `[B, D]` float32 of `images [B, 3, H, W] in [0, 1]`, differentiable."""
-        return in_parts(self._embed_images, self.max_batch, images.to(self.device))
+        return in_parts(self._embed_images, self.options.max_batch, images.to(self.device))
 
     def text_features(self, prompts: list[str]) -> Tensor:
         """Unit embeddings `[B, D]` float32 of prompts; each distinct prompt is encoded once."""
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
         if missing:
             ids, mask = self.tokens(missing)
-            with torch.no_grad(), computing(self.precision, self.device):
+            with torch.no_grad(), computing(self.options.precision, self.device):
                 output = self.model.get_text_features(input_ids=ids, attention_mask=mask)
                 embeddings = F.normalize(pooled(output).float(), dim=-1)
             self._texts.update(zip(missing, embeddings, strict=True))
@@ -138,12 +131,14 @@ class FrozenClip:
 
     def project_pixels(self, pixels: Tensor) -> Tensor:
         """Embeddings `[B, D]` float32 of preprocessed pixels, of any length."""
-        with computing(self.precision, self.device):
-            output = self.model.get_image_features(pixel_values=pixels.to(network_dtype(self.precision)))
+        with computing(self.options.precision, self.device):
+            output = self.model.get_image_features(
+                pixel_values=pixels.to(network_dtype(self.options.precision))
+            )
             return pooled(output).float()
 
     def _embed_images(self, images: Tensor) -> Tensor:
-        return self.embed_pixels(preprocess(images, self.preprocessing, self.eight_bit))
+        return self.embed_pixels(preprocess(images, self.preprocessing, self.options.eight_bit))
 
 
 def pooled(output) -> Tensor:

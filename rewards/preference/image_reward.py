@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -39,6 +40,17 @@ MEAN, STD = 0.16717362830052426, 1.0333394966054072
 MAX_LENGTH = 35
 
 
+@dataclass(frozen=True)
+class HeadSettings:
+    """What config.json says beside the towers. mean, std: of the raw head over what it was trained on, which
+    scores are scaled by. max_length: tokens that a prompt is truncated and padded to."""
+
+    mean: float = MEAN
+    std: float = STD
+    max_length: int = MAX_LENGTH
+    typical_range: tuple[float, float] = (-2.0, 2.0)
+
+
 class ImageReward(BlipScore):
     """BLIP with an affine head; roughly standard normal scores. Options are those of `FrozenBlip`."""
 
@@ -53,13 +65,10 @@ class ImageReward(BlipScore):
         tokenizer: Callable,
         preprocessing: Preprocessing,
         version: str,
-        mean: float = MEAN,
-        std: float = STD,
-        max_length: int = MAX_LENGTH,
-        typical_range: tuple[float, float] = (-2.0, 2.0),
+        settings: HeadSettings = HeadSettings(),
         **options,
     ) -> None:
-        super().__init__(vision, text, tokenizer, preprocessing, version, max_length, **options)
+        super().__init__(vision, text, tokenizer, preprocessing, version, settings.max_length, **options)
         self.head = head
         weight, bias = fold_head(head, version)
         if weight.shape != (self.width,):
@@ -68,8 +77,8 @@ class ImageReward(BlipScore):
             )
         self.weight = weight.float().to(self.device)
         self.bias = bias.float().to(self.device)
-        self.mean, self.std = mean, std
-        self.typical_range = typical_range
+        self.mean, self.std = settings.mean, settings.std
+        self.typical_range = settings.typical_range
 
     @classmethod
     def load(cls, source: str | Path, tokenizer: str | Path | None = None, **options) -> ImageReward:
@@ -94,6 +103,9 @@ class ImageReward(BlipScore):
             raise ValueError(f"{folder}: {left} weights are neither of vision, text nor head.")
         towers = empty_towers(settings["vision_config"], settings["text_config"])
         vision_class, vision_config, text_class, text_config = towers
+        said = {each.name: settings[each.name] for each in fields(HeadSettings) if each.name in settings}
+        if "typical_range" in said:
+            said["typical_range"] = tuple(said["typical_range"])
         return cls(
             build_model(vision_class, vision_config, parts["vision"], str(folder)),
             build_model(text_class, text_config, parts["text"], str(folder)),
@@ -101,10 +113,7 @@ class ImageReward(BlipScore):
             open_tokenizer(tokenizer or folder),
             read_preprocessing(folder),
             f"{folder.name}@{folder_digest(folder)}",
-            mean=settings.get("mean", MEAN),
-            std=settings.get("std", STD),
-            max_length=settings.get("max_length", MAX_LENGTH),
-            typical_range=tuple(settings.get("typical_range", (-2.0, 2.0))),
+            HeadSettings(**said),
             **options,
         )
 

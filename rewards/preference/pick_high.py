@@ -98,7 +98,7 @@ class HP:
 
     def __call__(self, images: Tensor, prompts: list[str] | None = None) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> preferences `[B]` float32, differentiable in the images."""
-        return in_parts(self._judge, self.clip.max_batch, images.to(self.clip.device))
+        return in_parts(self._judge, self.clip.options.max_batch, images.to(self.clip.device))
 
     def score_matrix(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`[B, P]`: the same for every one of the prompts, none of which is read."""
@@ -106,7 +106,7 @@ class HP:
         return self(images)[:, None].repeat(1, len(prompts))
 
     def _judge(self, images: Tensor) -> Tensor:
-        return self.score_pixels(preprocess(images, self.clip.preprocessing, self.clip.eight_bit))
+        return self.score_pixels(preprocess(images, self.clip.preprocessing, self.clip.options.eight_bit))
 
     def score_pixels(self, pixels: Tensor) -> Tensor:
         """Preferences `[B]` of preprocessed pixels: the network alone."""

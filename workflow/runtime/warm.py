@@ -126,7 +126,7 @@ class LibraryServer:
 
         Jobs that outlive `patience` seconds, of a run that was broken off, go on; the server ends with them.
         """
-        if self.process is None:
+        if self.process is None or self.process.stdin is None or self.folder is None:
             return
         os.environ.pop(ADDRESS, None)
         self.process.stdin.close()

@@ -94,7 +94,7 @@ class ForkServer:
                     self.open = False
                 elif key.fileobj is self.woken:
                     self.woken.recv(4096)
-                else:
+                elif isinstance(key.fileobj, socket.socket):
                     self._pass_on(key.fileobj)
             self._reap()
         self._note({"step": "libraries", "core_seconds": round(time.process_time(), 3)})
@@ -196,7 +196,7 @@ class ForkServer:
             os.environ.update(asked["environment"])
             tempfile.tempdir = None
             module = sys.modules.pop(asked["module"])  # run as `python -m` does: what it imports stays
-            sys.argv[:] = [module.__file__, *asked["arguments"]]
+            sys.argv[:] = [str(module.__file__), *asked["arguments"]]
             runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
             status = 0
         except SystemExit as error:

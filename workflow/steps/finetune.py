@@ -43,8 +43,8 @@ def build_unshaped(job: TrainJob, term: RewardTerm, device: str):
     return RenderedReward(
         reward,
         rig_cameras(term.rig),
-        term.size,
-        backgrounds,
+        size=term.size,
+        backgrounds=backgrounds,
         jitter=Jitter(**term.jitter.model_dump()),
         rasterizer=term.rasterizer,
         crop=term.crop,
