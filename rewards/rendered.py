@@ -75,7 +75,7 @@ class Jitter:
 @dataclass(frozen=True)
 class RenderSettings:
     """What a texture is rendered like before it is judged. size: pixels of a render; supersample: it is
-    averaged from renders so many times larger. backgrounds: colours in [0, 1] that each view is judged before.
+    averaged from renders so many times larger. backgrounds: colours in [0, 1] behind each view.
 
     crop: judge the square around the object, its larger side enlarged by 1.1, scaled to `size` bilinearly;
     the whole frame where that square leaves it. judged_size: side to which renders are then scaled

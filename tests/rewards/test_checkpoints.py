@@ -15,7 +15,7 @@ from rewards.checkpoints.linear_head import LAION_LAYERS, fold_head
 from rewards.checkpoints.open_clip import TowerSettings, clip_from_open_clip
 from rewards.checkpoints.tensors import read_tensors
 from rewards.preference.hps import HPSv2
-from rewards.preference.image_reward import ImageReward
+from rewards.preference.image_reward import HeadSettings, ImageReward
 from rewards.preference.prompt_text import clean_text
 
 TINY = TowerSettings(vision_heads=2, text_heads=2, hidden_act="quick_gelu")
@@ -110,7 +110,9 @@ def test_the_official_imagereward_file_becomes_the_same_networks(tmp_path):
     med = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     med |= {"vocab_size": reward.text.config.vocab_size, "max_position_embeddings": 24}
     (tmp_path / "med_config.json").write_text(json.dumps({**med, "encoder_width": 16, "model_type": "bert"}))
-    loaded = ImageReward.load(tmp_path, tmp_path / "tokenizer", vision_heads=2, max_length=24)
+    loaded = ImageReward.load(
+        tmp_path, tmp_path / "tokenizer", vision_heads=2, settings=HeadSettings(max_length=24)
+    )
     for ours, plain in ((loaded.vision, reward.vision), (loaded.text, reward.text)):
         assert all(torch.equal(value, plain.state_dict()[key]) for key, value in ours.state_dict().items())
     images, prompts = torch.rand(2, 3, SIDE, SIDE), ["a cow", "a vase"]

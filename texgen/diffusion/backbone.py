@@ -48,8 +48,7 @@ class Backbone:
     ) -> None:
         self.inpainting = inpainting
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
-        self.controlnets = dict(controlnets)
-        self.scheduler_config = dict(scheduler_config)
+        self.controlnets, self.scheduler_config = dict(controlnets), dict(scheduler_config)
         self.calls = CallCounter()
         self.captured: captured.Captured | None = None
         self._text_cache: dict[str, Tensor] = {}
@@ -88,8 +87,7 @@ class Backbone:
             from texgen.diffusion.compiled import compile_blocks  # it takes a second to import
 
             compile_blocks(backbone._modules())
-        if captured.wanted(backbone.device):
-            backbone.captured = captured.Captured()
+        backbone.captured = captured.Captured() if captured.wanted(backbone.device) else None
         return backbone
 
     def _modules(self) -> list[nn.Module]:
