@@ -1,4 +1,4 @@
-"""No module is longer than 300 lines, and no function that a user extends takes more than seven parameters."""
+"""No module has more than 300 lines, no function that a user extends more than seven parameters."""
 
 import ast
 from pathlib import Path
