@@ -22,7 +22,7 @@ def step_process(project: Path, step: str, of: str = "", seconds: float = 300) -
             right = words[1:4] == ["-P", "-m", f"workflow.steps.{step}"] and of in " ".join(words)
             if right and process.info["cwd"] == str(project):
                 return process
-        time.sleep(0.1)
+        time.sleep(0.3)  # to look through all processes takes a while itself
     raise AssertionError(f"no process of workflow.steps.{step}")
 
 

@@ -43,7 +43,13 @@ def test_the_judge_sees_what_a_run_believed(complete, monkeypatch, tmp_path):
     runs = DamagedRuns(complete, figures)
     runs.batch([Case("scores", "cut at a line", False)], Outcome, "believing")  # a run that does nothing
     found = "\n".join(figures.problems)
-    for fault in ("believed", "another number", "other bytes", "still damaged", "had something to do"):
+    for fault in (
+        "believed",
+        "another number",
+        "other bytes",
+        "still damaged",
+        "a second run had something to do",
+    ):
         assert f"scores, cut at a line: {fault}" in found
     runs.batch([Case("texture", "empty", False)], lambda: Outcome("error: nothing."), "without a name")
     assert "texture, empty: no single sentence" in figures.problems[-1]
