@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Any
 
 from texgen.storage.plain_text import plain
@@ -60,7 +61,11 @@ def csv_cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = plain(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+    seen = text
+    while seen and (seen[0].isspace() or unicodedata.category(seen[0]) == "Cf"):
+        seen = seen[1:]
+    # Spreadsheets of some languages take the wide forms of the signs for them.
+    return f"'{text}" if unicodedata.normalize("NFKC", seen[:1]).startswith(_FORMULA) else text
 
 
 def latex(text: str) -> str:

@@ -25,6 +25,8 @@ HOSTILE = {
     "formula @": "@SUM(1)",
     "formula behind a blank": " =1+1",
     "formula behind a tab": "\t=1+1",
+    "formula in a wide sign": "\uff1d1+1",
+    "formula behind what is not seen": "\u200b\ufeff=1+1",
     "NUL": "a\0b",
     "title of the terminal": "\x1b]0;PWNED\x07",
     "clearing the terminal": "\x1b[2J\x9b2J",

@@ -44,10 +44,6 @@ class Job:
     outputs: list[Path]
 
     @property
-    def inputs(self) -> list[Path]:
-        return [*map(Path, self.settings), *self.needs]
-
-    @property
     def arguments(self) -> list[str]:
         threads = ["--threads", "1"] if self.step in ("finetune", "texture", "score") else []
         return ["--settings", *self.settings, *self.rest, *threads]
@@ -167,10 +163,10 @@ def run_again() -> Outcome:
 
 def needed(job: Job, made: set[Path]) -> bool:
     """Whether Snakemake would run a job."""
-    if made.intersection(job.inputs) or not all(path.exists() for path in job.outputs):
+    if made.intersection(job.needs) or not all(path.exists() for path in job.outputs):
         return True
-    times = [path.stat().st_mtime_ns for path in job.inputs if path.exists()]
-    return max(times) > min(path.stat().st_mtime_ns for path in job.outputs)
+    times = [path.stat().st_mtime_ns for path in job.needs if path.exists()]
+    return max(times, default=0) > min(path.stat().st_mtime_ns for path in job.outputs)
 
 
 def run_job(step: str, arguments: Sequence[str]) -> tuple[int, str]:
