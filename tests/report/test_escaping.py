@@ -84,6 +84,14 @@ def test_no_spreadsheet_runs_a_cell(text):
     assert "\n" not in out.getvalue()[:-1]
 
 
+@pytest.mark.parametrize(
+    "text", ["\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(1)", "\u200b=1", "\ufeff =1", "\xad-1"]
+)
+def test_nor_one_whose_sign_is_wide_or_behind_what_is_not_seen(text):
+    assert csv_cell(text).startswith("'")
+    assert csv_cell("1 = 1") == "1 = 1" and csv_cell("a red one") == "a red one" and csv_cell("") == ""
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_terminal_text_holds_no_commands(text):
     assert not UNSHOWABLE.search(to_text([block(text)]).replace("\n", ""))

@@ -244,11 +244,8 @@ def mounted(tmp_path):
 
 
 @pytest.mark.timeout(900)
-def test_a_full_disk_ends_in_a_sentence_and_nothing_half_written_stays(
-    tiny, snakemake, mounted, monkeypatch, capfd
-):
-    monkeypatch.chdir(tiny)
-    snakemake("results/meshes/unseen/mesh.npz")
+def test_a_full_disk_ends_in_a_sentence_and_nothing_half_written_stays(complete, mounted, monkeypatch, capfd):
+    monkeypatch.chdir(complete)
     out = mounted("full", "size=12k")
     arguments = texture_arguments("pretrained", str(out), "x")
     assert "disk is full" in said_by(capfd, texture.main, arguments)
