@@ -16,7 +16,7 @@ from reference.outcomes import check_sentence
 
 from texgen.errors import DamagedFileError
 from workflow.runtime.devices import own_folder
-from workflow.runtime.locking import lock_folder, work_alone
+from workflow.runtime.locking import BusyError, lock_folder, require_folder, work_alone
 from workflow.runtime.step_errors import plain_sentence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +124,23 @@ def test_errors_of_the_machine_are_one_sentence(tmp_path):
         assert "memory is used up" in plain_sentence(RuntimeError(text))
     assert "memory is used up" in plain_sentence(OSError(errno.ENOMEM, "Cannot allocate memory"))
     assert plain_sentence(RuntimeError("a mistake of the code")) is None
+
+
+def test_a_results_folder_that_cannot_be_one_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    for name, fault in (
+        ("file", "is a file"),
+        ("nowhere", "leads to no folder"),
+        ("loop", "leads to no folder"),
+    ):
+        for place in (tmp_path / name, tmp_path / name / "results"):
+            with pytest.raises(BusyError) as caught:
+                require_folder(place)
+            check_sentence(str(caught.value), str(tmp_path / name), fault)
+    require_folder(tmp_path / "elsewhere" / "results")
 
 
 def test_locks_follow_no_link_and_empty_no_file(tmp_path):

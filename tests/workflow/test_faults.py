@@ -278,7 +278,11 @@ def test_a_results_folder_that_cannot_be_written_is_named(tiny, mounted, snakema
     said = said_by(capfd, prepare_mesh.main, [*arguments, "--out", "taken/x"])
     check_sentence(said, "taken", "a file is in the place of a folder")
 
-    # The same, before any job.
+    # The same, before any job; and so where it cannot be locked.
+    Path("results/.lock").mkdir(parents=True)
+    done = snakemake(ok=False)
+    assert done.returncode != 0 and "DamagedFileError" not in done.stdout
+    assert "results/.lock must be a plain file to be locked; remove what is there." in done.stdout
     config = tiny_config() | {"results": "taken/results"}
     Path("config/config.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(ok=False)

@@ -69,6 +69,8 @@ def lock_results():
         lock_folder(PLAN.config.results)
     except BusyError as error:
         raise WorkflowError(str(error)) from None
+    except (OSError, PlainError) as error:
+        sys.exit(plain_sentence(error) or str(error))
 
 
 def path_of_python():

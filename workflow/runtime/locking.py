@@ -93,8 +93,13 @@ def flock(file: IO, wait: bool) -> None:
 
 
 def require_folder(path: str | Path) -> None:
-    """Raises BusyError with one sentence where a file stands in the place of a results folder."""
+    """Raises BusyError with one sentence where a file or a link to nowhere is in a results folder's place."""
     for place in (Path(path), *Path(path).parents):
+        if place.is_symlink() and not place.exists():
+            raise BusyError(
+                f"results: {path}: {place} is a link that leads to no folder; make the folder that it names, "
+                "or remove it."
+            )
         if place.exists() and not place.is_dir():
             raise BusyError(
                 f"results: {path}: {place} is a file; remove it, or choose another results folder."
