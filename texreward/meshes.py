@@ -28,9 +28,11 @@ def read_mesh(
     unwrap or auto, see docs/texgen.md. A warning says what had to be repaired.
     Raises ValueError in one sentence for what cannot be read.
 
-    >>> mesh = read_mesh("procedural:trefoil")
-    >>> tuple(mesh.vertices.shape)[1], round(float((mesh.vertices.amax(0) - mesh.vertices.amin(0)).max()), 3)
-    (3, 1.6)
+    Examples:
+        >>> mesh = read_mesh("procedural:trefoil")
+        >>> span = mesh.vertices.amax(0) - mesh.vertices.amin(0)
+        >>> mesh.vertices.shape[1], round(float(span.max()), 3)
+        (3, 1.6)
     """
     turned = turns(up, front, rotate)
     path = find_mesh(fspath(source), shipped.downloads(), sha256)

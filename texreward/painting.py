@@ -42,11 +42,12 @@ class Painter:
         progress: called after each denoising step with (view, views, step, steps).
         Raises ValueError in one sentence for a prompt without words, and for what no view can paint.
 
-        >>> from texreward import load
-        >>> painter = load("miniature", image_size=64, render_size=64, texture_size=64, steps=2)
-        >>> result = painter.texture("procedural:trefoil", "a red brick knot")
-        >>> 0 <= float(result.texture.min()) <= float(result.texture.max()) <= 1
-        True
+        Examples:
+            >>> from texreward import load
+            >>> painter = load("miniature", image_size=64, render_size=64, texture_size=64, steps=2)
+            >>> result = painter.texture("procedural:trefoil", "a red brick knot")
+            >>> 0 <= float(result.texture.min()) <= float(result.texture.max()) <= 1
+            True
         """
         require_words(prompt)
         if not 0 <= seed < 2**63:
@@ -78,8 +79,9 @@ def load(
     Raises ValueError in one sentence for settings and places that cannot be, FileNotFoundError for weights
     that are missing.
 
-    >>> load("miniature", image_size=64, steps=2).settings.steps
-    2
+    Examples:
+        >>> load("miniature", image_size=64, steps=2).settings.steps
+        2
     """
     device = device_of("load", device)
     backbone = backbone_of(source, controlnets, half=device.startswith("cuda"))

@@ -46,12 +46,13 @@ class Result:
         The mesh has the place, size and uvs of the file it was read from; folders are made. What a format
         cannot hold is warned of. Returns the path. Raises ValueError for another ending.
 
-        >>> from texreward import load
-        >>> result = load("miniature", image_size=64, steps=2, texture_size=64).texture(
-        ...     "procedural:trefoil", "a golden knot"
-        ... )
-        >>> [result.save(f"knot{ending}").name for ending in (".glb", ".png")]
-        ['knot.glb', 'knot.png']
+        Examples:
+            >>> from texreward import load
+            >>> result = load("miniature", image_size=64, steps=2, texture_size=64).texture(
+            ...     "procedural:trefoil", "a golden knot"
+            ... )
+            >>> [result.save(f"knot{ending}").name for ending in (".glb", ".png")]
+            ['knot.glb', 'knot.png']
         """
         name = fspath(path)
         if Path(name).suffix.lower() in PICTURES:
@@ -76,11 +77,12 @@ class Result:
         above 0 from above; or the name of a rig, e.g. evaluation (texgen/render/rigs.py); or Cameras. size:
         pixels. background: r, g, b in [0, 1]. supersample: rendered so many times finer, then averaged.
 
-        >>> from texreward import load
-        >>> painter = load("miniature", image_size=64, render_size=64, texture_size=64, steps=2)
-        >>> result = painter.texture("procedural:trefoil", "a golden knot")
-        >>> tuple(result.render((90, 0), size=32).shape), tuple(result.render("front_4view", size=32).shape)
-        ((1, 3, 32, 32), (4, 3, 32, 32))
+        Examples:
+            >>> from texreward import load
+            >>> painter = load("miniature", image_size=64, render_size=64, texture_size=64, steps=2)
+            >>> result = painter.texture("procedural:trefoil", "a golden knot")
+            >>> [len(result.render(camera, size=32)) for camera in ((90, 0), "front_4view")]
+            [1, 4]
         """
         images, _ = render(self.mesh, self.texture, cameras_of(camera), size, background, supersample)
         return images

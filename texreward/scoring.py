@@ -38,10 +38,11 @@ def score(
     behind transparent pixels, r, g, b in [0, 1]. device: cpu or cuda; None = a GPU where there is one.
     Raises ValueError in one sentence for what cannot be read or scored.
 
-    >>> white = torch.ones(2, 3, 64, 64)
-    >>> scores = score(white, "a red cube", metrics=["clipscore"])
-    >>> scores["clipscore"].shape, bool(scores["clipscore"][0] == scores["clipscore"][1])
-    (torch.Size([2]), True)
+    Examples:
+        >>> white = torch.ones(2, 3, 64, 64)
+        >>> scores = score(white, "a red cube", metrics=["clipscore"])
+        >>> scores["clipscore"].shape, bool(scores["clipscore"][0] == scores["clipscore"][1])
+        (torch.Size([2]), True)
     """
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     for text in texts:

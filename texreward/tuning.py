@@ -47,13 +47,14 @@ def tune(
     learning_rate, rank, views_per_step, validation_samples (pairs that are held out to choose the best step).
     Raises ValueError in one sentence for what cannot be trained.
 
-    >>> import tempfile
-    >>> small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     given = ["procedural:trefoil"], ["a red knot"], folder
-    ...     painter = tune("alignment", *given, settings=small, steps=1)
-    >>> painter.settings.texture_size
-    64
+    Examples:
+        >>> import tempfile
+        >>> small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     given = ["procedural:trefoil"], ["a red knot"], folder
+        ...     painter = tune("alignment", *given, settings=small, steps=1)
+        >>> painter.settings.texture_size
+        64
     """
     block, own = _training(reward, training)
     job = _job(block, model, own)

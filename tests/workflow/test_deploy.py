@@ -76,3 +76,23 @@ def test_every_environment_is_that_of_the_lock():
     assert 'conda: "envs/texreward.yaml"' in snakefile and '"texreward.sif"' in snakefile
     catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
     assert catalogue["usage"]["software-stack-deployment"]["conda"] is True
+
+
+def test_the_picture_of_the_rules_shows_rules_that_exist():
+    """docs/images/rules.svg, which docs/installing.md says how to draw."""
+    drawn = set(re.findall(r"<text [^>]*>([a-z_]+)</text>", (ROOT / "docs/images/rules.svg").read_text()))
+    files = [ROOT / "workflow/Snakefile", ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    text = "\n".join(path.read_text() for path in files)
+    named = set(re.findall(r"^ *rule (\w+):", text, re.MULTILINE))
+    others = {name for name in drawn - named if not name.startswith("draw_")}  # these are named by parts
+    assert not others
+    assert drawn >= {
+        "prepare_mesh",
+        "finetune",
+        "texture",
+        "score",
+        "quality",
+        "table",
+        "gallery",
+        "model_card",
+    }

@@ -258,7 +258,11 @@ def test_requests_that_are_too_large_or_no_object_are_refused(studio):
 def test_the_page_paints_shows_and_repaints_in_a_browser(studio, tmp_path):
     with browser_tab(tmp_path / "profile") as tab:
         tab.open(studio.address)
-        tab.until("document.body.dataset.left === 'mesh.glb'")
+        # What there is of results is shown beside the bare mesh.
+        tab.until("document.body.dataset.right === 'mesh.glb'")
+        newest = max(studio.session.results, default=None)
+        left = "mesh.glb" if newest is None else f"results/{newest}.glb"
+        tab.until(f"document.body.dataset.left === '{left}'")
         assert tab.value("document.getElementById('mesh').textContent").startswith("ball, 9,")
         count = int(tab.value("document.body.dataset.results"))
         tab.value("document.getElementById('prompt').value = 'a red one'")

@@ -27,7 +27,7 @@ function show(side, number) {
   picture.download = `texture-${number}.png`;
 }
 
-let keeping = [];
+let keeping = [], shown = false;
 
 function state(event) {
   at("mesh").textContent = `${event.mesh}, ${event.faces.toLocaleString("en")} faces`;
@@ -41,7 +41,10 @@ function state(event) {
   for (const side of sides) fill(side, results, "unpainted");
   at("said").textContent = event.said ?? "";
   busy(event.busy);
-  const made = event.made ?? [];
+  // What a page finds when it is opened, such as a texture to start from, is shown.
+  const found = shown ? [] : event.results.slice(-1).map(result => result.number);
+  const made = event.made ?? found;
+  shown = true;
   if (made.length) show("left", String(made[0]));
   if (made.length > 1) show("right", String(made[1]));
   for (const side of sides) show(side, at(side).value);
