@@ -14,6 +14,7 @@ HOME = Path(__file__).resolve().parents[1]
 INSTALLED = Path("texreward", "shipped")
 MINIATURE = PurePath("models", "miniature")
 """Where configurations say that the miniature is."""
+PROJECT_SCHEMA = "config.schema.json"
 VARIABLE = "TEXREWARD_MINIATURE"
 """Environment variable with another folder of miniature models, laid out as models/miniature."""
 
@@ -31,6 +32,13 @@ def root() -> Path:
 def configuration(name: str) -> str:
     """The file of a shipped configuration, e.g. paper."""
     return str(root() / "config" / f"{name}.yaml")
+
+
+def project_configuration() -> str:
+    """What commands use where none is named: the configuration of the project in the working directory, as
+    `texreward init` makes them with a schema beside it, else the shipped one."""
+    own = Path("config", "config.yaml")
+    return str(own) if own.is_file() and own.with_name(PROJECT_SCHEMA).is_file() else configuration("config")
 
 
 def miniature() -> Path:

@@ -91,7 +91,4 @@ def load(
         with quiet_loading():
             return Painter(choice.load(device=device))
     except WeightsMissing as error:
-        raise WeightsMissing(
-            f"load: {str(error).rstrip('.')}; connect to the network, or give folders of this machine in "
-            "diffusers layout."
-        ) from None
+        raise WeightsMissing(f"load: {error}") from None

@@ -167,7 +167,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
         texreward.load("somebody/some-model", device="cpu")
     said = str(caught.value)
     assert said.startswith("load: ") and "cannot be asked for its files" in said and "\n" not in said
-    assert said.endswith("connect to the network, or give folders of this machine in diffusers layout.")
+    assert said.endswith("connect to the network, or give a folder of this machine in diffusers layout.")
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
 

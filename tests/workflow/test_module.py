@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from texgen import shipped
+from workflow.cli.main import main
 
 OUTER = """
 configfile: "outer.yaml"
@@ -96,3 +97,17 @@ def test_the_miniature_lies_where_the_variable_says_or_with_the_code(tmp_path, m
     monkeypatch.setenv(shipped.VARIABLE, str(tmp_path / "mine"))
     assert shipped.located(place) == str(tmp_path / "mine" / "clip")
     assert shipped.of_the_miniature(shipped.located(place))
+
+
+def test_commands_take_the_configuration_of_a_project_that_they_are_given_in(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert shipped.project_configuration() == shipped.configuration("config")
+    assert main(["init", "mine", "--config", "smoke"]) == 0
+    monkeypatch.chdir(tmp_path / "mine")
+    assert shipped.project_configuration() == str(Path("config", "config.yaml"))
+    assert main(["history", "nothing"]) == 2
+    said = capsys.readouterr().err
+    assert "the configuration has geometry_alignment, camera_pose)" in said  # those of smoke.yaml
+    # A configuration of another workflow is none of ours.
+    Path("config", shipped.PROJECT_SCHEMA).unlink()
+    assert shipped.project_configuration() == shipped.configuration("config")

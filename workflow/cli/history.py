@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--tensorboard", help="folder to write event files into, for `tensorboard --logdir`")
     parser.add_argument(
         "--config",
-        default=shipped.configuration("config"),
+        default=shipped.project_configuration(),
         help="configuration (default: %(default)s)",
     )
     parser.set_defaults(run=history)

@@ -46,7 +46,7 @@ onsuccess:
 onerror:
     texreward.onerror()
 """
-SCHEMA = "config/config.schema.json"
+SCHEMA = f"config/{shipped.PROJECT_SCHEMA}"
 PROFILES = ("profiles/default/profile.yaml", "profiles/slurm/profile.yaml")
 
 

@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
     one.add_argument("--public", action="store_true", help="of a new repository: for everybody to see")
     one.add_argument("--branch", help="instead of the main one; must be there")
     one.add_argument(
-        "--config", default=shipped.configuration("config"), help="configuration that names the model"
+        "--config", default=shipped.project_configuration(), help="configuration that names the model"
     )
     one.set_defaults(run=push)
 

@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--config",
-        default=shipped.configuration("config"),
+        default=shipped.project_configuration(),
         help="configuration with the metrics; paper.yaml has the published ones (default: %(default)s)",
     )
     parser.add_argument("--backend", choices=("native", "official"), help="default: the configuration's")

@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parts = study.add_subparsers(dest="part", required=True)
     make = parts.add_parser("make", help="write booklets (pages for participants) and their key")
     make.add_argument(
-        "--config", default=shipped.configuration("config"), help="configuration of the finished run"
+        "--config", default=shipped.project_configuration(), help="configuration of the finished run"
     )
     make.add_argument("--results", help="results folder (default: the configuration's)")
     make.add_argument("--out", required=True, help="folder for booklets and key")

@@ -114,7 +114,7 @@ def _add_method(group: Any) -> None:
     )
     group.add_argument(
         "--config",
-        default=shipped.configuration("config"),
+        default=shipped.project_configuration(),
         help="configuration with the models and methods",
     )
     group.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")

@@ -89,7 +89,12 @@ def download_model(want: NeededFiles, files: Collection[str]) -> Path:
 def find_or_download(hub: str, revision: str | None, parts: Collection[ModelFolder]) -> Path:
     """A folder with every file of the parts, downloaded where there is none. Raises WeightsMissing."""
     want = NeededFiles(hub, revision, (), "")
-    return find_model(want, parts) or download_model(want, to_download(want, parts)[1])
+    try:
+        return find_model(want, parts) or download_model(want, to_download(want, parts)[1])
+    except WeightsMissing as error:
+        raise WeightsMissing(
+            f"{error}; connect to the network, or give a folder of this machine in diffusers layout."
+        ) from None
 
 
 def expected_hash(path: Path) -> str | None:

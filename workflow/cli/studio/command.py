@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
     one.add_argument("mesh", help="mesh file, folder with one, or a source, e.g. pymeshlab:bunny")
     one.add_argument(
         "--config",
-        default=shipped.configuration("config"),
+        default=shipped.project_configuration(),
         help="configuration with the models and methods",
     )
     add_mesh_options(one)
