@@ -17,6 +17,7 @@ from texgen.mesh.mesh import Mesh
 from texreward.checked import checked
 from texreward.meshes import read_mesh
 from texreward.models import MINIATURE, configuration
+from texreward.opening import quiet_loading
 from texreward.painting import Painter, load
 from workflow.config.sheets import ConfigError
 from workflow.config.training import TunedModel
@@ -65,7 +66,8 @@ def tune(
     backbone.add_lora(block.rank, block.alpha, LAYERS[block.layers], seed=block.seed)
     painter.method.cached_meshes = len(meshes)
     device = str(backbone.device)
-    judge = build_reward(job, device) if own is None else training_reward(own)
+    with quiet_loading():
+        judge = build_reward(job, device) if own is None else training_reward(own)
     kept, held = (_prepared(each, size, device) for each in _split(items, block.validation_samples))
     trainer = Trainer(
         painter.method,
