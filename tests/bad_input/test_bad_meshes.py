@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import trimesh
 from reference.outcomes import check_sentence, files_below, outcome
 
+from texgen.reading.read import read_raw
 from workflow.jobs.jobs import MeshJob
 from workflow.steps.prepare_mesh import prepare
 
@@ -245,3 +247,14 @@ def test_a_source_is_fetched_or_refused_in_a_sentence(name, tmp_path, monkeypatc
         assert files_below(tmp_path) == {"box.obj"}
     else:
         assert said == ""
+
+
+def test_an_obj_of_very_many_groups_is_read_at_once(tmp_path):
+    """Each part's name was once looked up by counting through all of them: 150,000 took minutes."""
+    path = tmp_path / "parts.obj"
+    groups = "".join(f"g g{i}\nusemtl m{i}\nf 1 2 3\n" for i in range(60_000))
+    path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n" + groups)
+    began = time.process_time()
+    raw = read_raw(path)
+    assert time.process_time() - began < 10
+    assert len(raw.structure.parts) == 60_000 and raw.structure.parts[-1].material == "m59999"

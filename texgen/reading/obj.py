@@ -151,9 +151,10 @@ class ObjFile:
             name = thing if by_object else group
             node = nodes.setdefault(name, len(nodes))
             owners.append(parts.setdefault((node, material), len(parts)))
+        names = list(nodes)
         found = Structure(
-            tuple(Node(name) for name in nodes) or (Node(),),
-            tuple(MeshPart(node, list(nodes)[node], material) for node, material in parts) or (MeshPart(),),
+            tuple(Node(name) for name in names) or (Node(),),
+            tuple(MeshPart(node, names[node], material) for node, material in parts) or (MeshPart(),),
         )
         return found, np.array(owners, dtype=np.int64)
 
