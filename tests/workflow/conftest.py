@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from workflow.runtime import warm
 from workflow.runtime.locking import work_alone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,7 +162,7 @@ def snakemake(project: Path) -> Callable[..., subprocess.CompletedProcess]:
     """Runs snakemake in the copied project; `ok=False` lets it fail."""
 
     def run(*arguments: str, ok: bool = True) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(project)}
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=project,
@@ -177,8 +178,9 @@ def snakemake(project: Path) -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture
-def small(project: Path) -> Path:
+def small(project: Path, monkeypatch) -> Path:
     """The copied project with a small configuration and steps that only write their outputs."""
+    monkeypatch.setenv(warm.ADDRESS, "0")  # they need none of the libraries that a server would load
     (project / "config" / "config.yaml").write_text(CONFIG)
     (project / "config" / "meshes.tsv").write_text("\n".join(MESHES) + "\n")
     (project / "config" / "prompts.tsv").write_text("\n".join(PROMPTS) + "\n")

@@ -34,7 +34,7 @@ from workflow.provenance import read_record
 from workflow.runtime.step_errors import run_step
 from workflow.steps import prepare_mesh, score, texture
 
-KILLS = 12
+KILLS = 8
 TABLE = "results/table.md"
 
 
@@ -43,7 +43,7 @@ def start(project: Path, *targets: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", *targets],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(project)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -66,7 +66,7 @@ class Run:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", *targets, *SMALL],
                 cwd=project,
-                env={**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**os.environ, "PYTHONPATH": str(project)},
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
