@@ -26,12 +26,13 @@ from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_of_depth, zoom
 from texgen.diffusion.schedules import make_scheduler, noised, split_prediction
 from texgen.mesh.mesh import Mesh
+from texgen.painting.chains import draw
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.presets import Preset
 from texgen.painting.running import Remembered, method_scene, painted_at_once, view_texts
 from texgen.painting.scene import Scene, complete
 from texgen.painting.state import TextureState, View
-from texgen.painting.views import Progress, draw
+from texgen.painting.views import Progress
 from texgen.render.images import shade
 from texgen.timing import Stopwatch
 

@@ -31,11 +31,12 @@ from texgen.diffusion.conditioning import control_of_depth, resize
 from texgen.diffusion.schedules import ddim_posterior, make_scheduler, signal_level, split_prediction
 from texgen.diffusion.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 from texgen.mesh.mesh import Mesh
+from texgen.painting.chains import draw
 from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.presets import Preset
 from texgen.painting.running import Remembered, method_scene, painted_at_once, preset_cameras
 from texgen.painting.scene import Scene
-from texgen.painting.views import Progress, draw
+from texgen.painting.views import Progress
 from texgen.render.atlas import Atlas
 from texgen.render.cameras import Cameras
 from texgen.render.images import GeometryBuffer, geometry_buffer

@@ -45,7 +45,9 @@ FACTS = {
     "psd_like": (psd_like.FACTS, [{}]),
 }
 # Read where views are prepared, without a consequence for these methods (`projection` and `rim`: for all).
-READ_IN_VAIN = {"syncmvd": {"crop"}}
+# The builder of chains is everybody's; the painter of texgen refuses all values of these but the usual ones.
+REFUSED = {"refine", "window", "unpainted", "also_controls", "show_known", "blending", "blend_noise"}
+READ_IN_VAIN = {"syncmvd": {"crop"}, "texgen": REFUSED, "intex": REFUSED}
 
 
 class Watched(Preset):

@@ -11,7 +11,8 @@ from baselines.texture import TEXTure, texture
 from texgen.backprojection.fit import fit_adam, fit_mask
 from texgen.backprojection.trimap import Trimap, checkerboard, dilate, erode, kernel_side, texture_trimap
 from texgen.diffusion.schedules import make_scheduler
-from texgen.painting.repaint import RenderedView, chain_of, repaint
+from texgen.painting.chains import RenderedView, chain_of
+from texgen.painting.repaint import repaint
 from texgen.painting.running import method_scene, preset_cameras
 from texgen.painting.state import TextureState
 from texgen.render.cameras import Cameras, rig_cameras

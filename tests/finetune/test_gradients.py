@@ -14,7 +14,7 @@ from reference.tiny_painter import PRESET, tetrahedron, tiny_painter
 from texgen.diffusion.schedules import signal_level
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.gradients import Exact, LastK, LowVariance, RandomK, make_strategy
-from texgen.painting.views import draw
+from texgen.painting.chains import draw
 from texgen.render.cameras import Cameras
 
 STEPS = PRESET.steps

@@ -6,10 +6,11 @@ from reference import tiny_models
 from reference.tiny_meshes import sphere_mesh, square_mesh
 
 from texgen.painting.accumulate import accumulate
+from texgen.painting.chains import pin_mask
 from texgen.painting.pipeline import prepare_scene
 from texgen.painting.presets import PRESETS
 from texgen.painting.state import TextureState, render_state
-from texgen.painting.views import paint_view, pin_mask
+from texgen.painting.views import paint_view
 from texgen.render.cameras import Cameras
 
 SIZE = 64

@@ -22,7 +22,7 @@ from texgen.diffusion.sampler import Step, ViewDenoising
 from texgen.diffusion.schedules import add_noise
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.replay import Run, replayed
-from texgen.painting.views import draw
+from texgen.painting.chains import draw
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,37 +8,22 @@ it is policy in a `Preset`; the sampler is the shared one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from texgen import seeds
 from texgen.backprojection.trimap import Trimap, checkerboard
 from texgen.diffusion.backbone import Backbone
-from texgen.diffusion.conditioning import control_for, fill_unknown, unzoom, whole_frame, zoom
-from texgen.diffusion.guidance import Control
-from texgen.diffusion.sampler import Alternation, ViewDenoising, denoise, denoise_step
+from texgen.diffusion.conditioning import unzoom, whole_frame
+from texgen.diffusion.sampler import denoise, denoise_step
 from texgen.diffusion.schedules import add_noise, first_step, make_scheduler
+from texgen.painting.chains import RenderedView, chain_of, draw
 from texgen.painting.presets import Preset
 from texgen.painting.state import TextureState, View, render_state
-from texgen.painting.views import draw, pin_mask
 from texgen.render.images import shade
 
 CHECKER_GREYS = (1.0, 206 / 255)
 """Text2Tex's placeholder for unpainted texels: 16 x 16 squares of these greys over the texture."""
-
-
-@dataclass(frozen=True, eq=False)
-class RenderedView:
-    """One view before it is painted. rgb: [1, 3, R, R] in [0, 1], what is painted so far, placeholders and
-    background. count, best_cosine: [1, 1, R, R] as in `state.render_state`. trimap: what to do with it.
-    """
-
-    rgb: Tensor
-    count: Tensor
-    best_cosine: Tensor
-    trimap: Trimap | None = None
 
 
 def look(preset: Preset, view: View, state: TextureState) -> RenderedView:
@@ -121,73 +106,3 @@ def repaint(
     latents = denoise(backbone, scheduler, chain, latents, step, first)
     images = backbone.decode_latents(latents).clamp(0, 1).chunk(len(views), dim=-1)
     return [unzoom(image, view.crop) for image, view in zip(images, views, strict=True)]
-
-
-def chain_of(
-    backbone: Backbone,
-    preset: Preset,
-    views: Sequence[View],
-    looks: Sequence[RenderedView],
-    text: Tensor,
-    seed: tuple[object, ...],
-    iterations: int,
-) -> ViewDenoising:
-    """Everything the sampler needs, from the looks of views side by side."""
-    size = preset.image_size
-
-    def together(images: Sequence[Tensor]) -> Tensor:
-        return torch.cat([zoom(i, view.crop, size) for i, view in zip(images, views, strict=True)], dim=-1)
-
-    trimaps = [look.trimap for look in looks]
-    assert all(trimap is not None for trimap in trimaps)
-    colours = [look.rgb for look in looks]
-    if preset.fill_before_encoding and preset.unpainted == "black":
-        colours = [fill_unknown(look.rgb, (look.trimap.generate <= 0.5).to(look.rgb.dtype)) for look in looks]
-    rgb = together(colours)
-    generate, refine = (together([getattr(t, name) for t in trimaps]) for name in ("generate", "refine"))
-    keep, depth = together([t.keep for t in trimaps]), together([view.depth for view in views])
-    known = (keep > preset.known_threshold).to(rgb.dtype)
-    posterior = seeds.generator(*seed, "posterior") if preset.sample_posterior else None
-    latents = backbone.encode_images(rgb, posterior)
-    shape = tuple(latents.shape[-2:])
-
-    changed = torch.maximum(generate, refine)
-    early = 1 - generate
-    if preset.refine == "checker":
-        board = checkerboard(size, like=rgb).repeat(1, 1, 1, len(views))
-        early = 1 - torch.where((refine > 0.5) & (generate <= 0.5), board, changed)
-    shown = known if preset.show_known == "always" else torch.zeros_like(known)
-
-    def control(role: str, visible: Tensor) -> Tensor:
-        return control_for(role, backbone.control_channels(role), rgb, visible, depth)
-
-    alternation = None
-    if preset.window and any(view.index != 0 for view in views):
-        first, last = preset.window
-        if preset.window_role == "unet":
-            grey = torch.where(changed > 0.5, torch.full_like(rgb, 0.5), rgb)
-            mask = 1 - pin_mask(1 - changed, shape, True)
-            alternation = Alternation(
-                first, last, inpainting=torch.cat([mask, backbone.encode_images(grey, posterior)], dim=1)
-            )
-        else:
-            alternation = Alternation(first, last, control(preset.window_role, known), preset.window_role)
-    noise_shape = (iterations, *latents.shape)
-    blend_noise = draw(noise_shape if preset.blend_noise == "fresh" else noise_shape[1:], rgb, *seed, "blend")
-    return ViewDenoising(
-        text=text,
-        control=control(preset.control_role, shown) if preset.control_role else None,
-        role=preset.control_role or None,
-        known_latents=latents,
-        pin_early=pin_mask(early, shape, preset.hard_pins),
-        pin_late=pin_mask(keep, shape, preset.hard_pins),
-        switch_step=round(iterations * preset.refine_strength),
-        blend_noise=blend_noise.expand(noise_shape),
-        variance_noise=draw(noise_shape, rgb, *seed, "variance"),
-        guidance_scale=preset.guidance_scale,
-        eta=preset.eta,
-        control_scale=preset.control_scale,
-        also=tuple(Control(role, control(role, known), scale) for role, scale in preset.also_controls),
-        blending=preset.blending,
-        alternation=alternation,
-    )

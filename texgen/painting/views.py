@@ -10,21 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from diffusers import SchedulerMixin
 from torch import Tensor
 
-from texgen import seeds
 from texgen.backprojection.trimap import Trimap, hard_trimap, soft_trimap
 from texgen.diffusion.backbone import Backbone
-from texgen.diffusion.conditioning import control_image, fill_unknown, resize, unzoom, zoom
+from texgen.diffusion.conditioning import unzoom
 from texgen.diffusion.sampler import Step, ViewDenoising, denoise, denoise_step
 from texgen.diffusion.schedules import make_scheduler
 from texgen.diffusion.upscale import upscale
 from texgen.painting.accumulate import accumulate
+from texgen.painting.chains import RenderedView, chain_of, draw
 from texgen.painting.presets import Preset
 from texgen.painting.state import TextureState, View, render_state
-from texgen.render.cameras import Size
 
 Progress = Callable[[int, int, int, int], None]
 """progress(view, views, step, steps): called after each denoising step; counts start at 1."""
@@ -101,7 +99,8 @@ def paint_view(
     if detach_conditioning and state.colour_sum.requires_grad:
         shown = render_state(view, state.detach(), preset.background, preset.pin_background)[0]
     drawn = (*seed, view.index)
-    chain = view_denoising(backbone, preset, view, shown, trimap, text, drawn)
+    seen = RenderedView(shown, count, best, trimap)
+    chain = chain_of(backbone, preset, [view], [seen], text, drawn, preset.steps)
     scheduler = make_scheduler(
         backbone.scheduler_config, preset.scheduler, preset.steps, preset.spacing, preset.last_signal
     )
@@ -123,64 +122,6 @@ def paint_view(
     image = unzoom(image, view.crop)
     image = image * (1 - trimap.keep) + rgb * trimap.keep
     return accumulate(preset, view, state, image, trimap.keep), report
-
-
-def view_denoising(
-    backbone: Backbone,
-    preset: Preset,
-    view: View,
-    rgb: Tensor,
-    trimap: Trimap,
-    text: Tensor,
-    seed: tuple[object, ...],
-) -> ViewDenoising:
-    """Everything the sampler needs for one view, from its rendered state rgb [1, 3, R, R] and its trimap.
-
-    Known pixels are decided after resizing (share of "keep" above the preset's threshold), so that the
-    control image holds either a colour or -1 and never a mixture.
-    """
-    size = preset.image_size
-    if preset.fill_before_encoding:
-        rgb = fill_unknown(rgb, (trimap.generate.detach() <= 0.5).to(rgb.dtype))
-    rgb = zoom(rgb, view.crop, size)
-    keep, generate = (zoom(mask, view.crop, size) for mask in (trimap.keep, trimap.generate))
-    known = (keep.detach() > preset.known_threshold).to(rgb.dtype)
-    control = control_image(rgb, known, zoom(view.depth, view.crop, size))
-
-    posterior = seeds.generator(*seed, "posterior") if preset.sample_posterior else None
-    latents = backbone.encode_images(rgb, posterior)
-    small = latents.shape[-1]
-    noise_shape = (preset.steps, *latents.shape)
-    return ViewDenoising(
-        text=text,
-        control=control,
-        role=preset.control_role,
-        known_latents=latents,
-        pin_early=pin_mask(1 - generate, small, preset.hard_pins),
-        pin_late=pin_mask(keep, small, preset.hard_pins),
-        switch_step=round(preset.steps * preset.refine_strength),
-        blend_noise=draw(noise_shape, rgb, *seed, "blend"),
-        variance_noise=draw(noise_shape, rgb, *seed, "variance"),
-        guidance_scale=preset.guidance_scale,
-        eta=preset.eta,
-        control_scale=preset.control_scale,
-    )
-
-
-def pin_mask(known: Tensor, size: Size, hard: bool) -> Tensor:
-    """Known pixels [1, 1, H, W] in [0, 1] -> pinned latents [1, 1, *size]; one number is a square.
-
-    The share of each latent's pixels that are known, or with `hard` 1 where all of them are and 0 elsewhere.
-    """
-    if hard:
-        return (F.adaptive_max_pool2d(1 - known, size) < 0.01).to(known.dtype)
-    return resize(known, size)
-
-
-def draw(shape: tuple[int, ...], like: Tensor, *seed: object) -> Tensor:
-    """Standard normal numbers that depend on the seed alone: drawn on the CPU in float32, then moved."""
-    values = torch.randn(shape, generator=seeds.generator(*seed), dtype=torch.float32)
-    return seeds.sent(values, like.device).to(like.dtype)
 
 
 def trimap_shares(trimap: Trimap, mask: Tensor) -> dict[str, float]:
