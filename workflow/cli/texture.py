@@ -71,7 +71,7 @@ def texture(options: argparse.Namespace) -> int:
     def loaded() -> Callable:
         work = order.out / "official" if order.folder else order.out.with_suffix(".official")
         if METHODS[order.choice.method.kind].needs_backbone:
-            say(f"loading {without_passwords(order.choice.config.backbone.source)}")
+            say(f"loading {without_passwords(shipped.located(order.choice.config.backbone.source))}")
         else:
             say(f"running the authors' program; its log and files are in {work}")
         return order.choice.load(work)
