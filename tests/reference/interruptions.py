@@ -132,6 +132,7 @@ class Interruptions:
             for turn in range(MOST):
                 status = once(enough() or turn == MOST - 1)
                 known = self._look(known, status)
+                self.note()
                 if status == 0:
                     break
             self._end_round(status, rests)
@@ -170,11 +171,11 @@ class Interruptions:
             self.figures.problem(f"{name}: temporary files stay: {left}")
         rests()
         self.note()
+        print(f"{self.part}: {self.counts['all']}, {self.counts['rounds']} rounds", flush=True)
 
     def note(self) -> None:
         counts = {**self.counts, "kinds": dict(sorted(self.kinds.items())), **self.clock.spent()}
         self.figures.note(**{self.part: counts})
-        print(f"{self.part}: {self.counts['all']}, {self.counts['rounds']} rounds", flush=True)
 
     def _interrupt_at(self, run, seconds: float, last: bool, jobs: Callable[[], list]) -> int:
         """Let a run go on for so long, interrupt it, wait until nothing is left of it; its status."""
