@@ -19,9 +19,11 @@ from torch import Tensor, nn
 def computed_once(net: nn.Module, x: Tensor, halves: int) -> Iterator[None]:
     """Inside the context a UNet or ControlNet may be called with a batch of `halves` equal parts, such as x.
 
-    Differentiable. It does nothing for one half, on a GPU and for compiled networks.
+    Differentiable. It does nothing for one half, on a GPU, for compiled networks, and where a checkpoint
+    may run parts of the network again after the context.
     """
-    layers = shared_layers(net) if halves > 1 and x.device.type == "cpu" else []
+    again = "forward" in net.__dict__ or (torch.is_grad_enabled() and net.is_gradient_checkpointing)
+    layers = shared_layers(net) if halves > 1 and x.device.type == "cpu" and not again else []
     try:
         for layer in layers:
             # An attribute of the instance, found before the class's: hooks, names, weights stay as they are.

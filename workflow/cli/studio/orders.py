@@ -123,7 +123,7 @@ def _sent_picture(text: Any, what: str) -> Iterator[Any]:
 def _refuse_others(given: Mapping[str, Any], fields: set[str]) -> None:
     unknown = sorted(set(given) - fields)
     if unknown:
-        raise UsageError(f"The page sent {unknown[0]!r}, which is no field of it; load it again.")
+        raise UsageError(f"The page sent {unknown[0]!r}, which is not a field of it; load it again.")
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:
