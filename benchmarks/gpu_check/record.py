@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu_check.models import ROOT
+
 
 class Report:
     """Items one after the other within a budget of seconds; an item that fails or has no time left says so.
@@ -42,7 +44,8 @@ class Report:
             # A check reports what goes wrong and goes on: one machine's trouble must not hide the rest.
             except Exception as error:
                 traceback.print_exc()
-                found = {"error": f"{type(error).__name__}: {error}"}
+                # Results travel: files of this checkout are named from its root.
+                found = {"error": f"{type(error).__name__}: {error}".replace(f"{ROOT}/", "")}
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.items[name] = {**found, "took_s": time.monotonic() - began}
