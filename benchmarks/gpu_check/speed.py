@@ -70,10 +70,15 @@ def kernel_milliseconds(run) -> float:
     return sum(event.self_device_time_total for event in profiler.key_averages()) / 1000
 
 
+def _painter(backbone: Backbone, name: str, tiny: bool) -> TexGen:
+    """A method at a preset's published settings, or at small ones."""
+    small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
+    return TexGen(backbone, get_preset(name, **(small if tiny else {})))
+
+
 def painting(backbone: Backbone, name: str, tiny: bool, repeats: int = 2) -> dict[str, Any]:
     """Seconds a mesh at a preset's published settings, the first (with captures) and later ones; memory."""
-    small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
-    method = TexGen(backbone, get_preset(name, **(small if tiny else {})))
+    method = _painter(backbone, name, tiny)
     runs = [
         method(torus(f"torus{i}", *((24, 12) if tiny else (160, 96))), "a red brick torus", i)
         for i in range(repeats + 1)
@@ -93,8 +98,7 @@ def painting(backbone: Backbone, name: str, tiny: bool, repeats: int = 2) -> dic
 def training(backbone: Backbone, tiny: bool) -> dict[str, Any]:
     """An optimiser step's gradient through all steps and through the last: passes, seconds, peak memory, for
     2 and for 6 views."""
-    small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
-    method = TexGen(backbone, get_preset("texgen", **(small if tiny else {})))
+    method = _painter(backbone, "texgen", tiny)
     mesh = torus("torus", 48, 24)
     score = CLIPScore(clip_l14(backbone.device, tiny, max_batch=8, recompute=True))
     out: dict[str, Any] = {"checks": {}}
@@ -165,8 +169,7 @@ def compiled(backbone: Backbone, side: int, tiny: bool) -> dict[str, Any]:
     print(out, flush=True)
     out["painting_texgen"] = painting(backbone, "texgen", tiny)
     print(out["painting_texgen"], flush=True)
-    small = {"image_size": 64, "render_size": 64, "texture_size": 64, "steps": 2}
-    method = TexGen(backbone, get_preset("texgen", **(small if tiny else {})))
+    method = _painter(backbone, "texgen", tiny)
     score = CLIPScore(clip_l14(device, tiny, max_batch=8, recompute=True))
     began = Stopwatch(device)
     for label, strategy in (("exact", Exact()), ("last_1", LastK(1))):
