@@ -1,7 +1,8 @@
 """Small closed shapes computed from formulas, for meshes that need no file and no licence.
 
-No family of the miniature's training world (`texgen.miniature.shapes`) has these shapes. They stand upright
-(+y up) and face +z. Each function returns vertices [V, 3] float64 and faces [F, 3] int64, wound outwards.
+None of them is made as the shapes of the miniature's training world (`texgen.miniature.shapes`) are, and the
+abstract ones resemble none of them. They stand upright (+y up) and face +z. Each function returns vertices
+[V, 3] float64 and faces [F, 3] int64, wound outwards.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from texgen.mesh.mesh import MeshError
+from texgen.mesh.procedural_bodies import BODIES
 from texgen.storage.files import atomic_path
 
 Shape = tuple[np.ndarray, np.ndarray]
@@ -85,7 +87,16 @@ def wavy_ring(steps: int = 192, sides: int = 24) -> Shape:
     return tube(curve, 0.3 + 0.04 * np.cos(7 * t), sides, closed=True)
 
 
-SHAPES: dict[str, Callable[[], Shape]] = {
+def vase(steps: int = 96, sides: int = 48) -> Shape:
+    """A solid of revolution with a belly, a neck and a wide lip."""
+    t = np.linspace(0, 1, steps)
+    curve = np.stack((np.zeros(steps), 2.2 * (t - 0.5), np.zeros(steps)), axis=1)
+    radius = 0.38 + 0.34 * np.sin(np.pi * t.clip(max=0.75) / 0.75) ** 2 + 0.9 * (t - 0.75).clip(min=0)
+    ends = np.sqrt(1 - (1 - np.minimum(t, 1 - t).clip(max=0.06) / 0.06) ** 2)
+    return tube(curve, radius * ends.clip(min=0.05), sides, closed=False)
+
+
+ABSTRACT: dict[str, Callable[[], Shape]] = {
     "trefoil": trefoil,
     "spring": spring,
     "superellipsoid": superellipsoid,
@@ -95,6 +106,8 @@ SHAPES: dict[str, Callable[[], Shape]] = {
     "twisted_column": twisted_column,
     "wavy_ring": wavy_ring,
 }
+"""Shapes that resemble nothing of the miniature's training world."""
+SHAPES: dict[str, Callable[[], Shape]] = {**ABSTRACT, "vase": vase, **BODIES}
 
 
 def tube(curve: np.ndarray, radius: np.ndarray, sides: int, closed: bool) -> Shape:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 
-from texgen.mesh.formats import FORMATS
+from texgen.mesh.formats import FORMATS, source_forms
 from texgen.mesh.mesh import MeshError
 from texgen.mesh.procedural import write_shape
 from texgen.storage.downloads import DownloadError, download, file_name, public_address, shown_source
@@ -45,10 +45,7 @@ def fetch_source(source: str, sha256: str | None, cache_dir: Path | str) -> Path
     elif scheme == "procedural":
         path = write_shape(rest, Path(cache_dir) / f"procedural-{rest}.obj")
     else:
-        raise MeshError(
-            f"'{shortened(shown_source(source))}' is not a mesh source; write file:<path>, "
-            "https://<address>, pymeshlab:<sample> or procedural:<shape>."
-        )
+        raise MeshError(f"'{shortened(shown_source(source))}' is not a mesh source; write {source_forms()}.")
     if sha256:
         _verify(path, source, sha256)
     return path

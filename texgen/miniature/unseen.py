@@ -30,9 +30,9 @@ NOUNS = {"trefoil": "knot", "superellipsoid": "box", "bumpy_ball": "ball", "twis
 def unseen_meshes() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Name -> vertices ``[V, 3]`` and faces ``[F, 3]``, placed as the world's shapes are.
 
-    All formulas of `texgen.mesh.procedural` and four samples of pymeshlab.
+    The abstract shapes of `texgen.mesh.procedural` and four samples of pymeshlab.
     """
-    meshes = {name: make() for name, make in procedural_meshes.SHAPES.items()}
+    meshes = {name: make() for name, make in procedural_meshes.ABSTRACT.items()}
     files = pymeshlab_samples()
     for name in SCANNED:
         meshes[name] = _raw(files[name])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from texgen import shipped
-from texgen.mesh.formats import FORMATS, WRITTEN
+from texgen.mesh.formats import FORMATS, SOURCES, WRITTEN
 from texgen.reading import orientation
 from texgen.storage.plain_text import without_passwords
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from workflow.config.configuration import Config
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-SOURCES = ("pymeshlab", "procedural", "file", "https")
 MOST_TEXELS = 8192
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from texgen.errors import PlainError
+from texgen.mesh.formats import SOURCES, source_forms
 from texgen.reading.orientation import OrientationError, turns
 from texgen.reading.policies import POLICIES, UvPolicy
 from texgen.storage.files import read_bytes
@@ -20,7 +21,6 @@ from texgen.storage.plain_text import without_passwords
 
 SPLITS = ("evaluation", "training", "both")
 """both = trained on and evaluated, as some published protocols have it; the tables then say so."""
-SOURCES = ("file", "https", "pymeshlab", "procedural")
 NAME = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 # A folder is named mesh--prompt_id--seed, and file systems allow 255 bytes.
 LONGEST_NAME = 100
@@ -38,7 +38,7 @@ class MeshRow:
     """One row of meshes.tsv."""
 
     mesh: str  # unique name, used in paths
-    source: str  # file:PATH, https://..., pymeshlab:SAMPLE or procedural:SHAPE
+    source: str  # one of texgen.mesh.formats.SOURCES
     sha256: str  # of the downloaded file; required for https
     rotate: str  # how to turn the input so that +y is up and the front is +z; empty = as it is
     licence: str  # of the mesh, shown in reports
@@ -151,8 +151,7 @@ def read_meshes(path: str | Path) -> list[MeshRow]:
         if scheme not in SOURCES or not rest:
             shown = without_passwords(row.source)
             raise ConfigError(
-                f"{path}, row {number}, source: {shown!r} is not a source; allowed are "
-                "file:PATH, https://ADDRESS, pymeshlab:SAMPLE and procedural:SHAPE."
+                f"{path}, row {number}, source: {shown!r} is not a source; allowed are {source_forms('and')}."
             )
         if row.sha256 and not re.fullmatch(r"[0-9a-f]{64}", row.sha256):
             raise ConfigError(

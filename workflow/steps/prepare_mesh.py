@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from texgen.mesh.formats import source_forms
 from texgen.reading.orientation import (
     OrientationError,
     facing,
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--settings", type=Path, help="settings file of the job, instead of the options below"
     )
     parser.add_argument("--mesh", help="name of the mesh")
-    parser.add_argument("--source", help="file:PATH, https://ADDRESS, pymeshlab:SAMPLE or procedural:SHAPE")
+    parser.add_argument("--source", help=source_forms())
     parser.add_argument("--sha256", default="", help="checksum of the file; required for https")
     parser.add_argument("--uv", choices=POLICIES, default="auto", help="what becomes of uvs")
     parser.add_argument("--up", help="axis of the file that points up, such as z (default: y)")
