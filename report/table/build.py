@@ -195,17 +195,23 @@ def _own_rewards(
     found = []
     for method in labels:
         seen = set(spec.seen_pairs.get(method, ()))
-        for key in trained_metrics(spec, method):
+        for position, key in enumerate(trained_metrics(spec, method)):
             ours, theirs = samples.get((method, key), empty), samples.get((spec.baseline, key), empty)
             both = [pair for pair in ours.index.intersection(theirs.index) if pair not in seen]
             metric = known.get(key, MetricColumn(key, key, True, 4))
-            found.append((method, metric, ours.loc[both], theirs.loc[both]))
-    differences = [paired_difference(ours, theirs) for _, _, ours, theirs in found]
-    tested = [i for i, difference in enumerate(differences) if difference.n]
-    adjusted = [1.0] * len(differences)
-    for i, p in zip(tested, holm([differences[i].p for i in tested]), strict=True):
-        adjusted[i] = p
+            found.append((method, metric, position == 0, ours.loc[both], theirs.loc[both]))
+    differences = [paired_difference(ours, theirs) for *_, ours, theirs in found]
+    adjusted = [1.0] * len(found)
+    # What models are tuned for is one question, what held them is another: two families of tests.
+    for family in (True, False):
+        tested = [
+            i for i, (row, d) in enumerate(zip(found, differences, strict=True)) if row[2] is family and d.n
+        ]
+        for i, p in zip(tested, holm([differences[i].p for i in tested]), strict=True):
+            adjusted[i] = p
     return tuple(
-        OwnReward(method, labels[method], metric, summarize(theirs), summarize(ours), difference, p)
-        for (method, metric, ours, theirs), difference, p in zip(found, differences, adjusted, strict=True)
+        OwnReward(method, labels[method], metric, summarize(theirs), summarize(ours), difference, p, leading)
+        for (method, metric, leading, ours, theirs), difference, p in zip(
+            found, differences, adjusted, strict=True
+        )
     )

@@ -25,9 +25,10 @@ class TableSpec:
     methods: (key, label) of the rows, in order. metrics: (key, label, higher_is_better, decimals) of the
     columns.
     baseline: the method that all others are compared with. trained_on: for each tuned method the metric(s)
-    that is its own reward (a column or not). reward_metrics: label, direction and decimals of own rewards
-    that are not columns; one that is not given is shown by its key, larger better, 4 decimals. seen_pairs:
-    for each tuned method the (mesh, prompt_id) pairs it was trained on, left out of its own-reward row.
+    of its reward (columns or not), the one that it is tuned for first. reward_metrics: label, direction and
+    decimals of own rewards that are not columns; one that is not given is shown by its key, larger better,
+    4 decimals. seen_pairs: for each tuned method the (mesh, prompt_id) pairs it was trained on, left out of
+    its own-reward row.
     caption: facts printed below the table as "key: value", in order (models, meshes, prompts, seeds,
     device, protocol, ...).
     miniature: whether the scorers are the miniature ones. title: heading of the markdown file.
@@ -98,7 +99,11 @@ class BaselineComparison:
 
 @dataclass(frozen=True)
 class OwnReward:
-    """One tuned method's own reward on pairs it was not trained on."""
+    """One term of a tuned method's reward on pairs it was not trained on.
+
+    leading: the first term, for which the model is tuned; the others hold it. adjusted_p: after Holm's
+    correction over the leading terms of all models, or over all others.
+    """
 
     key: str
     label: str
@@ -107,6 +112,7 @@ class OwnReward:
     tuned: Summary
     difference: PairedDifference
     adjusted_p: float
+    leading: bool
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def markdown(table: Table) -> str:
 
 def table_blocks(table: Table) -> list[Block]:
     """Every section of one table, in the order of the page."""
-    sections = [scores_block(table), own_block(table), baselines_block(table), failures_block(table)]
+    sections = [scores_block(table), *own_blocks(table), baselines_block(table), failures_block(table)]
     return [block for block in sections if block is not None] + [made_with_block(table)]
 
 
@@ -80,23 +80,32 @@ def _calls(row: MethodRow) -> str:
     return unet if unet == controlnet else f"{unet} / {controlnet}"
 
 
-def own_block(table: Table) -> Block | None:
-    """Each tuned model under its own reward, on pairs that it was not trained on."""
-    if not table.own_rewards:
+def own_blocks(table: Table) -> list[Block | None]:
+    """Each tuned model under its own reward, on pairs that it was not trained on; then what held it."""
+    return [_own_block(table, leading=True), _own_block(table, leading=False)]
+
+
+def _own_block(table: Table, leading: bool) -> Block | None:
+    rows = [own for own in table.own_rewards if own.leading is leading]
+    if not rows:
         return None
     baseline = dict(table.spec.methods)[table.spec.baseline]
-    header = ["Model", "Own reward", baseline, "Tuned", *_COMPARISON]
+    header = ["Model", "Own reward" if leading else "Term", baseline, "Tuned", *_COMPARISON]
     body = []
-    for own in table.own_rewards:
+    for own in rows:
         digits = shown_decimals(own.metric, [own.baseline.standard_error, own.tuned.standard_error])
         means = [Text(decimal(own.baseline.mean, digits)), Text(decimal(own.tuned.mean, digits))]
         body.append(
             [Text(own.label), Text(_arrow(own.metric)), *means]
             + _comparison(own.metric, own.difference, own.adjusted_p)
         )
+    if not leading:
+        notes = ["Read as the section above; Holm's correction is over the rows of this one."]
+        return Block("Terms that hold a model", header, body, notes)
     notes = [
-        "Each tuned model under the reward that it was trained on, over the evaluation's (mesh, prompt) "
-        "pairs that were not in its training; both means are over the n pairs that both methods have.",
+        "Each tuned model under the reward that it was tuned for, the first that its block names, over the "
+        "evaluation's (mesh, prompt) pairs that were not in its training; both means are over the n pairs "
+        "that both methods have.",
         *comparison_notes(),
         "Each model was trained once: no interval here covers how another training would differ.",
     ]

@@ -149,8 +149,23 @@ def test_a_model_trained_on_several_metrics_is_marked_in_each():
     assert [cell.trained for cell in table.rows[1].cells] == [True, True]
     assert [own.metric.key for own in table.own_rewards] == ["seam", "aesthetic", "absent"]
     assert [own.difference.n for own in table.own_rewards] == [8, 8, 0]
-    assert [own.adjusted_p for own in table.own_rewards[:2]] == [2 * 2 / 2**8] * 2, "the empty row is no test"
+    assert [own.leading for own in table.own_rewards] == [True, False, False]
+    assert [own.adjusted_p for own in table.own_rewards[:2]] == [2 / 2**8] * 2, (
+        "families; the empty row is no test"
+    )
     assert "| absent ↑ | – | – | – | – | – | – | 0 |" in " ".join(lines_of(markdown(table)))
+
+
+def test_what_models_are_tuned_for_is_a_family_of_its_own():
+    scores, runs = make_data()
+    trained = {"aligned": ["seam", "aesthetic"], "intex": ["seam", "aesthetic"]}
+    table = build_table(scores, runs, TableSpec(SPEC.methods, SPEC.metrics, trained_on=trained))
+    for leading in (True, False):
+        rows = [own for own in table.own_rewards if own.leading is leading]
+        assert [own.adjusted_p for own in rows] == holm([own.difference.p for own in rows])
+    page = markdown(table)
+    first, second = page.index("## Own held-out reward"), page.index("## Terms that hold a model")
+    assert first < page.index("Seam error", first) < second < page.index("Aesthetic", second)
 
 
 def test_own_reward_section_leaves_out_the_pairs_trained_on():

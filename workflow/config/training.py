@@ -156,7 +156,11 @@ class TunedModel(Strict):
         description="direct = backpropagation through texture generation; nabla = residual gradient detailed "
         "balance; d3po = preference between two samples.",
     )
-    rewards: list[RewardTerm] = Field(min_length=1, description="Terms of the reward.")
+    rewards: list[RewardTerm] = Field(
+        min_length=1,
+        description="Terms of the reward. The first is what the model is tuned for, by which the tables "
+        "judge it; others hold it.",
+    )
     steps: int = Field(ge=1, description="Optimiser steps.")
     batch: int = Field(
         default=LOOP["accumulate"], ge=1, description="Textures per optimiser step, by gradient accumulation."

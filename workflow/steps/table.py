@@ -23,7 +23,7 @@ from report.table.results_page import (
     cost_block,
     failures_block,
     made_with_block,
-    own_block,
+    own_blocks,
     scores_block,
 )
 from texgen.errors import DamagedFileError
@@ -221,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     distances = options.results / "distances.tsv"
     if settings["evaluation"].get("references") is not None and distances.is_file():
         blocks.append(distance_block(distances, settings["methods"]))
-    blocks += [own_block(first), baselines_block(first)]
+    blocks += [*own_blocks(first), baselines_block(first)]
     if second is not None:
         title = "Against the best other method: geometry and texture quality"
         blocks.append(baselines_block(second, title, main=blocks[-1] is None))
