@@ -24,6 +24,7 @@ from baselines.presets.psd_like import FACTS, PSDSettings
 from texgen import seeds
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_of_depth, zoom
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.schedules import make_scheduler, noised, split_prediction
 from texgen.mesh.mesh import Mesh
 from texgen.painting.chains import draw
@@ -178,9 +179,7 @@ class PSDLike:
         def predict(embedding: Tensor) -> Tensor:
             """Clean latents and noise [2, 2, C, h, w] predicted for both members with one text [1, L, D]."""
             both = embedding.expand(2, -1, -1)
-            out = self.backbone.predict(
-                noisy, t, torch.cat([both, both]), control, preset.control_role, 1.0, preset.control_scale
-            )
+            out = self.backbone.predict(noisy, t, torch.cat([both, both]), [control], 1.0)
             return torch.stack(split_prediction(scheduler, out, i, noisy))
 
         def judged(guided: Tensor) -> Tensor:
@@ -206,10 +205,11 @@ class PSDLike:
             return dreamdpo_direction(*pair, settings.threshold)
         return psd_like_direction(*pair, settings.pair_weight, settings.temperature)
 
-    def _control(self, view: View) -> Tensor:
-        """The ControlNet's image [1, C, S, S]: depth, and nothing known."""
+    def _control(self, view: View) -> Control:
+        """The ControlNet with its image [1, C, S, S]: depth, and nothing known."""
         role, depth = self.preset.control_role, zoom(view.depth, view.crop, self.preset.image_size)
-        return control_of_depth(role, self.backbone.control_channels(role), depth)
+        image = control_of_depth(role, self.backbone.control_channels(role), depth)
+        return Control(role, image, self.preset.control_scale)
 
 
 def compose(pyramid: list[Tensor]) -> Tensor:

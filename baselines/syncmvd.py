@@ -28,6 +28,7 @@ from texgen.backprojection.project import texel_visibility
 from texgen.backprojection.trimap import dilate
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_of_depth, resize
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.schedules import ddim_posterior, make_scheduler, signal_level, split_prediction
 from texgen.diffusion.view_attention import ViewAttention, across_views, nearest_view, ring_neighbours
 from texgen.mesh.mesh import Mesh
@@ -173,15 +174,9 @@ class SyncMVD:
             for i in range(preset.steps):
                 t = int(times[i])
                 attention.with_reference = t > settings.reference_until
-                prediction = backbone.predict(
-                    latents,
-                    t,
-                    text,
-                    views.control,
-                    preset.control_role,
-                    preset.guidance_scale,
-                    control_scale(settings, i, times, train) * preset.control_scale,
-                )
+                strength = control_scale(settings, i, times, train) * preset.control_scale
+                controls = [Control(preset.control_role, views.control, strength)]
+                prediction = backbone.predict(latents, t, text, controls, preset.guidance_scale)
                 original, direction = split_prediction(scheduler, prediction, i, latents)
                 if t > train - settings.texture_step_until * train:
                     exponent = settings.exponent * i / preset.steps

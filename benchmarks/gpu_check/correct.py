@@ -13,6 +13,7 @@ from benchmarks.gpu_check.models import ROLE, ROOT, torus
 from benchmarks.gpu_check.record import psnr
 from texgen.backprojection.fill import fill_index
 from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.guidance import Control
 from texgen.finetune.loss_scale import FIRST, LossScale
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
@@ -109,7 +110,7 @@ def prediction_inputs(backbone: Backbone, side: int) -> tuple[Any, ...]:
     latents = torch.randn(1, 4, small, small, generator=generator).to(device)
     control = torch.rand(1, 6, side, side, generator=generator).to(device)
     text = backbone.encode_prompts(["", "a red brick torus"]).float()
-    return latents, 481, text, control, ROLE, 7.5
+    return latents, 481, text, [Control(ROLE, control)], 7.5
 
 
 def filling(device: torch.device, size: int) -> dict[str, Any]:

@@ -28,14 +28,15 @@ SMALL = {"image_size": 64, "render_size": 64, "texture_size": 32}
 
 @dataclass
 class Asked:
-    """One evaluation. who: a ControlNet's role, or "unet" for the inpainting UNet. attention: across views,
-    in every self-attention layer; reference: whether it also sees the front view."""
+    """One evaluation. who: the first ControlNet's role, or "unet" for the inpainting UNet; scale: that
+    ControlNet's strength; also: the further ones. attention: across views, in every self-attention layer;
+    reference: whether it also sees the front view."""
 
     who: str
     t: int
     shape: torch.Size
     guidance: float
-    scale: float
+    scale: float | None
     also: tuple[tuple[str, float], ...]
     attention: ViewAttention | None
     reference: bool
@@ -47,19 +48,16 @@ def asked(full_backbone, monkeypatch):
     noted: list[Asked] = []
     backbone = full_backbone
 
-    def predict(
-        latents, t, text, control, role, guidance_scale, control_scale=1.0, also=(), inpainting=None
-    ) -> Tensor:
+    def predict(latents, t, text, controls, guidance_scale, inpainting=None) -> Tensor:
         own = [p for name, p in backbone.unet.attn_processors.items() if ".attn1." in name]
         attention = own[0] if all(isinstance(p, ViewAttention) for p in own) else None
         reference = attention is not None and attention.with_reference
-        others = tuple((other.role, other.scale) for other in also)
+        (role, scale), *others = [(each.role, each.scale) for each in controls] or [(None, None)]
         who = "unet" if inpainting is not None else role
-        noted.append(
-            Asked(who, int(t), latents.shape, guidance_scale, control_scale, others, attention, reference)
-        )
+        one = Asked(who, int(t), latents.shape, guidance_scale, scale, tuple(others), attention, reference)
+        noted.append(one)
         backbone.calls.unet += len(latents)
-        backbone.calls.controlnet += len(latents) * ((control is not None) + len(also))
+        backbone.calls.controlnet += len(latents) * len(controls)
         return torch.zeros_like(latents)
 
     def encode_images(images, generator=None) -> Tensor:
@@ -232,7 +230,8 @@ def test_intex_pins_refine_regions_for_twelve_of_twenty_steps(full_backbone, bal
     intex(full_backbone, **SMALL)(ball, "a cat", 0)
     first, *later = [chain for _, chain, _, _ in chains]
     for chain in (first, *later):
-        assert chain.switch_step == 12 and chain.blending == "before" and chain.role == "depth_inpaint"
+        assert chain.switch_step == 12 and chain.blending == "before"
+        assert [control.role for control in chain.controls] == ["depth_inpaint"]
         assert bool((chain.pin_early >= chain.pin_late - 1e-6).all())
         assert not torch.equal(chain.blend_noise[0], chain.blend_noise[1])
     # As released: the background is refined in the first view, so it is pinned early only; then it is kept.

@@ -148,10 +148,9 @@ class Recorder:
     def __init__(self, backbone, monkeypatch):
         self.steps, real = [], backbone.predict
 
-        def predict(latents, t, text, control, role, *arguments, **named):
-            named_inpainting = named.get("inpainting") is not None
-            self.steps.append("unet" if named_inpainting else role)
-            return real(latents, t, text, control, role, *arguments, **named)
+        def predict(latents, t, text, controls, guidance_scale, inpainting=None):
+            self.steps.append(controls[0].role if inpainting is None else "unet")
+            return real(latents, t, text, controls, guidance_scale, inpainting)
 
         monkeypatch.setattr(backbone, "predict", predict)
 

@@ -80,13 +80,7 @@ def test_flows_are_the_gradient_of_the_reward_of_all_views_clean_latents(painter
         known = known + (1 - signal_level(scheduler, i + 1)) ** 0.5 * chain.blend_noise[i + 1]
         seen = ends[index] * (1 - chain.pin_late) + known * chain.pin_late
         output = backbone.predict(
-            seen,
-            scheduler.timesteps[i + 1],
-            chain.text,
-            chain.control,
-            chain.role,
-            chain.guidance_scale,
-            chain.control_scale,
+            seen, scheduler.timesteps[i + 1], chain.text, chain.controls, chain.guidance_scale
         )
         guesses[index] = split_prediction(scheduler, output, i + 1, seen)[0]
     texture, painted = sample.paint(painter, Handed(guesses))
@@ -112,7 +106,7 @@ def test_its_gradient_is_that_of_the_written_out_loss(painter):
             known = alpha**0.5 * chain.known_latents + (1 - alpha) ** 0.5 * chain.blend_noise[i]
             pin = chain.pin_early if i < chain.switch_step else chain.pin_late
             seen = record.latents[i] * (1 - pin) + known * pin
-            arguments = (chain.text, chain.control, chain.role, chain.guidance_scale, chain.control_scale)
+            arguments = (chain.text, chain.controls, chain.guidance_scale)
             if tuned:
                 output = painter.backbone.predict(seen, scheduler.timesteps[i], *arguments)
             else:

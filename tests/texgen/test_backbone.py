@@ -8,6 +8,7 @@ from reference import tiny_models
 from texgen.diffusion import lora
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.backbone_files import resolve_source
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.lora import LAYERS, lora_layers
 
 ROLE = tiny_models.ROLE
@@ -110,25 +111,25 @@ def test_guidance_formula_values_gradients_and_counts(sd15):
     expected_gradient = torch.autograd.grad(expected.square().sum(), latents)[0]
 
     sd15.calls.reset()
-    guided = sd15.predict(latents, 501, text, control, ROLE, 7.5)
+    guided = sd15.predict(latents, 501, text, [Control(ROLE, control)], 7.5)
     assert sd15.calls.as_dict() == {"unet": 1, "controlnet": 1}
     torch.testing.assert_close(guided, expected)
     torch.testing.assert_close(torch.autograd.grad(guided.square().sum(), latents)[0], expected_gradient)
-    torch.testing.assert_close(sd15.predict(latents, 501, text, control, ROLE, 1.0), conditional)
+    torch.testing.assert_close(sd15.predict(latents, 501, text, [Control(ROLE, control)], 1.0), conditional)
     assert sd15.calls.unet == 2
-    without = sd15.predict(latents, 501, text, None, None, 7.5)
+    without = sd15.predict(latents, 501, text, [], 7.5)
     assert sd15.calls.as_dict() == {"unet": 3, "controlnet": 2}
     assert (without - guided).abs().max() > 1e-3  # the control image matters
 
 
 def test_a_batch_is_its_parts(miniature):
     latents, control, text = inputs(miniature, 32, batch=2)
-    both = miniature.predict(latents, 300, text, control, ROLE, 3.0)
+    both = miniature.predict(latents, 300, text, [Control(ROLE, control)], 3.0)
     for i in range(2):
-        one = miniature.predict(latents[i : i + 1], 300, text, control[i : i + 1], ROLE, 3.0)
+        one = miniature.predict(latents[i : i + 1], 300, text, [Control(ROLE, control[i : i + 1])], 3.0)
         torch.testing.assert_close(both[i : i + 1], one)
     with pytest.raises(ValueError, match="text has 3 rows"):
-        miniature.predict(latents, 300, text[[0, 1, 1]], control, ROLE, 3.0)
+        miniature.predict(latents, 300, text[[0, 1, 1]], [Control(ROLE, control)], 3.0)
 
 
 def randomise(backbone, seed=5):
@@ -142,12 +143,12 @@ def randomise(backbone, seed=5):
 def test_untouched_adapter_changes_nothing_and_is_seeded(root):
     first, second = (tiny_models.load_sd15(root, torch.float64) for _ in range(2))
     latents, control, text = inputs(first, 64)
-    base = first.predict(latents, 100, text, control, ROLE, 3.0)
+    base = first.predict(latents, 100, text, [Control(ROLE, control)], 3.0)
     state = torch.get_rng_state()
     first.add_lora(2, 4.0)
     torch.manual_seed(123)
     second.add_lora(2, 4.0)
-    assert torch.equal(first.predict(latents, 100, text, control, ROLE, 3.0), base)
+    assert torch.equal(first.predict(latents, 100, text, [Control(ROLE, control)], 3.0), base)
     pairs = zip(first.lora_parameters(), second.lora_parameters(), strict=True)
     assert all(torch.equal(a, b) and a.requires_grad for a, b in pairs)
     torch.set_rng_state(state)
@@ -160,7 +161,7 @@ def test_adapter_can_be_disabled_and_scaled(root):
     latents, control, text = inputs(backbone, 64)
 
     def predict():
-        return backbone.predict(latents, 100, text, control, ROLE, 3.0)
+        return backbone.predict(latents, 100, text, [Control(ROLE, control)], 3.0)
 
     base = predict()
     with backbone.lora_disabled():  # nothing to disable yet
@@ -222,7 +223,7 @@ def test_a_merged_adapter_predicts_the_same(root, layers):
     backbone.set_lora_scale(0.7)
 
     def predict():
-        return backbone.predict(latents, 100, text, control, ROLE, 3.0)
+        return backbone.predict(latents, 100, text, [Control(ROLE, control)], 3.0)
 
     beside = predict()
     weights = [layer.get_base_layer().weight for _, layer in lora_layers(backbone.unet)]
@@ -260,11 +261,11 @@ def test_in_16_bits_a_merged_adapter_errs_no_more_than_one_beside(root, dtype):
             parameter.data.copy_(value)
 
     def error():
-        found = rounded.predict(latents, 10, text, control, ROLE, 3.0)
+        found = rounded.predict(latents, 10, text, [Control(ROLE, control)], 3.0)
         return (found - wanted).square().mean().sqrt()
 
     with torch.no_grad():
-        wanted = exact.predict(latents, 10, text, control, ROLE, 3.0)
+        wanted = exact.predict(latents, 10, text, [Control(ROLE, control)], 3.0)
         beside = error()
         before = [layer.get_base_layer().weight.clone() for _, layer in lora_layers(rounded.unet)]
         lora.merge(rounded.unet)
@@ -281,7 +282,7 @@ def test_adapter_of_a_16_bit_backbone_is_32_bit(root):
     assert {parameter.dtype for parameter in backbone.lora_parameters()} == {torch.float32}
     latents, control, text = inputs(backbone, 32)
     latents = latents.float()
-    out = backbone.predict(latents, 10, text, control, ROLE, 3.0)
+    out = backbone.predict(latents, 10, text, [Control(ROLE, control)], 3.0)
     assert out.dtype == torch.float32 and bool(out.isfinite().all())
     assert backbone.decode_latents(latents).dtype == torch.float32
 
@@ -289,12 +290,12 @@ def test_adapter_of_a_16_bit_backbone_is_32_bit(root):
 def test_errors_name_what_is_wrong(sd15, root, tmp_path):
     latents, control, text = inputs(sd15, 64)
     with pytest.raises(ValueError, match="no ControlNet for the role 'tile'"):
-        sd15.predict(latents, 1, text, control, "tile", 3.0)
+        sd15.predict(latents, 1, text, [Control("tile", control)], 3.0)
     with pytest.raises(ValueError, match="no ControlNet for the role 'tile'"):
         sd15.control_channels("tile")
     assert sd15.control_channels(ROLE) == 6
     with pytest.raises(ValueError, match="takes 6 channels"):
-        sd15.predict(latents, 1, text, control[:, :3], ROLE, 3.0)
+        sd15.predict(latents, 1, text, [Control(ROLE, control[:, :3])], 3.0)
     with pytest.raises(ValueError, match="multiples of 8"):
         sd15.encode_images(torch.zeros(1, 3, 60, 64))
     with pytest.raises(ValueError, match="no LoRA adapter"):

@@ -36,7 +36,7 @@ def drawn(backbone, seed, batch=1):
 
 def predict(backbone, seed, batch=1, **changes):
     latents, t, text, control = drawn(backbone, seed, batch)
-    arguments = {"control": control, "role": ROLE, "guidance_scale": 3.0} | changes
+    arguments = {"controls": [Control(ROLE, control)], "guidance_scale": 3.0} | changes
     return backbone.predict(latents, t, text, **arguments)
 
 
@@ -139,14 +139,15 @@ def test_a_replay_sees_new_values_of_the_adapter_but_not_another_adapter(backbon
 
 
 def test_batches_scales_and_controls_are_told_apart_and_counted(backbone):
+    _, _, _, control = drawn(backbone, 2)
     variants = [
         {},
         {"guidance_scale": 1.0},
         {"guidance_scale": 5.0},
-        {"control_scale": 0.5},
-        {"control": None, "role": None},
+        {"controls": [Control(ROLE, control, 0.5)]},
+        {"controls": []},
         {"batch": 3},
-        {"also": [Control(ROLE, drawn(backbone, 9)[3], 0.3)]},
+        {"controls": [Control(ROLE, control), Control(ROLE, drawn(backbone, 9)[3], 0.3)]},
     ]
     with torch.no_grad():
         plain = [predict(backbone, 2, **changes) for changes in variants]
@@ -159,12 +160,12 @@ def test_batches_scales_and_controls_are_told_apart_and_counted(backbone):
     assert backbone.calls.as_dict() == {name: 4 * count for name, count in counted.items()}
 
 
-def gradients(backbone, seed, moving=True, **changes):
+def gradients(backbone, seed, moving=True, strength=1.0):
     """Of a weighted sum of a prediction: to the latents and control image where they move, to the adapter."""
     latents, t, text, control = drawn(backbone, seed)
     leaves = [latents.requires_grad_(), control.requires_grad_()] if moving else []
     leaves += backbone.lora_parameters()
-    found = backbone.predict(latents, t, text, control, ROLE, 3.0, **changes)
+    found = backbone.predict(latents, t, text, [Control(ROLE, control, strength)], 3.0)
     weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(100 + seed))
     return [found.detach(), *torch.autograd.grad((found * weights).sum(), leaves)]
 
@@ -178,7 +179,7 @@ def tuned(backbone):
 
 def test_gradients_by_recorded_pairs_equal_plain_ones(backbone):
     tuned(backbone)
-    variants = [{}, {"moving": False}, {"control_scale": 0.5}]
+    variants = [{}, {"moving": False}, {"strength": 0.5}]
     plain = [gradients(backbone, seed, **changes) for changes in variants for seed in range(4)]
     counted = backbone.calls.as_dict()
     recorder = Rerun()
@@ -201,7 +202,7 @@ def test_a_pair_is_played_forward_again_when_something_else_was_played_in_betwee
         outs, found = [], []
         for x, seed in zip(xs, (5, 6), strict=True):
             _, t, text, control = drawn(backbone, seed)
-            outs.append(backbone.predict(x, t, text, control, ROLE, 3.0))
+            outs.append(backbone.predict(x, t, text, [Control(ROLE, control)], 3.0))
             if not ahead:
                 found += torch.autograd.grad(outs[-1].square().sum(), [x])
         if ahead:
@@ -218,7 +219,7 @@ def test_a_pair_is_played_forward_again_when_something_else_was_played_in_betwee
     assert pair.again > 0
     x = drawn(backbone, 5)[0].requires_grad_()
     _, t, text, control = drawn(backbone, 5)
-    out, before = backbone.predict(x, t, text, control, ROLE, 3.0), pair.again
+    out, before = backbone.predict(x, t, text, [Control(ROLE, control)], 3.0), pair.again
     with torch.no_grad():
         for _ in range(3):
             predict(backbone, 6)  # a record without gradient lies in the same memory
@@ -232,7 +233,7 @@ def test_parameters_changed_before_the_backward_pass_are_an_error(backbone):
     for _ in range(2):
         gradients(backbone, 1, moving=False)
     latents, t, text, control = drawn(backbone, 1)
-    out = backbone.predict(latents, t, text, control, ROLE, 3.0)
+    out = backbone.predict(latents, t, text, [Control(ROLE, control)], 3.0)
     with torch.no_grad():
         backbone.lora_parameters()[0].add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -243,7 +244,7 @@ def test_pairs_that_cannot_be_recorded_are_computed_and_nothing_outlives_moved_w
     backbone.captured = Captured(Failing())
     latents, t, text, control = drawn(backbone, 1)
     for _ in range(3):  # nothing wants a gradient
-        assert not backbone.predict(latents, t, text, control, ROLE, 3.0).requires_grad
+        assert not backbone.predict(latents, t, text, [Control(ROLE, control)], 3.0).requires_grad
     backbone.add_lora(1)
     predict(backbone, 1)
     with pytest.warns(UserWarning, match="operation not permitted"):

@@ -7,6 +7,7 @@ from reference import tiny_models
 from texgen.diffusion import winograd
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.control_embedding import embedded_once
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.lora import LAYERS, lora_layers
 from texgen.diffusion.shared_halves import computed_once, shared_layers
 from texgen.shipped import located
@@ -43,7 +44,7 @@ def test_a_control_image_is_embedded_once_and_anew_when_something_changed(miniat
     seen = rows(layers)
 
     def predict():
-        return miniature.predict(latents, 501, text, control, ROLE, 3.0)
+        return miniature.predict(latents, 501, text, [Control(ROLE, control)], 3.0)
 
     with torch.no_grad():
         first = predict()
@@ -60,7 +61,7 @@ def test_a_control_image_is_embedded_once_and_anew_when_something_changed(miniat
     torch.testing.assert_close(predict().detach(), other)
     wanted = control.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(
-        miniature.predict(latents, 501, text, wanted, ROLE, 3.0).square().sum(), wanted
+        miniature.predict(latents, 501, text, [Control(ROLE, wanted)], 3.0).square().sum(), wanted
     )
     assert float(gradient.abs().max()) > 0
     assert "forward" not in layers.__dict__
@@ -79,8 +80,8 @@ def test_layers_before_attention_see_one_half():
     )
     latents, control, text = inputs(backbone, 8, torch.float32)
     with torch.no_grad():
-        pair = backbone.predict(latents, 501, text, control, ROLE, 3.0)
-        alone = backbone.predict(latents, 501, text, control, ROLE, 1.0)
+        pair = backbone.predict(latents, 501, text, [Control(ROLE, control)], 3.0)
+        alone = backbone.predict(latents, 501, text, [Control(ROLE, control)], 1.0)
     handle.remove()
     assert seen == [1, 1] and alone.shape == pair.shape
     with pytest.raises(ZeroDivisionError), computed_once(net, halves, 2):
@@ -104,7 +105,7 @@ def test_the_miniature_predicts_as_with_plain_convolutions_merged_and_not(monkey
 
     def predict():
         with torch.no_grad():
-            return backbone.predict(latents, 501, text, control, ROLE, 3.0)
+            return backbone.predict(latents, 501, text, [Control(ROLE, control)], 3.0)
 
     quick = predict()
     with backbone.lora_merged():

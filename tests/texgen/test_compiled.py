@@ -4,6 +4,7 @@ import torch
 from reference import tiny_models
 
 from texgen.diffusion.compiled import BLOCKS, compile_blocks
+from texgen.diffusion.guidance import Control
 
 
 def test_compiled_blocks_compute_what_plain_ones_do(tmp_path):
@@ -16,7 +17,7 @@ def test_compiled_blocks_compute_what_plain_ones_do(tmp_path):
 
     def found():
         x = latents.clone().requires_grad_()
-        out = backbone.predict(x, 11, text, control, tiny_models.ROLE, 3.0)
+        out = backbone.predict(x, 11, text, [Control(tiny_models.ROLE, control)], 3.0)
         leaves = [x, *(each for each in backbone.unet.parameters() if each.requires_grad)]
         return [out.detach(), *torch.autograd.grad(out.square().sum(), leaves)]
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer
 
 from texgen.diffusion.backbone import Backbone
+from texgen.diffusion.guidance import Control
 from texgen.miniature import pretrain_backbone, pretrain_clip, pretrain_vae, train
 from texgen.miniature.architecture import LATENT_CHANNELS, Architecture
 from texgen.miniature.denoiser import new_denoiser, open_finished
@@ -40,7 +41,7 @@ def test_what_was_trained_opens_as_a_backbone(trained):
     assert backbone.latent_scale == 4 and backbone.latent_channels == LATENT_CHANNELS
     text = backbone.encode_prompts(["", "a red chair"])
     latents = torch.zeros(1, LATENT_CHANNELS, 32, 32)
-    out = backbone.predict(latents, 500, text, torch.zeros(1, 6, 128, 128), "depth_inpaint", 3.0)
+    out = backbone.predict(latents, 500, text, [Control("depth_inpaint", torch.zeros(1, 6, 128, 128))], 3.0)
     assert out.shape == latents.shape and bool(out.isfinite().all())
 
 

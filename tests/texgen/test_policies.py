@@ -4,7 +4,7 @@ import pytest
 import torch
 from reference import tiny_models
 
-from texgen.diffusion.backbone import Control
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.sampler import Alternation, ViewDenoising, blend, denoise, predict_step
 from texgen.diffusion.schedules import first_step, make_scheduler
 from texgen.painting.presets import PRESETS
@@ -25,8 +25,7 @@ def chain(backbone, **changes):
     random = torch.Generator().manual_seed(0)
     settings = {
         "text": backbone.encode_prompts(["", "a cat"]),
-        "control": torch.rand(1, 3, 64, 64, generator=random),
-        "role": "depth",
+        "controls": (Control("depth", torch.rand(1, 3, 64, 64, generator=random)),),
         "known_latents": torch.randn(1, 4, 8, 8, generator=random),
         "pin_early": torch.ones(1, 1, 8, 8),
         "pin_late": torch.zeros(1, 1, 8, 8),
@@ -90,18 +89,18 @@ def test_residuals_of_several_control_nets_add_up(backbone):
         torch.randn(shape, generator=random) for shape in ((2, 4, 8, 8), (2, 3, 64, 64), (1, 3, 64, 64))
     )
 
-    def predict(control, role, *also):
+    def predict(*controls):
         with torch.no_grad():
-            return backbone.predict(latents, 500, text, control, role, 1.0, also=also)
+            return backbone.predict(latents, 500, text, controls, 1.0)
 
-    alone = predict(image, "depth")
-    both = predict(image, "depth", Control("inpaint", other, 0.5))
-    assert torch.equal(predict(image, "depth", Control("inpaint", other, 0.0)), alone)
+    alone = predict(Control("depth", image))
+    both = predict(Control("depth", image), Control("inpaint", other, 0.5))
+    assert torch.equal(predict(Control("depth", image), Control("inpaint", other, 0.0)), alone)
     assert not torch.allclose(both, alone)
-    turned = predict(None, None, Control("inpaint", other, 0.5), Control("depth", image))
+    turned = predict(Control("inpaint", other, 0.5), Control("depth", image))
     torch.testing.assert_close(turned, both)
     before = backbone.calls.as_dict()
-    predict(image, "depth", Control("inpaint", other, 0.5))
+    predict(Control("depth", image), Control("inpaint", other, 0.5))
     after = backbone.calls.as_dict()
     assert (after["unet"] - before["unet"], after["controlnet"] - before["controlnet"]) == (2, 4)
 
@@ -110,13 +109,7 @@ def test_a_missing_inpainting_unet_is_named(tmp_path):
     bare = tiny_models.load_sd15(tmp_path)
     with pytest.raises(ValueError, match="no inpainting UNet"):
         bare.predict(
-            torch.zeros(1, 4, 8, 8),
-            5,
-            bare.encode_prompts(["", ""]),
-            None,
-            None,
-            1.0,
-            inpainting=torch.zeros(1, 5, 8, 8),
+            torch.zeros(1, 4, 8, 8), 5, bare.encode_prompts(["", ""]), [], 1.0, torch.zeros(1, 5, 8, 8)
         )
 
 

@@ -9,6 +9,7 @@ from diffusers import LCMScheduler
 from reference import tiny_models
 from torch.utils.checkpoint import checkpoint
 
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.sampler import ViewDenoising, blend, denoise, denoise_step
 from texgen.diffusion.schedules import (
     SCHEDULER_CLASSES,
@@ -50,10 +51,10 @@ def backbone(tmp_path_factory):
 
 
 def make_chain(backbone, steps=3, batch=1, pin=0.0, **changes):
+    image = torch.rand(batch, 6, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     chain = ViewDenoising(
         text=backbone.encode_prompts(["", "a cat"]),
-        control=torch.rand(batch, 6, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64),
-        role=tiny_models.ROLE,
+        controls=(Control(tiny_models.ROLE, image),),
         known_latents=normal(batch, 4, 8, 8, seed=2),
         pin_early=torch.full((batch, 1, 8, 8), pin, dtype=torch.float64),
         pin_late=torch.full((batch, 1, 8, 8), pin, dtype=torch.float64),
@@ -135,7 +136,7 @@ def test_a_fully_pinned_chain_ends_at_the_known_latents(tmp_path):
     steps = 3
     chain = replace(
         make_chain(backbone, steps, pin=1.0),
-        control=torch.rand(1, 6, 64, 64, dtype=torch.float64),
+        controls=(Control(tiny_models.ROLE, torch.rand(1, 6, 64, 64, dtype=torch.float64)),),
     )
     scheduler = make_scheduler(backbone.scheduler_config, "ddim", steps)
     ends = [denoise(backbone, scheduler, chain, normal(1, 4, 8, 8, seed=seed)) for seed in (1, 2)]
@@ -165,7 +166,7 @@ def test_batched_chains_equal_single_ones(backbone):
         part = slice(k, k + 1)
         one = replace(
             chain,
-            control=chain.control[part],
+            controls=tuple(replace(each, image=each.image[part]) for each in chain.controls),
             known_latents=chain.known_latents[part],
             pin_early=chain.pin_early[part],
             pin_late=chain.pin_late[part],

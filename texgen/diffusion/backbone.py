@@ -198,20 +198,16 @@ class Backbone:
         latents: Tensor,
         t: int | Tensor,
         text: Tensor,
-        control: Tensor | None,
-        role: str | None,
+        controls: Sequence[Control],
         guidance_scale: float,
-        control_scale: float = 1.0,
-        also: Sequence[Control] = (),
         inpainting: Tensor | None = None,
     ) -> Tensor:
         """The UNet's output after classifier-free guidance, uncond + g (cond - uncond).
 
         latents: [B, 4, h, w]. t: time step. text: [2B, L, D], the B unconditional embeddings, then the B
-        conditional ones; [2, L, D] serves any B. control: image [B or 1, C, H, W] for the ControlNet `role`,
-        or None for no control. also: further ControlNets, whose residuals are added. inpainting: [B, 5, h, w]
-        mask (1 = to be painted) and latents of the masked image; then the inpainting UNet answers. At g = 1
-        the unconditional half is not evaluated.
+        conditional ones; [2, L, D] serves any B. controls: the ControlNets that take part, whose residuals
+        are added; () for none. inpainting: [B, 5, h, w] mask (1 = to be painted) and latents of the masked
+        image; then the inpainting UNet answers. At g = 1 the unconditional half is not evaluated.
         What the output means (noise, velocity) is the scheduler's `prediction_type`. Each latent counts as
         one evaluation of each network. Raises ValueError for an unknown role or channels that do not fit.
         """
@@ -220,7 +216,6 @@ class Backbone:
             text = text.repeat_interleave(batch, dim=0)
         if text.shape[0] != 2 * batch:
             raise ValueError(f"text has {text.shape[0]} rows for {batch} latents; it needs 2 or {2 * batch}.")
-        controls = [*also] if control is None else [Control(role, control, control_scale), *also]
         for each in controls:
             self._check_control(each)
         net = self.unet if inpainting is None else self.inpainting

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,10 @@ class Control:
     role: str
     image: Tensor
     scale: float = 1.0
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Control:
+        """The same with its image changed; see `texgen.diffusion.sampler.ViewDenoising.mapped`."""
+        return replace(self, image=change(self.image))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ recomputed at any step with the same result: that is what gradient checkpointing
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diffusers import LCMScheduler, SchedulerMixin
 from torch import Tensor
@@ -21,39 +21,43 @@ from texgen.diffusion.schedules import add_noise, ddim_transition, is_pure, lcm_
 class Alternation:
     """Steps first to last, inclusive, at which another model predicts, without blending (TEXTure).
 
-    Either a ControlNet (`control`, `role`) or the inpainting UNet (`inpainting`: [B, 5, h, w], see
-    `Backbone.predict`).
+    Either the UNet with other ControlNets (`controls`) or the inpainting UNet (`inpainting`: [B, 5, h, w],
+    see `Backbone.predict`).
     """
 
     first: int
     last: int
-    control: Tensor | None = None
-    role: str | None = None
+    controls: tuple[Control, ...] = ()
     inpainting: Tensor | None = None
 
     def holds(self, i: int) -> bool:
         """Whether step i is one of its steps."""
         return self.first <= i <= self.last
 
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Alternation:
+        """See `ViewDenoising.mapped`."""
+        controls = tuple(control.mapped(change) for control in self.controls)
+        inpainting = None if self.inpainting is None else change(self.inpainting)
+        return replace(self, controls=controls, inpainting=inpainting)
+
 
 @dataclass(frozen=True, eq=False)
 class ViewDenoising:
     """Everything that is constant over the denoising chain of one view (batch B = 1), or of B views at once.
 
-    text: [2, L, D] or [2B, L, D], unconditional first. control: [B, C, H, W] for the ControlNet `role`.
+    text: [2, L, D] or [2B, L, D], unconditional first. controls: the ControlNets that take part.
     known_latents: [B, 4, h, w], encoding of the image that pinned regions return to.
     pin_early, pin_late: [B, 1, h, w] in [0, 1], 1 = pinned; early holds at the steps i < switch_step.
     blend_noise, variance_noise: [S, B, 4, h, w], one standard normal draw per step, for re-noising the known
     latents and for the sampler itself (DDIM with eta > 0, LCM). eta: 0 = deterministic DDIM, 1 = ancestral.
-    also: further ControlNets. blending: when pinned regions are replaced, and at which noise level: "before"
+    blending: when pinned regions are replaced, and at which noise level: "before"
     each step at the step's own level (InTeX, TEXTure); "after" each step, one training time step below it
     (Text2Tex); "after_next" each step, at the level of the next one, clean after the last (diffusers'
     inpainting pipelines, Paint3D). alternation: steps at which another model predicts.
     """
 
     text: Tensor
-    control: Tensor | None
-    role: str | None
+    controls: tuple[Control, ...]
     known_latents: Tensor
     pin_early: Tensor
     pin_late: Tensor
@@ -62,10 +66,36 @@ class ViewDenoising:
     variance_noise: Tensor
     guidance_scale: float
     eta: float
-    control_scale: float = 1.0
-    also: tuple[Control, ...] = ()
     blending: str = "before"
     alternation: Alternation | None = None
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> ViewDenoising:
+        """The chain with every tensor replaced by change(tensor), one after the other in a fixed order.
+
+        Those of its ControlNets and of its alternation are among them: all that a derivative comes through.
+        """
+        return replace(
+            self,
+            text=change(self.text),
+            controls=tuple(control.mapped(change) for control in self.controls),
+            known_latents=change(self.known_latents),
+            pin_early=change(self.pin_early),
+            pin_late=change(self.pin_late),
+            blend_noise=change(self.blend_noise),
+            variance_noise=change(self.variance_noise),
+            alternation=None if self.alternation is None else self.alternation.mapped(change),
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the chain, in the order of `mapped`."""
+        found: list[Tensor] = []
+
+        def noted(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.mapped(noted)
+        return found
 
 
 def blend(scheduler: SchedulerMixin, chain: ViewDenoising, latents: Tensor, i: int) -> Tensor:
@@ -126,28 +156,11 @@ def predict_step(
     if _alternates(chain, i):
         other = chain.alternation
         return latents, backbone.predict(
-            latents,
-            t,
-            chain.text,
-            other.control,
-            other.role,
-            chain.guidance_scale,
-            chain.control_scale,
-            inpainting=other.inpainting,
+            latents, t, chain.text, other.controls, chain.guidance_scale, other.inpainting
         )
     if chain.blending == "before":
         latents = blend(scheduler, chain, latents, i)
-    prediction = backbone.predict(
-        latents,
-        t,
-        chain.text,
-        chain.control,
-        chain.role,
-        chain.guidance_scale,
-        chain.control_scale,
-        chain.also,
-    )
-    return latents, prediction
+    return latents, backbone.predict(latents, t, chain.text, chain.controls, chain.guidance_scale)
 
 
 Step = Callable[[Backbone, SchedulerMixin, ViewDenoising, Tensor, int], Tensor]

@@ -34,16 +34,6 @@ class ViewRecord:
     latents: list[Tensor]
 
 
-def constant(chain: ViewDenoising) -> ViewDenoising:
-    """The chain without graphs."""
-    tensors = {
-        entry.name: getattr(chain, entry.name).detach()
-        for entry in dataclasses.fields(chain)
-        if isinstance(getattr(chain, entry.name), Tensor)
-    }
-    return dataclasses.replace(chain, **tensors)
-
-
 class Differentiation:
     """The `Gradient` of one painting: its last `carried` steps (None = all) have a gradient."""
 
@@ -113,7 +103,7 @@ class Differentiation:
                 self.evaluations.count_backward(latents, spent)
             tape.append(latents.detach())
         if self.keep_records:
-            self.views[index] = ViewRecord(scheduler, constant(chain), list(tape))
+            self.views[index] = ViewRecord(scheduler, chain.mapped(Tensor.detach), list(tape))
         tape[: max(begin - first, 0)] = [None] * max(begin - first, 0)
         return latents
 
@@ -137,11 +127,7 @@ class Differentiation:
     ) -> Tensor:
         tape = self._tape
         assert tape is not None
-        names = [
-            entry.name
-            for entry in dataclasses.fields(chain)
-            if isinstance(getattr(chain, entry.name), Tensor) and getattr(chain, entry.name).requires_grad
-        ]
+        moving = [tensor for tensor in chain.tensors() if tensor.requires_grad]
         latents = tape[max(begin, first) - first].detach()
         for i in range(max(begin, first), len(scheduler.timesteps)):
             known = tape[i - first + 1]
@@ -150,12 +136,12 @@ class Differentiation:
                 return (known,)
 
             def again(latents: Tensor, *tensors: Tensor, i: int = i) -> tuple[Tensor, ...]:
-                own = dataclasses.replace(chain, **dict(zip(names, tensors, strict=True)))
+                given = iter(tensors)
+                own = chain.mapped(lambda tensor: next(given) if tensor.requires_grad else tensor)
                 with self.evaluations.repetitions(backbone):
                     return (step(backbone, scheduler, own, latents, i),)
 
-            inputs = (latents, *(getattr(chain, name) for name in names))
-            (latents,) = replayed(first_run, again, inputs, self._parameters, (True,))
+            (latents,) = replayed(first_run, again, (latents, *moving), self._parameters, (True,))
         return latents
 
 

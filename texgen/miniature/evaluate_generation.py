@@ -8,6 +8,7 @@ from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.conditioning import control_for, fill_unknown
+from texgen.diffusion.guidance import Control
 from texgen.diffusion.sampler import ViewDenoising, denoise
 from texgen.diffusion.schedules import make_scheduler
 from texgen.miniature.denoiser import controlled_velocity
@@ -59,8 +60,7 @@ def generate(
         noise = torch.randn(steps, *shape, generator=generator)
         chain = ViewDenoising(
             text=torch.cat([empty, text]),
-            control=control_for(role, channels, rgb, shown, depth[rows]),
-            role=role,
+            controls=(Control(role, control_for(role, channels, rgb, shown, depth[rows])),),
             known_latents=latents_known,
             pin_early=pin,
             pin_late=pin,

@@ -78,9 +78,12 @@ def chain_of(
         early = 1 - torch.where((refine > 0.5) & (generate <= 0.5), board, changed)
     shown = known if preset.show_known == "always" else torch.zeros_like(known)
 
-    def control(role: str, visible: Tensor) -> Tensor:
-        return control_for(role, backbone.control_channels(role), rgb, visible, depth)
+    def control(role: str, visible: Tensor, scale: float) -> Control:
+        image = control_for(role, backbone.control_channels(role), rgb, visible, depth)
+        return Control(role, image, scale)
 
+    controls = [control(preset.control_role, shown, preset.control_scale)] if preset.control_role else []
+    controls += [control(role, known, scale) for role, scale in preset.also_controls]
     alternation = None
     if preset.window and any(view.index != 0 for view in views):
         first, last = preset.window
@@ -91,13 +94,13 @@ def chain_of(
                 first, last, inpainting=torch.cat([mask, backbone.encode_images(grey, posterior)], dim=1)
             )
         else:
-            alternation = Alternation(first, last, control(preset.window_role, known), preset.window_role)
+            other = control(preset.window_role, known, preset.control_scale)
+            alternation = Alternation(first, last, (other,))
     noise_shape = (iterations, *latents.shape)
     blend_noise = draw(noise_shape if preset.blend_noise == "fresh" else noise_shape[1:], rgb, *seed, "blend")
     return ViewDenoising(
         text=text,
-        control=control(preset.control_role, shown) if preset.control_role else None,
-        role=preset.control_role or None,
+        controls=tuple(controls),
         known_latents=latents,
         pin_early=pin_mask(early, shape, preset.hard_pins),
         pin_late=pin_mask(keep, shape, preset.hard_pins),
@@ -106,8 +109,6 @@ def chain_of(
         variance_noise=draw(noise_shape, rgb, *seed, "variance"),
         guidance_scale=preset.guidance_scale,
         eta=preset.eta,
-        control_scale=preset.control_scale,
-        also=tuple(Control(role, control(role, known), scale) for role, scale in preset.also_controls),
         blending=preset.blending,
         alternation=alternation,
     )

@@ -107,7 +107,7 @@ def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int
         "difference": np.array(difference),
     }
     for index, gradient in zip(leaves, gradients, strict=True):
-        control = watcher.chains[index].control[0].cpu().float()
+        control = watcher.chains[index].controls[0].image[0].cpu().float()
         magnitude = torch.zeros(leaves[index].shape[-2:]) if gradient is None else gradient[0].norm(dim=0)
         arrays |= {
             f"depth_{index}": control[-1].numpy(),
