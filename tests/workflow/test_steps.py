@@ -263,6 +263,7 @@ def test_finished_assets_are_kept_and_lost_ones_made_again_the_same(run, capsys)
     assert texture.main(texture_arguments(plan, "pretrained")) == 0
     said = capsys.readouterr().out
     assert "unseen--red--0: kept" in said and "other--red--0: kept" not in said
+    assert "missing" not in said, "an asset that was not finished is no damage"
     assert (textures / "unseen--red--0" / "run.json").stat().st_mtime_ns == kept
     assert (textures / "other--red--0" / "texture.png").read_bytes() == texture_bytes
 
@@ -303,6 +304,7 @@ def test_a_failing_asset_leaves_its_reason_and_the_others_go_on(run, capsys, mon
     texture.main(arguments)
     said = capsys.readouterr().out
     assert "unseen--red--0: kept" in said and "other--red--0: kept" not in said
+    assert "missing" not in said, "an asset that was not finished is no damage"
 
 
 def test_a_finished_training_is_continued_not_repeated(run, capsys):

@@ -8,6 +8,7 @@ asset that fails leaves a run.json with the reason and does not stop the others.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
@@ -19,6 +20,7 @@ from texgen.errors import DamagedFileError
 from texgen.storage import records
 from texgen.storage.plain_text import without_passwords
 from texgen.storage.result_records import (
+    RUN,
     RUN_FILES,
     check_run,
     checked_mesh,
@@ -45,13 +47,13 @@ def asset_hash(job: TextureJob, asset: dict[str, Any], code: str, files: dict[st
 
 def finished_run(folder: Path, digest: str) -> dict[str, Any] | None:
     """The record of an asset that is done, current and whole, else None; says what is damaged."""
+    if not os.path.lexists(folder / RUN):
+        return None  # not begun, or killed before its end
     try:
         run = read_run(folder.parent, folder.name)
         if run["hash"] != digest or run["status"] != "ok":
             return None
         check_run(folder.parent, run)
-    except FileNotFoundError:
-        return None
     except (DamagedFileError, OSError) as error:
         print(f"{plain_sentence(error)} It is made again now.", flush=True)
         return None
@@ -111,7 +113,7 @@ def run_shard(
             print(f"{label}: kept", flush=True)
             runs.append(run)
             continue
-        (folder / "run.json").unlink(missing_ok=True)
+        (folder / RUN).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         if mesh is None or mesh.name != asset["mesh"]:
             mesh = load_mesh(mesh_path)
@@ -149,7 +151,7 @@ def run_shard(
             traceback.print_exc()
             run |= {"status": "failed", "reason": without_passwords(f"{type(error).__name__}: {error}")}
             said = f"failed, {run['reason']}"
-        provenance.write_json(folder / "run.json", run)
+        provenance.write_json(folder / RUN, run)
         print(f"{label}: {said} ({pace.finish()})", flush=True)
         runs.append(run)
     return runs
