@@ -38,6 +38,8 @@ from texgen.finetune.gradients import Exact, LastK, Strategy
 from texgen.mesh.mesh import Mesh
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
+from texgen.painting.scene import Viewpoints
+from texgen.painting.views import Derivative
 from texgen.render.cameras import Cameras
 
 VIEWS, STEPS = (2, 6, 8), (5, 10, 20)
@@ -96,10 +98,10 @@ def gradient_step(
 
     arrangement: a strategy, "plain" or "nested".
     """
-    indices = list(range(views))
+    viewpoints = Viewpoints(indices=range(views))
 
     def paint(gradient):
-        return method.paint(mesh, "a red ball", seed, views=indices, gradient=gradient, soft=True)
+        return method.paint(mesh, "a red ball", seed, Derivative(gradient, soft=True), viewpoints)
 
     def reward(texture: Tensor) -> Tensor:
         weights = torch.linspace(-1, 1, texture.shape[-1], device=texture.device, dtype=texture.dtype)

@@ -17,6 +17,7 @@ from texgen.diffusion.guidance import Control
 from texgen.finetune.loss_scale import FIRST, LossScale
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
+from texgen.painting.views import Derivative
 from texgen.render.atlas import build_atlas
 from texgen.render.cameras import Cameras, rig_cameras
 from texgen.render.rasterize import visible_faces
@@ -161,7 +162,7 @@ def gradients(backbone: Backbone, side: int) -> dict[str, Any]:
             parameter.grad = None
 
         def paint(gradient):
-            return method.paint(mesh, "a red brick torus", 0, gradient=gradient, soft=True)
+            return method.paint(mesh, "a red brick torus", 0, Derivative(gradient, soft=True))
 
         for texture, _ in LastK(1).paintings(paint, 0):
             weights = torch.linspace(-1, 1, texture.shape[-1], device=texture.device, dtype=texture.dtype)

@@ -15,6 +15,8 @@ from texgen.diffusion.backbone import Backbone
 from texgen.finetune.gradients import Exact, LastK, Strategy
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
+from texgen.painting.scene import Viewpoints
+from texgen.painting.views import Derivative
 from texgen.timing import Stopwatch
 
 
@@ -117,11 +119,11 @@ def training(backbone: Backbone, tiny: bool) -> dict[str, Any]:
 
 def _step(method: TexGen, mesh, strategy: Strategy, score: CLIPScore, views: int) -> dict[str, Any]:
     backbone = method.backbone
-    device, indices = backbone.device, list(range(views))
+    device, viewpoints = backbone.device, Viewpoints(indices=range(views))
     cuda = device.type == "cuda"
 
     def paint(gradient):
-        return method.paint(mesh, "a red torus", 0, views=indices, gradient=gradient, soft=True)
+        return method.paint(mesh, "a red torus", 0, Derivative(gradient, soft=True), viewpoints)
 
     def run() -> None:
         for parameter in backbone.lora_parameters():

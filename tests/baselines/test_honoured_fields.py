@@ -12,6 +12,7 @@ from baselines.presets import intex, paint3d, psd_like, syncmvd, text2tex, textu
 from texgen.painting.method_facts import TEXGEN
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import Preset
+from texgen.painting.views import Derivative
 from texgen.render.setting_types import given_types
 
 # Written and copied there, which is not painting.
@@ -91,7 +92,7 @@ def test_honoured_fields_are_read_and_ignored_ones_are_not(kind, full_backbone, 
             method(ball, "a cat", 0)
         if kind in ("texgen", "intex") and method.preset.scheduler == "ddim":
             with torch.no_grad():
-                method.paint(ball, "a cat", 0, soft=True)
+                method.paint(ball, "a cat", 0, Derivative(soft=True))
     read = Watched.read - {"name"}
     shared = set(given_types(Preset)) - {"name"}
     idle = set(facts.ignores) - READ_IN_VAIN.get(kind, set()) - {"projection", "rim"}

@@ -15,6 +15,8 @@ from texgen.diffusion.schedules import signal_level
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.gradients import Exact, LastK, LowVariance, RandomK, make_strategy
 from texgen.painting.chains import draw
+from texgen.painting.scene import Viewpoints
+from texgen.painting.views import Derivative
 from texgen.render.cameras import Cameras
 
 STEPS = PRESET.steps
@@ -37,9 +39,8 @@ def objective(texture):
 
 
 def paint(method, gradient, detach=True, cameras=None):
-    return method.paint(
-        MESH, "a red cow", SEED, gradient=gradient, soft=True, detach_conditioning=detach, cameras=cameras
-    )
+    derivative = Derivative(gradient, soft=True, detach_conditioning=detach)
+    return method.paint(MESH, "a red cow", SEED, derivative, Viewpoints(cameras))
 
 
 def by_strategy(method, strategy, detach=True):

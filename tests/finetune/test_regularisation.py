@@ -17,6 +17,7 @@ from texgen.finetune.learned_cameras import CameraRates, LearnedCameras, load_ca
 from texgen.finetune.nabla import Nabla
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer, TrainingError
+from texgen.painting.scene import Viewpoints
 from texgen.render.cameras import Cameras
 
 
@@ -122,7 +123,7 @@ def test_cameras_move_and_are_used_again(painter, tmp_path):
     torch.testing.assert_close(stored.elevation, painter.cameras.elevation + elevation)
     assert result.rows[-1]["details"]["azimuth_offset"] == pytest.approx(azimuth.tolist(), abs=1e-3)
     with torch.no_grad():
-        moved, _ = painter.paint(ITEMS[0].mesh, "a vase", 0, cameras=stored)
+        moved, _ = painter.paint(ITEMS[0].mesh, "a vase", 0, viewpoints=Viewpoints(stored))
         still, _ = painter.paint(ITEMS[0].mesh, "a vase", 0)
         painter.cameras = stored
         again, _ = painter.paint(ITEMS[0].mesh, "a vase", 0)

@@ -19,6 +19,8 @@ from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer, TrainingError
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import PRESETS
+from texgen.painting.scene import Viewpoints
+from texgen.painting.views import Derivative
 from texgen.render.cameras import RIGS
 
 PRESET = PRESETS["texgen"].replace(
@@ -98,7 +100,7 @@ def test_training_equals_a_plain_loop(painter, models, tmp_path, schedule, rates
         for part in (0, 1):
             last = Differentiation(1, False, Evaluations())
             texture, painted = plain.paint(
-                ITEMS[0].mesh, "a red cow", noise_seed(0, step, part), gradient=last, soft=True
+                ITEMS[0].mesh, "a red cow", noise_seed(0, step, part), Derivative(last, soft=True)
             )
             losses.append(-redness(texture, painted, None))
         torch.stack(losses).mean().backward()
@@ -255,11 +257,12 @@ def test_view_subsets_keep_the_order_of_the_rig_and_change():
 
 
 def test_painting_a_subset_of_views(painter):
-    mesh, chosen = ITEMS[0].mesh, [1]
+    mesh, chosen = ITEMS[0].mesh, Viewpoints(indices=[1])
+    every = Viewpoints(indices=range(len(RIGS[painter.preset.rig])))
     with torch.no_grad():
-        some, _ = painter.paint(mesh, "a red ball", 3, views=chosen)
-        again, _ = painter.paint(mesh, "a red ball", 3, views=chosen)
-        whole, _ = painter.paint(mesh, "a red ball", 3, views=range(len(RIGS[painter.preset.rig])))
+        some, _ = painter.paint(mesh, "a red ball", 3, viewpoints=chosen)
+        again, _ = painter.paint(mesh, "a red ball", 3, viewpoints=chosen)
+        whole, _ = painter.paint(mesh, "a red ball", 3, viewpoints=every)
         full, _ = painter.paint(mesh, "a red ball", 3)
     assert torch.equal(some, again) and torch.equal(whole, full)
     assert not torch.equal(some, full)

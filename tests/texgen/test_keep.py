@@ -16,6 +16,7 @@ from texgen.painting.keep import KeptTexture, start_state
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
 from texgen.painting.regions import box_region, part_names, part_region
+from texgen.painting.views import Derivative
 from texgen.reading.prepare import rotation_matrix
 from texgen.render.atlas import build_atlas
 
@@ -109,7 +110,7 @@ def test_gradients_come_from_the_region_alone_and_are_the_same_when_replayed(tmp
     keep = KeptTexture(old_texture(24), front_region(mesh, 24))
     found = []
     for gradient in (None, Differentiation(None, True, Evaluations())):
-        texture, _ = method.paint(mesh, "a cat", 0, gradient=gradient, soft=True, keep=keep)
+        texture, _ = method.paint(mesh, "a cat", 0, Derivative(gradient, soft=True), keep=keep)
         inside = torch.autograd.grad(
             texture[:, keep.chosen[0]].square().sum(), backbone.lora_parameters(), retain_graph=True
         )

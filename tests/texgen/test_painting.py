@@ -10,7 +10,7 @@ from texgen.painting.chains import pin_mask
 from texgen.painting.pipeline import prepare_scene
 from texgen.painting.presets import PRESETS
 from texgen.painting.state import TextureState, render_state
-from texgen.painting.views import paint_view
+from texgen.painting.views import Brief, paint_view
 from texgen.render.cameras import Cameras
 
 SIZE = 64
@@ -138,7 +138,7 @@ def view_arguments(backbone, view, state, seed=(3, "a")):
     preset = PRESETS["texgen"].replace(
         image_size=SIZE, render_size=SIZE, texture_size=SIZE, crop=False, steps=1
     )
-    return backbone, preset, view, state, backbone.encode_prompts(["", "a cat"]).double(), seed
+    return backbone, preset, view, state, Brief(backbone.encode_prompts(["", "a cat"]).double(), seed)
 
 
 def test_a_view_without_work_passes_its_state_through(backbone):

@@ -11,6 +11,8 @@ from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.evaluations import Evaluations
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
+from texgen.painting.scene import Viewpoints
+from texgen.painting.views import Derivative
 from texgen.render.cameras import RIGS, Cameras
 
 SMALL = {"image_size": 64, "render_size": 64, "texture_size": 48, "steps": 1}
@@ -149,7 +151,8 @@ def test_gradient_reaches_the_adapter_and_equals_finite_differences(tunable, mes
     method, parameters = painter(tunable), tunable.lora_parameters()
 
     def value():
-        return objective(method.paint(mesh, "a cat", 0, soft=soft, detach_conditioning=False)[0])
+        whole = Derivative(soft=soft, detach_conditioning=False)
+        return objective(method.paint(mesh, "a cat", 0, whole)[0])
 
     gradient = torch.autograd.grad(value(), parameters)
     assert sum(bool(g.abs().max() > 0) for g in gradient) > len(gradient) // 2
@@ -173,7 +176,7 @@ def test_rebuilt_graph_gives_the_same_gradient(tunable, mesh, detach):
     method, parameters = painter(tunable), tunable.lora_parameters()
     results = []
     for gradient in (None, Differentiation(None, True, Evaluations())):
-        texture, _ = method.paint(mesh, "a cat", 0, gradient=gradient, detach_conditioning=detach)
+        texture, _ = method.paint(mesh, "a cat", 0, Derivative(gradient, detach_conditioning=detach))
         results.append((texture.detach(), torch.autograd.grad(objective(texture), parameters)))
     # Passes without a gradient run with the adapter merged into its layers, which rounds otherwise.
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-11, atol=1e-12)
@@ -183,7 +186,8 @@ def test_rebuilt_graph_gives_the_same_gradient(tunable, mesh, detach):
 
 def test_detaching_the_conditioning_cuts_a_part_of_the_gradient_only(tunable, mesh):
     method, parameters = painter(tunable), tunable.lora_parameters()
-    whole, cut = (method.paint(mesh, "a cat", 0, detach_conditioning=detach)[0] for detach in (False, True))
+    ways = [Derivative(detach_conditioning=detach) for detach in (False, True)]
+    whole, cut = (method.paint(mesh, "a cat", 0, way)[0] for way in ways)
     assert torch.equal(whole, cut)  # values do not change
     whole, cut = (
         torch.cat([g.flatten() for g in torch.autograd.grad(objective(texture), parameters)])
@@ -196,7 +200,8 @@ def test_detaching_the_conditioning_cuts_a_part_of_the_gradient_only(tunable, me
 def test_gradient_reaches_the_cameras(tunable, mesh):
     elevation = torch.tensor([10.0, -5.0], dtype=torch.float64, requires_grad=True)
     cameras = Cameras.orbit([0.0, 90.0], elevation, dtype=torch.float64)
-    texture, painted = painter(tunable).paint(mesh, "a cat", 0, cameras=cameras, soft=True)
+    soft = Derivative(soft=True)
+    texture, painted = painter(tunable).paint(mesh, "a cat", 0, soft, Viewpoints(cameras))
     assert texture.shape == (3, 24, 24) and not painted.requires_grad
     (gradient,) = torch.autograd.grad(objective(texture), elevation)
     assert bool(gradient.isfinite().all()) and bool((gradient != 0).all())

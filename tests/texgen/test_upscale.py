@@ -12,6 +12,7 @@ from reference.tiny_meshes import sphere_mesh
 from texgen.diffusion.upscale import UpscalerError, load_upscaler
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
+from texgen.painting.views import Derivative
 
 SMALL = {"image_size": 32, "render_size": 64, "texture_size": 16, "steps": 1, "rig": "front_3view"}
 
@@ -60,7 +61,7 @@ def test_views_are_upscaled_in_inference_and_not_in_training(backbone, package, 
     assert float(result.texture[:, result.painted[0] > 0].min()) > 0.99
     count = len(package)
     with torch.no_grad():
-        method.paint(sphere_mesh(10), "a cat", 0, soft=True)
+        method.paint(sphere_mesh(10), "a cat", 0, Derivative(soft=True))
     assert len(package) == count
 
 

@@ -9,7 +9,7 @@ one piece is in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +22,8 @@ from texgen.diffusion.sampler import transition
 from texgen.diffusion.schedules import ddim_posterior
 from texgen.finetune.differentiation import ViewRecord
 from texgen.finetune.evaluations import Evaluations
-from texgen.render.cameras import Cameras
+from texgen.painting.scene import OWN_CAMERAS, Viewpoints
+from texgen.painting.views import Derivative
 
 if TYPE_CHECKING:
     from texgen.diffusion.backbone import Backbone
@@ -34,7 +35,9 @@ class DifferentiablePainter(Protocol):
 
     backbone: Backbone
 
-    def paint(self, mesh: Mesh, prompt: str, seed: int, **options: Any) -> tuple[Tensor, Tensor]: ...
+    def paint(
+        self, mesh: Mesh, prompt: str, seed: int, derivative: Derivative, viewpoints: Viewpoints
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 class Item(Protocol):
@@ -51,28 +54,19 @@ Reward = Callable[[Tensor, Tensor, Any], Tensor]  # (texture [3, T, T], painted 
 class Sample:
     """One item, the seed of its noise, and which cameras paint it.
 
-    views: indices, None = all. cameras: None = the painter's own; learned ones require a gradient. share:
+    viewpoints: the painter's own cameras, some of them, or learned ones, which require a gradient. share:
     factor of its gradient in the step's, 1 / accumulation.
     """
 
     item: Item
     seed: int
-    views: Sequence[int] | None = None
-    cameras: Cameras | None = None
+    viewpoints: Viewpoints = OWN_CAMERAS
     share: float = 1.0
 
     def paint(self, painter: DifferentiablePainter, gradient: Any, detach_conditioning: bool = True):
         """One painting by the soft trimap, as training sees it."""
-        return painter.paint(
-            self.item.mesh,
-            self.item.prompt,
-            self.seed,
-            views=self.views,
-            cameras=self.cameras,
-            gradient=gradient,
-            soft=True,
-            detach_conditioning=detach_conditioning,
-        )
+        derivative = Derivative(gradient, soft=True, detach_conditioning=detach_conditioning)
+        return painter.paint(self.item.mesh, self.item.prompt, self.seed, derivative, self.viewpoints)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from texgen.diffusion.schedules import add_noise
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.replay import Run, replayed
 from texgen.painting.chains import draw
+from texgen.painting.state import TextureState
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,11 @@ class ViewRecord:
     scheduler: SchedulerMixin
     chain: ViewDenoising
     latents: list[Tensor]
+
+
+def carried(fixed_geometry: bool) -> tuple[bool, ...]:
+    """Which tensors of a texture state depend on what is trained: the colours, and all where cameras move."""
+    return tuple(name == "colour_sum" or not fixed_geometry for name in TextureState._fields)
 
 
 class Differentiation:
@@ -71,8 +77,7 @@ class Differentiation:
             self._tape, self._replaying = tape, True
             return run(*tensors)
 
-        carries = (True, not fixed_geometry, not fixed_geometry)
-        return replayed(first, again, inputs, parameters, carries)
+        return replayed(first, again, inputs, parameters, carried(fixed_geometry))
 
     def denoise(
         self,
@@ -217,9 +222,8 @@ class GivenLatents:
             self._now = dict(zip(self.latents, tensors[count:], strict=True))
             return run(*tensors[:count])
 
-        carries = (True, not fixed_geometry, not fixed_geometry)
         every = (*inputs, *self.latents.values())
-        return replayed(with_latents, with_latents, every, (), carries)
+        return replayed(with_latents, with_latents, every, (), carried(fixed_geometry))
 
     def denoise(self, backbone, scheduler, chain, latents, step, index) -> Tensor:
         return self._now[index]

@@ -25,6 +25,7 @@ from texgen.finetune.algorithms import (
 from texgen.finetune.differentiation import Recording
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.gradients import Strategy
+from texgen.painting.views import Derivative
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,7 @@ def measured_divergence(
     recording = Recording(Evaluations())
     with torch.no_grad():
         texture, painted = painter.paint(
-            sample.item.mesh,
-            sample.item.prompt,
-            sample.seed,
-            views=sample.views,
-            cameras=sample.cameras,
-            gradient=recording,
+            sample.item.mesh, sample.item.prompt, sample.seed, Derivative(recording), sample.viewpoints
         )
         values = [
             float(divergence(painter.backbone, record, divergence_step(record, sample.seed, index)))

@@ -28,6 +28,7 @@ from texgen.finetune.requirements import Algorithm, TrainingError, require_diffe
 from texgen.finetune.settings import TrainSettings
 from texgen.painting.measured import peak_memory_bytes
 from texgen.painting.pipeline import TexGen
+from texgen.painting.scene import Viewpoints
 from texgen.render.cameras import Cameras
 from texgen.seeds import stable_seed
 
@@ -180,7 +181,8 @@ class Trainer:
         """Adds the gradients of a step's items, times the scale."""
         views, outcomes = self._views(step), []
         for item, seed in samples:
-            sample = Sample(item, seed, views, self._cameras(), scale / self.settings.accumulate)
+            viewpoints = Viewpoints(self._cameras(), views)
+            sample = Sample(item, seed, viewpoints, scale / self.settings.accumulate)
             try:
                 outcomes.append(self.algorithm.accumulate(self.method, sample))
             except NotFiniteError as error:
@@ -241,7 +243,7 @@ class Trainer:
     def _heldout_sample(self, item: Item) -> Sample:
         """A held-out item with its noise, the same after every step."""
         seed = stable_seed(self.settings.seed, "heldout", item_name(item))
-        return Sample(item, seed, None, self._cameras())
+        return Sample(item, seed, Viewpoints(self._cameras()))
 
     def _show(self, step: int, shown: Sequence[tuple[Item, torch.Tensor]] = ()) -> None:
         """Hands the held-out textures on where they are to be seen; those that were not made are made."""

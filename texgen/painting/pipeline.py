@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,9 +17,9 @@ from texgen.painting.measured import Painted, TextureResult, measured
 from texgen.painting.method_facts import TEXGEN
 from texgen.painting.presets import Preset
 from texgen.painting.running import step_progress, view_texts
-from texgen.painting.scene import Scene, complete, prepare_scene, prepare_view
+from texgen.painting.scene import OWN_CAMERAS, Scene, Viewpoints, complete, prepare_scene, prepare_view
 from texgen.painting.state import TextureState, View
-from texgen.painting.views import Gradient, Progress, paint_view
+from texgen.painting.views import PLAIN, Brief, Derivative, Progress, paint_view
 from texgen.render.cameras import Cameras, rig_cameras
 from texgen.timing import Stopwatch
 
@@ -86,7 +86,7 @@ class TexGen:
         def work() -> Painted:
             scene = self._scene(mesh)
             with self.backbone.lora_merged():
-                state, views = self._paint_views(scene, prompt, seed, progress=progress, keep=keep)
+                state, views = self._paint_views(scene, prompt, seed, PLAIN, None, progress, keep)
             return Painted(*self._completed(scene, state, views, keep), views)
 
         return measured(self.backbone, work)
@@ -96,22 +96,16 @@ class TexGen:
         mesh: Mesh,
         prompt: str,
         seed: int,
-        cameras: Cameras | None = None,
-        gradient: Gradient | None = None,
-        soft: bool = False,
-        detach_conditioning: bool = True,
+        derivative: Derivative = PLAIN,
+        viewpoints: Viewpoints = OWN_CAMERAS,
         progress: Progress | None = None,
-        views: Sequence[int] | None = None,
         keep: KeptTexture | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The differentiable painting: texture [3, T, T] in [0, 1], filled, and its coverage [1, T, T].
 
-        cameras: instead of the method's own; they may require a gradient. gradient: how graphs are kept or
-        rebuilt, one object for one call; None = plain autograd. soft: the soft trimap. detach_conditioning:
-        see `painting.paint_view`, which names what exactly is cut. views: indices of the cameras that paint,
-        in painting order; None = all of them. keep: as in `__call__`; no gradient comes from outside of its
-        region.
-        With soft=False the values equal those of `__call__`.
+        derivative: how graphs are kept or rebuilt, and what is cut. viewpoints: other cameras than the
+        method's own, or some of them. progress, keep: as in `__call__`; no gradient comes from outside of the
+        region that is painted. With a hard trimap, the default, the values equal those of `__call__`.
         Raises ValueError when gradients are recorded with another scheduler than DDIM.
         """
         if torch.is_grad_enabled() and self.preset.scheduler != "ddim":
@@ -119,8 +113,8 @@ class TexGen:
                 f"Preset {self.preset.name!r} samples with {self.preset.scheduler!r}, which cannot be "
                 'differentiated here; use scheduler="ddim", or paint under torch.no_grad().'
             )
-        scene = self._scene(mesh)
-        angles = None
+        scene, gradient = self._scene(mesh), derivative.gradient
+        cameras, views, angles = viewpoints.cameras, viewpoints.indices, None
         if cameras is not None:
             cameras = cameras.to(scene.mesh.vertices.device, scene.mesh.vertices.dtype)
             moving = cameras.azimuth.requires_grad or cameras.elevation.requires_grad
@@ -131,9 +125,7 @@ class TexGen:
             scene = Scene(scene.mesh, scene.atlas, [scene.views[i] for i in views])
         frozen = not torch.is_grad_enabled() if gradient is None else gradient.frozen()
         with self.backbone.lora_merged() if frozen else nullcontext():
-            state, reports = self._paint_views(
-                scene, prompt, seed, soft, detach_conditioning, gradient, progress, angles, keep
-            )
+            state, reports = self._paint_views(scene, prompt, seed, derivative, angles, progress, keep)
         return self._completed(scene, state, reports, keep)
 
     def _completed(
@@ -161,12 +153,10 @@ class TexGen:
         scene: Scene,
         prompt: str,
         seed: int,
-        soft: bool = False,
-        detach_conditioning: bool = True,
-        gradient: Gradient | None = None,
-        progress: Progress | None = None,
-        cameras: Cameras | None = None,
-        keep: KeptTexture | None = None,
+        derivative: Derivative,
+        cameras: Cameras | None,
+        progress: Progress | None,
+        keep: KeptTexture | None,
     ) -> tuple[TextureState, list[dict[str, Any]]]:
         """cameras: learned ones; the views are then rebuilt from their angles where a gradient is taken."""
         preset, vertices = self.preset, scene.mesh.vertices
@@ -174,51 +164,59 @@ class TexGen:
         texts = view_texts(self.backbone, preset, prompt, scene)
         identity = (seed, scene.mesh.shape_key(), prompt, preset.name)
         trained = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
+        gradient = derivative.gradient
         reports: list[dict[str, Any]] = []
         watch = Stopwatch(self.backbone.device)
         for position, view in enumerate(scene.views, start=1):
             on_step = step_progress(progress, position, len(scene.views))
-            report: dict[str, Any] = {}
-
-            def run(*inputs: Tensor, view=view, text=texts[position - 1], on_step=on_step, report=report):
-                if cameras is not None and torch.is_grad_enabled():
-                    view = self._rebuilt(scene, view, cameras, *inputs[3:])
-                state, found = paint_view(
-                    self.backbone,
-                    preset,
-                    view,
-                    TextureState(*inputs[:3]),
-                    text,
-                    identity,
-                    soft,
-                    detach_conditioning,
-                    gradient,
-                    on_step,
-                )
-                report.update(found)
-                return state.colour_sum, state.weight, state.best_cosine
-
-            inputs = (state.colour_sum, state.weight, state.best_cosine)
-            if cameras is not None:
-                inputs += (cameras.azimuth[view.index], cameras.elevation[view.index])
+            report = view.place()
+            reports.append(report)
+            geometry = self._geometry(scene, view, cameras)
+            brief = Brief(texts[position - 1], identity)
+            run = self._view_run(geometry, brief, derivative, on_step, report)
+            angles = () if cameras is None else (cameras.azimuth[view.index], cameras.elevation[view.index])
             if gradient is None:
-                parts = run(*inputs)
+                state = run(*state, *angles)
             else:
-                parts = gradient.view(run, inputs, trained, cameras is None)
-            state = TextureState(*parts)
+                state = TextureState(*gradient.view(run, (*state, *angles), trained, cameras is None))
             watch.lap()
-            reports.append({**view.place(), **report})
         return state, watch.onto(reports)
 
-    def _rebuilt(
-        self, scene: Scene, view: View, cameras: Cameras, azimuth: Tensor, elevation: Tensor
-    ) -> View:
-        """A view whose geometry depends on the given angles (scalars, degrees)."""
+    def _view_run(
+        self,
+        geometry: Callable[..., View],
+        brief: Brief,
+        derivative: Derivative,
+        on_step: Callable[[int, int], None],
+        report: dict[str, Any],
+    ) -> Callable[..., TextureState]:
+        """Painting a view as a function of the tensors of a texture state and the angles of its camera, if
+        those are learned. geometry: the view of such angles. report: gets what is found of the view."""
+
+        def run(colour_sum: Tensor, weight: Tensor, best_cosine: Tensor, *angles: Tensor) -> TextureState:
+            before = TextureState(colour_sum, weight, best_cosine)
+            view = geometry(*angles)
+            after, found = paint_view(self.backbone, self.preset, view, before, brief, derivative, on_step)
+            report.update(found)
+            return after
+
+        return run
+
+    def _geometry(self, scene: Scene, view: View, cameras: Cameras | None) -> Callable[..., View]:
+        """The view, or with learned cameras the one of given angles (scalars, degrees)."""
+        if cameras is None:
+            return lambda: view
         fixed = cameras[view.index]
-        camera = Cameras(
-            azimuth.reshape(1), elevation.reshape(1), fixed.distance, fixed.fov_y, fixed.near, fixed.far
-        )
-        return prepare_view(scene.mesh, scene.atlas, self.preset, camera, view.index)
+
+        def rebuilt(azimuth: Tensor, elevation: Tensor) -> View:
+            if not torch.is_grad_enabled():
+                return view
+            camera = Cameras(
+                azimuth.reshape(1), elevation.reshape(1), fixed.distance, fixed.fov_y, fixed.near, fixed.far
+            )
+            return prepare_view(scene.mesh, scene.atlas, self.preset, camera, view.index)
+
+        return rebuilt
 
 
 def texgen(backbone: Backbone, cameras: Cameras | None = None, **overrides: Any) -> TexGen:

@@ -41,6 +41,20 @@ class Scene:
         return self.filled[1](texture)
 
 
+@dataclass(frozen=True, eq=False)
+class Viewpoints:
+    """From where is painted. cameras: instead of the method's own; they may require a gradient. indices: of
+    the cameras that paint, in painting order; None = all of them.
+    """
+
+    cameras: Cameras | None = None
+    indices: Sequence[int] | None = None
+
+
+OWN_CAMERAS = Viewpoints()
+"""All of the method's own."""
+
+
 def prepare_scene(
     mesh: Mesh,
     preset: Preset,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +13,8 @@ from texgen.diffusion.conditioning import Crop
 from texgen.render.images import GeometryBuffer, shade
 
 
-@dataclass(frozen=True, eq=False)
-class TextureState:
-    """What has been painted so far, as textures of side T.
+class TextureState(NamedTuple):
+    """What has been painted so far, as textures of side T; a tuple of tensors where gradients are replayed.
 
     colour_sum: [3, T, T], weighted sum of colours. weight: [1, T, T] >= 0, the colour is colour_sum / weight.
     best_cosine: [1, T, T], the best cosine any view had at the texel, -1 where none had.

@@ -7,6 +7,7 @@ differentiable generator of paper 2506.18331; a `Preset` says what differs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -31,9 +32,10 @@ Progress = Callable[[int, int, int, int], None]
 class Gradient(Protocol):
     """How one differentiable painting keeps or rebuilds its graph (`texgen.finetune.differentiation`).
 
-    view: paints a view, `run(*inputs)` -> the texture state's tensors, of which only the first carries a
-    gradient where `fixed_geometry`. denoise: runs the sampler of view `index` with `step`, a pure function.
-    frozen: whether all evaluations of the painting itself, before any backward pass, are without gradient.
+    view: paints a view, `run(*inputs)` -> a `TextureState`, or its tensors in order, of which only the
+    colours carry a gradient where `fixed_geometry`. inputs: the tensors of a state, then any learned angles.
+    denoise: runs the sampler of view `index` with `step`, a pure function. frozen: whether all evaluations of
+    the painting itself, before any backward pass, are without gradient.
     """
 
     def frozen(self) -> bool: ...
@@ -57,36 +59,58 @@ class Gradient(Protocol):
     ) -> Tensor: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Derivative:
+    """How a painting is differentiated, and what its derivative leaves out.
+
+    gradient: how graphs are kept or rebuilt, one object for one painting; None = plain autograd. soft: the
+    soft trimap, for training.
+
+    detach_conditioning: True cuts the derivative of a view with respect to earlier colours where they enter
+    the diffusion model: the rgb channels of the control image and the encoded known latents. Attached stay:
+    the colours that are pasted into kept pixels, the accumulated sums, counts and cosines (the trimap), and
+    all dependence on the cameras. False keeps the whole derivative. Constants in either case: which pixels
+    are shown as known, which face and texel is visible, the crop, the direction word, whether the view is
+    skipped.
+    """
+
+    gradient: Gradient | None = None
+    soft: bool = False
+    detach_conditioning: bool = True
+
+
+PLAIN = Derivative()
+"""Plain autograd, the hard trimap, the conditioning cut."""
+
+
+@dataclass(frozen=True, eq=False)
+class Brief:
+    """What a view is to show. text: [2, L, D], unconditional first. seed: everything that the noise depends
+    on besides the view and its purpose.
+    """
+
+    text: Tensor
+    seed: tuple[object, ...]
+
+
 def paint_view(
     backbone: Backbone,
     preset: Preset,
     view: View,
     state: TextureState,
-    text: Tensor,
-    seed: tuple[object, ...],
-    soft: bool = False,
-    detach_conditioning: bool = True,
-    gradient: Gradient | None = None,
+    brief: Brief,
+    derivative: Derivative = PLAIN,
     on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[TextureState, dict[str, float | bool]]:
     """Paint one view: texture state in, texture state out, and the fractions of the trimap.
 
-    text: [2, L, D], unconditional first. seed: everything that the noise depends on besides the view and its
-    purpose; the same arguments give the same result, also when the view is computed again for a checkpointed
-    gradient. soft: the soft trimap, for training.
-
-    detach_conditioning: True cuts the derivative of this view with respect to earlier colours where they
-    enter the diffusion model: the rgb channels of the control image and the encoded known latents. Attached
-    stay: the colours that are pasted into kept pixels, the accumulated sums, counts and cosines (the
-    trimap), and all dependence on the cameras. False keeps the whole derivative. Constants in either case:
-    which pixels are shown as known, which face and texel is visible, the crop, the direction word, whether
-    the view is skipped.
-
-    A view without a pixel to generate returns its state as it came.
+    The same arguments give the same result, also when the view is computed again for a checkpointed gradient.
+    on_step(step, steps) is called after each denoising step; counts start at 1. A view without a pixel to
+    generate returns its state as it came.
     """
     rgb, count, best = render_state(view, state, preset.background, preset.pin_background)
     cosine = view.buffer.cosine
-    if soft:
+    if derivative.soft:
         trimap = soft_trimap(count, best, cosine, preset.soft_sharpness)
     else:
         trimap = hard_trimap(count, best, cosine)
@@ -96,11 +120,11 @@ def paint_view(
         return state, report
 
     shown = rgb
-    if detach_conditioning and state.colour_sum.requires_grad:
+    if derivative.detach_conditioning and state.colour_sum.requires_grad:
         shown = render_state(view, state.detach(), preset.background, preset.pin_background)[0]
-    drawn = (*seed, view.index)
+    drawn = (*brief.seed, view.index)
     seen = RenderedView(shown, count, best, trimap)
-    chain = chain_of(backbone, preset, [view], [seen], text, drawn, preset.steps)
+    chain = chain_of(backbone, preset, [view], [seen], brief.text, drawn, preset.steps)
     scheduler = make_scheduler(
         backbone.scheduler_config, preset.scheduler, preset.steps, preset.spacing, preset.last_signal
     )
@@ -112,12 +136,12 @@ def paint_view(
             on_step(i + 1, preset.steps)
         return latents
 
-    if gradient is None:
+    if derivative.gradient is None:
         latents = denoise(backbone, scheduler, chain, latents, step)
     else:
-        latents = gradient.denoise(backbone, scheduler, chain, latents, step, view.index)
+        latents = derivative.gradient.denoise(backbone, scheduler, chain, latents, step, view.index)
     image = backbone.decode_latents(latents).clamp(0, 1)
-    if preset.upscaler and not soft:  # training enlarges bilinearly, as released
+    if preset.upscaler and not derivative.soft:  # training enlarges bilinearly, as released
         image = upscale(image, preset.upscaler)
     image = unzoom(image, view.crop)
     image = image * (1 - trimap.keep) + rgb * trimap.keep

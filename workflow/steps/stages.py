@@ -66,6 +66,7 @@ def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int
     from rewards.base import NotApplicable
     from texgen.finetune.items import TrainingItem
     from texgen.mesh.export import load_texture_png
+    from texgen.painting.views import Derivative
     from workflow.steps.finetune import build_reward
     from workflow.steps.loading import Adapters, load_method, load_prepared
 
@@ -91,12 +92,13 @@ def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int
     backbone = method.backbone
     watcher = ChainRecorder()
     with torch.no_grad():
-        texture, _ = method.paint(item.mesh, item.prompt, asset["seed"], gradient=watcher)
+        texture, _ = method.paint(item.mesh, item.prompt, asset["seed"], Derivative(watcher))
         images = {index: backbone.decode_latents(z).clamp(0, 1) for index, z in watcher.latents.items()}
     stored = load_texture_png(results / "textures" / painting.method / asset["asset"] / "texture.png")
     difference = float((texture.cpu().float() - stored).square().mean().sqrt())
     leaves = {index: z.detach().requires_grad_() for index, z in watcher.latents.items()}
-    again, painted = method.paint(item.mesh, item.prompt, asset["seed"], gradient=FinishedLatents(leaves))
+    given = Derivative(FinishedLatents(leaves))
+    again, painted = method.paint(item.mesh, item.prompt, asset["seed"], given)
     value = reward(again, painted, item)
     gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     value = value.detach()

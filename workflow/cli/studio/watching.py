@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from texgen.diffusion.sampler import denoise
+from texgen.painting.views import Derivative
 
 MOST_SIDE = 256
 
@@ -85,6 +86,7 @@ def painted(
     more = {} if keep is None else {"keep": keep}
     if hasattr(method, "paint"):  # the shared painter; others paint views in ways of their own
         with torch.no_grad():
-            texture, _ = method.paint(mesh, *order, gradient=LiveWatcher(show), progress=progress, **more)
+            watched = Derivative(LiveWatcher(show))
+            texture, _ = method.paint(mesh, *order, watched, progress=progress, **more)
         return texture.cpu()
     return method(mesh, *order, progress, **more).texture.cpu()
