@@ -64,10 +64,10 @@ if __name__ == "__main__":
             write_record(manifest, {"method": manifest.parent.name, "given": given, "runs": []})
         elif step == "score":
             method = pathlib.Path(options["--textures"]).name
+            code = dict(word.split("=", 1) for word in sys.argv if "=" in word)
             for metric in ("clipscore", "alignment"):
-                write_score_record(
-                    out / metric / (method + ".tsv"), {"metric": metric, "method": method}
-                )
+                record = {"metric": metric, "method": method, "code": code[metric]}
+                write_score_record(out / metric / (method + ".tsv"), record)
         elif step == "quality":
             write_score_record(out, {})
 

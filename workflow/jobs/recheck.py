@@ -9,9 +9,10 @@ Imports no torch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from texgen.errors import DamagedFileError
@@ -36,6 +37,7 @@ from workflow.runtime.step_errors import plain_sentence
 
 SHOWN = 5
 """Sentences per job; the rest is counted."""
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class Damages:
@@ -50,15 +52,18 @@ class Damages:
         """What the rule of a job has as its parameter; empty where nothing was ever damaged."""
         return self.found.get(".".join(map(str, job)), "")
 
-    def note(self, damaged: dict[str, list[str]]) -> list[str]:
-        """Let damaged jobs run again, in this run; what to tell a user about it."""
+    def note(self, damaged: dict[str, list[str]], unfinished: Mapping[str, str] = EMPTY) -> list[str]:
+        """Let damaged and unfinished jobs run again, in this run; what to tell a user about damages. What is
+        unfinished Snakemake says itself, with its reason."""
         lines = []
+        for job, reason in unfinished.items():
+            self.found[job] = f"{time.time_ns()} {reason}"
         for job, sentences in damaged.items():
             self.found[job] = f"{time.time_ns()} {sentences[0]}"
             lines += sentences[:SHOWN]
             if len(sentences) > SHOWN:
                 lines.append(f"{len(sentences) - SHOWN} more of {job}.")
-        self.fresh = self.fresh or bool(damaged)
+        self.fresh = self.fresh or bool(damaged or unfinished)
         return lines
 
     def save(self) -> None:

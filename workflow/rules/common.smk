@@ -22,6 +22,7 @@ from workflow.jobs.plan import Plan
 from workflow.runtime.progress import cost_of_run
 from workflow.jobs.recheck import Damages, damaged_jobs
 from workflow.runtime.step_errors import plain_sentence
+from workflow.jobs.unfinished import unfinished_jobs
 from workflow.runtime.warm import LibraryServer
 from workflow.config.sheets import ConfigError
 
@@ -210,10 +211,11 @@ def write_all_settings():
 
 
 def find_damage():
-    """Let jobs run again whose finished work is damaged. Once per run; the jobs of a cluster parse this, too."""
+    """Let jobs run again whose finished work is damaged, and those that Snakemake takes for done and that are not.
+    Once per run; the jobs of a cluster parse this, too."""
     try:
         refuse_link_loops(PLAN)
-        for line in DAMAGES.note(damaged_jobs(PLAN)):
+        for line in DAMAGES.note(damaged_jobs(PLAN), unfinished_jobs(PLAN)):
             print(f"damaged: {terminal(line)}", file=sys.stderr)
     except (OSError, PlainError) as error:
         raise WorkflowError(plain_sentence(error) or str(error)) from None
@@ -423,6 +425,18 @@ def score_again(wildcards):
 
 def quality_again(wildcards):
     return DAMAGES.again("quality")
+
+
+def renders_again(wildcards):
+    return DAMAGES.again("renders", wildcards.method)
+
+
+def distances_again(wildcards):
+    return DAMAGES.again("distances")
+
+
+def stages_again(wildcards):
+    return DAMAGES.again("stages")
 
 
 # ---- code that a job depends on -------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ if STAGED is not None:
         params:
             settings=staged_settings,
             code=stages_code,
+            again=stages_again,
             results=results_folder,
         shell:
             "python -P -m workflow.steps.stages --texture {params.settings[0]:q} --model {params.settings[1]:q}"

@@ -15,6 +15,7 @@ rule save_renders:
     params:
         settings=table_settings,
         code=save_renders_code,
+        again=renders_again,
         results=results_folder,
     shell:
         "python -P -m workflow.steps.save_renders --settings {params.settings:q}"
@@ -43,6 +44,7 @@ if PLAN.config.evaluation.references is not None:
         params:
             settings=reference_metric_settings,
             code=distances_code,
+            again=distances_again,
             results=results_folder,
             methods=" ".join(PLAN.methods),
             references=PLAN.config.evaluation.references.images,

@@ -1,0 +1,125 @@
+"""Jobs that have to run and that Snakemake takes for done: found before a run begins, to be made.
+
+Snakemake asks for a file in the middle only where something behind it has to be made. And of a job that fails
+it notes the parameters and inputs of today, as of one that ends well, before it deletes the outputs, or puts
+the earlier ones back where a rule updates them. Where all that lies behind is there from an earlier run, the
+next run would have nothing to do, and a table of earlier settings would stay. What is seen here is the state
+of the disk, so it does not matter how a job has ended. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from texgen.storage.records import find_record
+from texgen.storage.result_records import MESH_FILES
+from workflow.config.kinds import ADAPTER_FILE
+from workflow.jobs.figure_settings import staged_method
+from workflow.jobs.plan import Plan
+from workflow.jobs.restored import manifest_path, textures_there
+
+Product = tuple[str, list[Path], Iterable[Path]]
+ENDS = ("table.md", "gallery/index.html", "overview.png", "figures", "turntables")
+"""What is made last, below the results folder."""
+
+
+def unfinished_jobs(plan: Plan) -> dict[str, str]:
+    """Each job whose output is missing while something is there that is made from it, or whose scores are not
+    those of today -> why it has to run."""
+    found: dict[str, str] = {}
+    for job, outputs, later in _products(plan):
+        missing = next((path for path in outputs if not path.exists()), None)
+        if missing is not None and any(path.exists() for path in later):
+            found[job] = f"{missing} is missing"
+    for job, reason in _earlier_scores(plan):
+        found.setdefault(job, reason)
+    return found
+
+
+def _products(plan: Plan) -> Iterator[Product]:
+    """(job, outputs that others read, files that are made from them) of every job in the middle."""
+    results = Path(plan.config.results)
+    ends = [results / name for name in ENDS]
+    quality, distances, stages = (
+        results / name for name in ("quality.tsv", "distances.tsv", "stages/stages.npz")
+    )
+    yield from _meshes(plan, [quality, *ends])
+    for model in plan.models:
+        outputs = [results / "models" / model / name for name in (ADAPTER_FILE, "history.jsonl")]
+        users = [name for name in plan.methods if plan.config.methods[name].model == model]
+        made = [manifest_path(plan, name, shard) for name in users for shard in plan.shards]
+        yield f"model.{model}", outputs, [*made, *ends]
+    for method in plan.methods:
+        scores = [_table(plan, metric, method) for metric in plan.metrics]
+        renders = results / "renders" / method / "renders.tsv"
+        for shard in plan.shards:
+            made = [*scores, quality, renders, stages, *ends]
+            yield f"texture.{method}.{shard}", [manifest_path(plan, method, shard)], made
+        yield f"score.{method}", scores, ends
+        yield f"renders.{method}", [renders], [distances]
+    yield "quality", [quality], ends
+    if plan.config.evaluation.references is not None:
+        yield "distances", [distances], ends
+    if staged_method(plan) is not None:
+        yield "stages", [stages], [results / "figures"]
+
+
+def _meshes(plan: Plan, ends: list[Path]) -> Iterator[Product]:
+    results = Path(plan.config.results)
+
+    @cache
+    def shards() -> list[set[str]]:
+        return [set(plan.meshes_of(plan.shard(shard))) for shard in plan.shards]
+
+    def later(mesh: str) -> Iterator[Path]:
+        for model in plan.models:
+            if mesh in plan.model_meshes(model):
+                yield results / "models" / model / "history.jsonl"
+        for shard, meshes in zip(plan.shards, shards(), strict=True):
+            if mesh in meshes:
+                yield from (manifest_path(plan, method, shard) for method in plan.methods)
+        yield from ends
+
+    for mesh in plan.meshes:
+        outputs = [results / "meshes" / mesh / name for name in MESH_FILES]
+        yield f"mesh.{mesh}", outputs, later(mesh)
+
+
+def _earlier_scores(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Scores that a failed job would have replaced, and that Snakemake has put back."""
+    for metric in plan.metrics:
+        found = [(method, _table(plan, metric, method)) for method in plan.methods]
+        found = [(method, table) for method, table in found if table.is_file()]
+        if not found:
+            continue
+        job = plan.score_job(metric)
+        code, weights = job.code(), _latest(map(Path, job.files()))
+        for method, table in found:
+            record, time = find_record(table.with_suffix(".json")) or {}, table.stat().st_mtime_ns
+            if record.get("code") not in (None, code):
+                yield f"score.{method}", f"{table} was made by other code"
+            elif weights > time:
+                yield f"score.{method}", f"{table} is older than its weights"
+            elif _of_other_textures(plan, method, record, time):
+                yield f"score.{method}", f"{table} has the scores of other textures"
+
+
+def _of_other_textures(plan: Plan, method: str, record: dict[str, Any], time: int) -> bool:
+    """Whether textures were made later, at which Snakemake looks, and are others. See also
+    `workflow.jobs.restored`."""
+    if _latest(manifest_path(plan, method, shard) for shard in plan.shards) <= time:
+        return False
+    there = textures_there(plan, method)
+    return there is not None and record.get("textures_hash") not in (None, there[1])
+
+
+def _latest(paths: Iterable[Path]) -> int:
+    """When the last one of some files was written, in nanoseconds; those that are missing do not count."""
+    return max((path.stat().st_mtime_ns for path in paths if path.exists()), default=0)
+
+
+def _table(plan: Plan, metric: str, method: str) -> Path:
+    return Path(plan.config.results) / "scores" / metric / f"{method}.tsv"
