@@ -121,8 +121,14 @@ class DamagedRuns:
         self.counts: dict[str, Counter[str]] = {}
         self.clock = Clock()
 
-    def batch(self, cases: list[Case], through: Callable[[], Outcome], part: str) -> None:
-        """Damage, run, judge, put everything back."""
+    def batch(
+        self,
+        cases: list[Case],
+        through: Callable[[], Outcome],
+        part: str,
+        rest: Callable[[], Outcome] = run_again,
+    ) -> None:
+        """Put everything back, damage, run, judge. rest: what runs once more and must have nothing to do."""
         counts = self.counts.setdefault(part, Counter(all=0, runs=0))
         self.restore()
         places = {case: damaged_path(Path("results"), case.kind, case.swapped) for case in cases}
@@ -140,7 +146,7 @@ class DamagedRuns:
                 if outcomes[-1].sentence:
                     left = self.after_sentence(left, places, outcomes[-1].sentence, counts)
             self.judge(left, places, outcomes, counts)
-            self.judge_all(label)
+            self.judge_all(label, rest)
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -199,7 +205,7 @@ class DamagedRuns:
             counts[state or "silent"] += 1
             print(f"{state or 'SILENT':13s} {case}: {sorted(busy)}", flush=True)
 
-    def judge_all(self, label: str) -> None:
+    def judge_all(self, label: str, rest: Callable[[], Outcome]) -> None:
         """That nothing is left of a batch."""
         if (scores(self.project), score_cells(self.project)) != self.expected:
             self.figures.problem(f"{label}: another number")
@@ -210,8 +216,8 @@ class DamagedRuns:
         found = damaged_jobs(Plan(load_config("config/config.yaml")))
         if found:
             self.figures.problem(f"{label}: still damaged: {found}")
-        again = run_again()
-        if again.ran or again.sentence:
+        again = self.run(rest)
+        if again.ran or again.damaged or again.sentence:
             self.figures.problem(f"{label}: a second run had something to do: {again}")
         # The journal of a scoring that ended with a sentence stays: the next scoring goes on with it.
         kept = (".lock", ".journal")

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 from reference.forked_run import ForkedRun, Writings
@@ -69,14 +70,8 @@ class Interruptions:
     def forked(self, most: int, seconds: float) -> None:
         """Interrupt runs of forked jobs; half of the kills come before a random change of the disk."""
         writings = Writings()
-        self._clear()
-        run = self._start_forked(writings)  # undisturbed: how long it takes, how often it writes
-        began = time.monotonic()
-        run.wait(LONGEST)
-        length, total = time.monotonic() - began, writings.count()
-        self._look({}, run.returncode)
-        self._end_round(run.returncode, self._forked_rests)
-        self.counts["rounds"] = 0
+        length = self._undisturbed(lambda: self._start_forked(writings), self._forked_rests)
+        total = writings.count()
         self.counts["writings of a run"] = total
 
         def once(last: bool) -> int:
@@ -100,12 +95,35 @@ class Interruptions:
     def snakemake(self, most: int, seconds: float) -> None:
         """Interrupt runs of snakemake itself."""
 
-        def once(last: bool) -> int:
-            run = start_snakemake(self.victim, TABLE, self.log)
-            end = LONGEST if last else self.rng.uniform(2, 60)
-            return self._interrupt_at(run, end, last, self._steps)
+        def start() -> subprocess.Popen:
+            return start_snakemake(self.victim, TABLE, self.log)
 
-        self._rounds(most, seconds, once, lambda: None)
+        def rests() -> None:
+            status = start().wait(LONGEST)
+            said = self.log.read_text(errors="replace")
+            if status or "Nothing to be done" not in said:
+                self.figures.problem(f"{self.part}: a run after the last had something to do: {said[-1500:]}")
+
+        length = self._undisturbed(start, rests)
+        self.counts["tenths of a second of a run"] = round(10 * length)
+
+        def once(last: bool) -> int:
+            # Within the first part of a run, so that most are met, also where much is finished.
+            end = LONGEST if last else self.rng.uniform(0.5, 0.6 * length)
+            return self._interrupt_at(start(), end, last, self._steps)
+
+        self._rounds(most, seconds, once, rests)
+
+    def _undisturbed(self, start: Callable[[], Any], rests: Callable[[], None]) -> float:
+        """Seconds of a run that nobody disturbs, which is judged like a round and does not count as one."""
+        self._clear()
+        began = time.monotonic()
+        status = start().wait(LONGEST)
+        length = time.monotonic() - began
+        self._look({}, status)
+        self._end_round(status, rests)
+        self.counts["rounds"] = 0
+        return length
 
     def _start_forked(self, writings: Writings, arm: bool = True) -> ForkedRun:
         if arm:
@@ -200,8 +218,10 @@ class Interruptions:
             _send(psutil.Process(run.pid), number)
         else:
             os.killpg(run.pid, number)
-        # snakemake lets running jobs end; what outlives it goes on, as on a cluster: the next run waits.
-        patience = 60 if target != "a job" else self.rng.uniform(0, 2)
+        # snakemake lets running jobs end; what outlives it goes on, as on a cluster: the next run waits. One
+        # that has lost a job ends by itself, or is killed soon after.
+        soon = target == "a job" and self.rng.random() < 0.5
+        patience = self.rng.uniform(0, 2) if soon else 60
         end = time.monotonic() + patience
         while run.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
