@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import struct
 import time
 from collections.abc import Callable
@@ -258,3 +259,12 @@ def test_an_obj_of_very_many_groups_is_read_at_once(tmp_path):
     raw = read_raw(path)
     assert time.process_time() - began < 10
     assert len(raw.structure.parts) == 60_000 and raw.structure.parts[-1].material == "m59999"
+
+
+def test_an_stl_with_damaged_normals_is_read_without_a_word(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that has set up no logging
+    path = tmp_path / "a.stl"
+    corners = "".join(f"vertex {x} {y} 0\n" for x, y in ((0, 0), (1, 0), (0, 1)))
+    path.write_text(f"solid a\nfacet normal x 0 1\nouter loop\n{corners}endloop\nendfacet\nendsolid a\n")
+    assert len(read_raw(path).faces) == 1
+    assert capsys.readouterr().err == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import time
 import traceback
@@ -75,13 +77,16 @@ def _search(path: Path, seed: bytes, read: Callable[[Path], object], seconds: fl
         nonlocal tries
         tries += 1
         path.write_bytes(data)
-        began = time.monotonic()
+        began, said = time.monotonic(), io.StringIO()
         try:
-            read(path)
+            with contextlib.redirect_stderr(said):
+                read(path)
         except Exception as error:
             sentence = plain_sentence(error) or (str(error) if type(error) is ValueError else None)
             if sentence is None or not sentence.strip():
                 figures.problem(f"{path.name}: {traceback.format_exc()[-500:]} for {data[:2000]!r}")
+        if "Traceback" in said.getvalue():
+            figures.problem(f"{path.name}: printed {said.getvalue()[-500:]} for {data[:2000]!r}")
         if time.monotonic() - began > LONGEST:
             figures.problem(f"{path.name}: {time.monotonic() - began:.0f} s for {data[:2000]!r}")
 

@@ -126,7 +126,7 @@ def main() -> int:
             victim = make_victim(project, "killed-snakemake", 0.3)
             rounds = Interruptions(victim, expected, figures, "interruptions of snakemake", options.seed)
             rounds.snakemake(options.snakemake_kills, shares.get("snakemake", math.inf))
-    seconds = shares.get("inputs", options.seconds)
+    seconds = min(options.seconds, shares.get("inputs", math.inf))
     if seconds:
         search_inputs(folder, seconds, figures)
     print(figures.path.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from texgen.reading.text import decode, read_bytes
 
 # A scene may show one part many times, so that a small file becomes a huge mesh.
 MOST_FACES = 10_000_000
+# Where a program has set up no logging, Python prints warnings of libraries: of trimesh a traceback about
+# normals that nobody reads. What is wrong with a file is said by what reads it.
+logging.getLogger("trimesh").addHandler(logging.NullHandler())
 
 
 def read_raw(path: Path | str) -> RawMesh:

@@ -9,21 +9,22 @@ Imports no torch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from texgen.errors import DamagedFileError
 from texgen.storage.records import FILES, difference, find_record, write_record
 from texgen.storage.result_records import (
     MESH,
+    MESH_FILES,
     checked_mesh,
     checked_model,
     checked_scores,
     read_manifest,
 )
+from workflow.config.kinds import ADAPTER_FILE
 from workflow.jobs.plan import Plan
 from workflow.jobs.restored import (
     Asked,
@@ -37,7 +38,6 @@ from workflow.runtime.step_errors import plain_sentence
 
 SHOWN = 5
 """Sentences per job; the rest is counted."""
-EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 class Damages:
@@ -52,18 +52,15 @@ class Damages:
         """What the rule of a job has as its parameter; empty where nothing was ever damaged."""
         return self.found.get(".".join(map(str, job)), "")
 
-    def note(self, damaged: dict[str, list[str]], unfinished: Mapping[str, str] = EMPTY) -> list[str]:
-        """Let damaged and unfinished jobs run again, in this run; what to tell a user about damages. What is
-        unfinished Snakemake says itself, with its reason."""
+    def note(self, damaged: dict[str, list[str]]) -> list[str]:
+        """Let damaged jobs run again, in this run; what to tell a user about it."""
         lines = []
-        for job, reason in unfinished.items():
-            self.found[job] = f"{time.time_ns()} {reason}"
         for job, sentences in damaged.items():
             self.found[job] = f"{time.time_ns()} {sentences[0]}"
             lines += sentences[:SHOWN]
             if len(sentences) > SHOWN:
                 lines.append(f"{len(sentences) - SHOWN} more of {job}.")
-        self.fresh = self.fresh or bool(damaged or unfinished)
+        self.fresh = self.fresh or bool(damaged)
         return lines
 
     def save(self) -> None:
@@ -84,6 +81,22 @@ def damaged_jobs(plan: Plan) -> dict[str, list[str]]:
         if sentences:
             found.setdefault(job, []).extend(sentences)
     return found
+
+
+def output_of(plan: Plan, job: str) -> str:
+    """A declared output of a job that `damaged_jobs` may name."""
+    kind, _, name = job.partition(".")
+    results = Path(plan.config.results)
+    if kind == "texture":
+        method, _, shard = name.rpartition(".")
+        return str(manifest_path(plan, method, int(shard)))
+    places = {
+        "mesh": results / "meshes" / name / MESH_FILES[0],
+        "model": results / "models" / name / ADAPTER_FILE,
+        "score": results / "scores" / plan.metrics[0] / f"{name}.tsv",
+        "quality": results / "quality.tsv",
+    }
+    return str(places[kind])
 
 
 def finished_jobs(plan: Plan) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:

@@ -9,6 +9,7 @@ of the disk, so it does not matter how a job has ended. Imports no torch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,14 +29,14 @@ ENDS = ("table.md", "gallery/index.html", "overview.png", "figures", "turntables
 
 def unfinished_jobs(plan: Plan) -> dict[str, str]:
     """Each job whose output is missing while something is there that is made from it, or whose scores are not
-    those of today -> why it has to run."""
+    those of today -> that output."""
     found: dict[str, str] = {}
     for job, outputs, later in _products(plan):
         missing = next((path for path in outputs if not path.exists()), None)
         if missing is not None and any(path.exists() for path in later):
-            found[job] = f"{missing} is missing"
-    for job, reason in _earlier_scores(plan):
-        found.setdefault(job, reason)
+            found[job] = str(missing)
+    for method, table in _earlier_scores(plan):
+        found.setdefault(f"score.{method}", str(table))
     return found
 
 
@@ -88,8 +89,9 @@ def _meshes(plan: Plan, ends: list[Path]) -> Iterator[Product]:
         yield f"mesh.{mesh}", outputs, later(mesh)
 
 
-def _earlier_scores(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Scores that a failed job would have replaced, and that Snakemake has put back."""
+def _earlier_scores(plan: Plan) -> Iterator[tuple[str, Path]]:
+    """(method, table) of scores that a failed job would have replaced, and that Snakemake has put back: of
+    other code, from before their weights, or of other textures."""
     for metric in plan.metrics:
         found = [(method, _table(plan, metric, method)) for method in plan.methods]
         found = [(method, table) for method, table in found if table.is_file()]
@@ -98,19 +100,18 @@ def _earlier_scores(plan: Plan) -> Iterator[tuple[str, str]]:
         job = plan.score_job(metric)
         code, weights = job.code(), _latest(map(Path, job.files()))
         for method, table in found:
-            record, time = find_record(table.with_suffix(".json")) or {}, table.stat().st_mtime_ns
-            if record.get("code") not in (None, code):
-                yield f"score.{method}", f"{table} was made by other code"
-            elif weights > time:
-                yield f"score.{method}", f"{table} is older than its weights"
-            elif _of_other_textures(plan, method, record, time):
-                yield f"score.{method}", f"{table} has the scores of other textures"
+            record, written = find_record(table.with_suffix(".json")) or {}, table.stat().st_mtime_ns
+            other = record.get("code") not in (None, code)
+            # Weights of tomorrow are later than all that is scored today.
+            other = other or written < weights <= time.time_ns()
+            if other or _of_other_textures(plan, method, record, written):
+                yield method, table
 
 
-def _of_other_textures(plan: Plan, method: str, record: dict[str, Any], time: int) -> bool:
+def _of_other_textures(plan: Plan, method: str, record: dict[str, Any], written: int) -> bool:
     """Whether textures were made later, at which Snakemake looks, and are others. See also
     `workflow.jobs.restored`."""
-    if _latest(manifest_path(plan, method, shard) for shard in plan.shards) <= time:
+    if _latest(manifest_path(plan, method, shard) for shard in plan.shards) <= written:
         return False
     there = textures_there(plan, method)
     return there is not None and record.get("textures_hash") not in (None, there[1])

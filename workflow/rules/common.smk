@@ -20,7 +20,7 @@ from workflow.runtime.locking import BusyError, lock_folder, require_folder
 from workflow.jobs.link_loops import refuse_link_loops
 from workflow.jobs.plan import Plan
 from workflow.runtime.progress import cost_of_run
-from workflow.jobs.recheck import Damages, damaged_jobs
+from workflow.jobs.recheck import Damages, damaged_jobs, output_of
 from workflow.runtime.step_errors import plain_sentence
 from workflow.jobs.unfinished import unfinished_jobs
 from workflow.runtime.warm import LibraryServer
@@ -210,12 +210,19 @@ def write_all_settings():
         sys.exit(plain_sentence(error) or str(error))
 
 
+# Job that has to run, whatever Snakemake thinks of it -> an output of it.
+FORCED = {}
+
+
 def find_damage():
-    """Let jobs run again whose finished work is damaged, and those that Snakemake takes for done and that are not.
-    Once per run; the jobs of a cluster parse this, too."""
+    """Let jobs run whose finished work is damaged, and those that Snakemake takes for done and that are not. Once per
+    run; the jobs of a cluster parse this, too."""
     try:
         refuse_link_loops(PLAN)
-        for line in DAMAGES.note(damaged_jobs(PLAN), unfinished_jobs(PLAN)):
+        damaged = damaged_jobs(PLAN)
+        FORCED.update(unfinished_jobs(PLAN))
+        FORCED.update({job: output_of(PLAN, job) for job in damaged})
+        for line in DAMAGES.note(damaged):
             print(f"damaged: {terminal(line)}", file=sys.stderr)
     except (OSError, PlainError) as error:
         raise WorkflowError(plain_sentence(error) or str(error)) from None
@@ -223,6 +230,19 @@ def find_damage():
 
 if workflow.is_main_process:
     find_damage()
+
+
+def of_job(kind, files):
+    """An input function, which lets its job run as --forcerun does where it has to. The parameter `again` alone does not
+    where Snakemake has no notes of earlier parameters, as in a copy of a results folder."""
+
+    def ask(wildcards):
+        forced = FORCED.get(".".join([kind, *wildcards]))
+        if forced is not None:
+            workflow.dag.forcefiles.add(forced)
+        return files(wildcards)
+
+    return ask
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------
@@ -270,6 +290,10 @@ def shard_meshes(wildcards):
 def adapter(wildcards):
     model = PLAN.config.methods[wildcards.method].model
     return [result("models", model, "pytorch_lora_weights.safetensors")] if model else []
+
+
+def evaluation_meshes(wildcards):
+    return mesh_files(PLAN.meshes_of(PLAN.assets))
 
 
 def method_manifests(wildcards):
@@ -425,18 +449,6 @@ def score_again(wildcards):
 
 def quality_again(wildcards):
     return DAMAGES.again("quality")
-
-
-def renders_again(wildcards):
-    return DAMAGES.again("renders", wildcards.method)
-
-
-def distances_again(wildcards):
-    return DAMAGES.again("distances")
-
-
-def stages_again(wildcards):
-    return DAMAGES.again("stages")
 
 
 # ---- code that a job depends on -------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ if STAGED is not None:
         """Paint one texture of a tuned model again and store what every stage looked like."""
         input:
             manifests=expand("<results>/textures/{method}/shard-0.json", method=STAGED),
-            weights=staged_weights,
+            weights=of_job("stages", staged_weights),
             meshes=mesh_files(PLAN.meshes_of(PLAN.shard(0))),
         output:
             stages="<results>/stages/stages.npz",
@@ -85,7 +85,6 @@ if STAGED is not None:
         params:
             settings=staged_settings,
             code=stages_code,
-            again=stages_again,
             results=results_folder,
         shell:
             "python -P -m workflow.steps.stages --texture {params.settings[0]:q} --model {params.settings[1]:q}"

@@ -1,7 +1,7 @@
 rule finetune:
     """Train one LoRA adapter by the gradient of its reward; a killed run continues from its checkpoint."""
     input:
-        meshes=model_meshes,
+        meshes=of_job("model", model_meshes),
         weights=model_weights,
     output:
         adapter="<results>/models/{model}/pytorch_lora_weights.safetensors",

@@ -1,7 +1,7 @@
 rule prepare_mesh:
     """Read, clean, normalise and unwrap one mesh, and compute its curvature fields."""
     input:
-        source=mesh_source,
+        source=of_job("mesh", mesh_source),
     output:
         mesh="<results>/meshes/{mesh}/mesh.npz",
         geometry="<results>/meshes/{mesh}/geometry.npz",

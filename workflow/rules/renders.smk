@@ -1,7 +1,7 @@
 rule save_renders:
     """Save the renders that one method's scores are computed from."""
     input:
-        manifests=method_manifests,
+        manifests=of_job("renders", method_manifests),
         meshes=mesh_files(PLAN.meshes_of(PLAN.assets)),
     output:
         list="<results>/renders/{method}/renders.tsv",
@@ -15,7 +15,6 @@ rule save_renders:
     params:
         settings=table_settings,
         code=save_renders_code,
-        again=renders_again,
         results=results_folder,
     shell:
         "python -P -m workflow.steps.save_renders --settings {params.settings:q}"
@@ -29,7 +28,7 @@ if PLAN.config.evaluation.references is not None:
         """Distance of every method's renders to the reference pictures."""
         input:
             renders=render_lists(),
-            weights=reference_metric_weights,
+            weights=of_job("distances", reference_metric_weights),
         output:
             distances="<results>/distances.tsv",
         log:
@@ -44,7 +43,6 @@ if PLAN.config.evaluation.references is not None:
         params:
             settings=reference_metric_settings,
             code=distances_code,
-            again=distances_again,
             results=results_folder,
             methods=" ".join(PLAN.methods),
             references=PLAN.config.evaluation.references.images,

@@ -1,7 +1,7 @@
 rule score:
     """Score every texture of one method by every metric: one row per asset, view and background."""
     input:
-        manifests=method_manifests,
+        manifests=of_job("score", method_manifests),
         weights=metric_weights,
     output:
         # Kept while the job runs: metrics whose scores are current are not computed again.

@@ -2,7 +2,7 @@ rule quality:
     """Coverage, seam error and multi-view consistency of every texture, without any model."""
     input:
         manifests=all_manifests(),
-        meshes=mesh_files(PLAN.meshes_of(PLAN.assets)),
+        meshes=of_job("quality", evaluation_meshes),
     output:
         quality="<results>/quality.tsv",
         record="<results>/quality.json",

@@ -1,7 +1,7 @@
 rule texture:
     """Texture one shard of the assets by one method; assets that are finished and current are kept."""
     input:
-        meshes=shard_meshes,
+        meshes=of_job("texture", shard_meshes),
         adapter=adapter,
         weights=texture_weights,
     output:
