@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from torch import Tensor
 
 from texgen.render.images import render as render_mesh
+from texgen.render.images import render_buffer
 
 if TYPE_CHECKING:
     from texgen.geometry.prepared import PreparedGeometry
@@ -83,11 +84,11 @@ class Textured:
         buffer: the geometry buffer of these cameras at `supersample * size`, when the caller keeps one.
         rasterizer: see `texgen.render.rasterize`.
         """
+        if buffer is not None:
+            shape = (len(cameras), size, size)
+            return render_buffer(buffer, self.texture, shape, background, supersample)[0]
         mesh = self.mesh.to(self.texture.device, self.texture.dtype)
-        images, _ = render_mesh(
-            mesh, self.texture, cameras, size, background, supersample, buffer, rasterizer
-        )
-        return images
+        return render_mesh(mesh, self.texture, cameras, size, background, supersample, rasterizer)[0]
 
 
 class RewardedItem(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 from rewards.base import TextureReward, training_reward
 from texgen.diffusion.lora import LAYERS
 from texgen.diffusion.prompts import require_words
-from texgen.finetune.items import TrainingItem
+from texgen.finetune.items import HeldOut, TrainingItem
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer
 from texgen.geometry.prepared import prepare_geometry
@@ -74,7 +74,7 @@ def tune(
         build_algorithm(block, judge),
         judged(judge, kept),
         train_settings(block),
-        heldout=judged(judge, held),
+        HeldOut(judged(judge, held)),
     )
     trainer.run(folder)
     del trainer, painter, backbone, judge

@@ -80,8 +80,7 @@ class Reward3D:
         path = Path(source) / FILES[variant]
         towers = read_blip(path, PARTS[variant], vision_heads)
         blip = FrozenBlip(
-            towers.vision,
-            towers.text,
+            towers,
             open_tokenizer(tokenizer),
             Preprocessing(size=towers.vision.config.image_size, resample="tensor"),
             f"{path.stem}@{file_digest(path)}",

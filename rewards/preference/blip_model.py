@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from rewards.checkpoints.blip import read_blip
+from rewards.checkpoints.blip import BlipTowers, read_blip
 from rewards.preference.memory import in_parts, recompute_layers
 from rewards.preference.precision import computing, network_dtype
 from rewards.preference.preprocess import Preprocessing, preprocess
@@ -29,8 +29,7 @@ class FrozenBlip:
 
     def __init__(
         self,
-        vision: torch.nn.Module,
-        text: torch.nn.Module,
+        towers: BlipTowers,
         tokenizer: Callable,
         preprocessing: Preprocessing,
         version: str,
@@ -40,8 +39,8 @@ class FrozenBlip:
     ) -> None:
         self.options = ScorerOptions(**options)
         dtype = network_dtype(self.options.precision)
-        self.vision = vision.to(dtype).eval().requires_grad_(False).to(device)
-        self.text = text.to(dtype).eval().requires_grad_(False).to(device)
+        self.vision = towers.vision.to(dtype).eval().requires_grad_(False).to(device)
+        self.text = towers.text.to(dtype).eval().requires_grad_(False).to(device)
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
         self.version = version
@@ -154,7 +153,7 @@ class BlipScore(FrozenBlip):
         blip = read_blip(path, vision_heads=vision_heads)
         preprocessing = Preprocessing(size=blip.vision.config.image_size, fit="crop-even")
         opened = open_tokenizer(tokenizer)
-        return cls(blip.vision, blip.text, blip.parts["mlp."], opened, preprocessing, version, **options)
+        return cls(blip, blip.parts["mlp."], opened, preprocessing, version, **options)
 
     def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
         """`images [B, 3, H, W] in [0, 1]` -> scores `[B]` float32, differentiable in the images."""

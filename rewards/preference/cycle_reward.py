@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rewards.checkpoints.blip import BlipTowers
 from rewards.preference.blip_model import BlipScore
 from rewards.preference.clip_model import file_digest
 from rewards.preference.preprocess import Preprocessing
@@ -37,8 +38,7 @@ class CycleReward(BlipScore):
 
     def __init__(
         self,
-        vision: torch.nn.Module,
-        text: torch.nn.Module,
+        towers: BlipTowers,
         head: dict[str, Tensor],
         tokenizer: Callable,
         preprocessing: Preprocessing,
@@ -46,7 +46,7 @@ class CycleReward(BlipScore):
         max_length: int = MAX_LENGTH,
         **options,
     ) -> None:
-        super().__init__(vision, text, tokenizer, preprocessing, version, max_length, **options)
+        super().__init__(towers, tokenizer, preprocessing, version, max_length, **options)
         wrong = set(head) ^ {f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias")}
         if wrong:
             raise ValueError(f"{version}: weight 'mlp.{min(wrong)}' of the head is missing or unexpected.")

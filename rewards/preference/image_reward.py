@@ -22,11 +22,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rewards.checkpoints.blip import empty_towers
+from rewards.checkpoints.blip import BlipTowers, empty_towers
 from rewards.checkpoints.linear_head import fold_head
 from rewards.checkpoints.tensors import build_model, read_tensors
 from rewards.preference.blip_model import BlipScore
@@ -59,8 +58,7 @@ class ImageReward(BlipScore):
 
     def __init__(
         self,
-        vision: torch.nn.Module,
-        text: torch.nn.Module,
+        towers: BlipTowers,
         head: dict[str, Tensor],
         tokenizer: Callable,
         preprocessing: Preprocessing,
@@ -68,7 +66,7 @@ class ImageReward(BlipScore):
         settings: HeadSettings = HeadSettings(),
         **options,
     ) -> None:
-        super().__init__(vision, text, tokenizer, preprocessing, version, settings.max_length, **options)
+        super().__init__(towers, tokenizer, preprocessing, version, settings.max_length, **options)
         self.head = head
         weight, bias = fold_head(head, version)
         if weight.shape != (self.width,):
@@ -107,8 +105,11 @@ class ImageReward(BlipScore):
         if "typical_range" in said:
             said["typical_range"] = tuple(said["typical_range"])
         return cls(
-            build_model(vision_class, vision_config, parts["vision"], str(folder)),
-            build_model(text_class, text_config, parts["text"], str(folder)),
+            BlipTowers(
+                build_model(vision_class, vision_config, parts["vision"], str(folder)),
+                build_model(text_class, text_config, parts["text"], str(folder)),
+                {},
+            ),
             parts["head"],
             open_tokenizer(tokenizer or folder),
             read_preprocessing(folder),

@@ -5,6 +5,7 @@ import io
 import pytest
 import torch
 
+from texgen.finetune.checkpointing import Resumable
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
 from texgen.finetune.history import TrainingProgress
@@ -88,7 +89,7 @@ def trained(models, folder, value, steps=2, checkpoint=None):
         Direct(redness, LastK(1)),
         ITEMS[:1],
         settings,
-        checkpoint=checkpoint,
+        checkpoint=None if checkpoint is None else Resumable(checkpoint),
         progress=TrainingProgress(steps, io.StringIO()),
     )
     if value is not None:

@@ -13,7 +13,7 @@ from reference.tiny_painter import HELDOUT, ITEMS, redness, tetrahedron, tiny_pa
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
 from texgen.finetune.history import TrainingProgress
-from texgen.finetune.items import TrainingItem
+from texgen.finetune.items import HeldOut, TrainingItem
 from texgen.finetune.previews import AZIMUTHS, MOST_ITEMS, Previews, preview_files
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer
@@ -26,7 +26,7 @@ def train(folder, previews=None, heldout=HELDOUT, **settings):
     options = TrainSettings(steps=STEPS, learning_rate=1e-2, **{"holdout_every": 2, **settings})
     painter = tiny_painter(folder / "models")
     silent = TrainingProgress(STEPS, io.StringIO())
-    trainer = Trainer(painter, Direct(redness, LastK(1)), ITEMS, options, heldout, progress=silent)
+    trainer = Trainer(painter, Direct(redness, LastK(1)), ITEMS, options, HeldOut(heldout), progress=silent)
     trainer.previews = previews
     rows = trainer.run(folder / "work").rows
     changing = ("seconds", "peak_memory_bytes")

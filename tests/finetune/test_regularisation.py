@@ -13,6 +13,7 @@ from texgen.finetune.differentiation import Recording
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
 from texgen.finetune.history import TrainingProgress
+from texgen.finetune.items import HeldOut
 from texgen.finetune.learned_cameras import CameraRates, LearnedCameras, load_cameras, save_cameras
 from texgen.finetune.nabla import Nabla
 from texgen.finetune.settings import TrainSettings
@@ -38,9 +39,8 @@ def train(painter, folder, reward=redness, scores=None, kl_weight=0.0, **setting
         Direct(reward, LastK(1, replay=False), kl_weight=kl_weight),
         ITEMS,
         settings,
-        HELDOUT,
+        HeldOut(HELDOUT, scores or {}),
         progress=TrainingProgress(settings.steps, io.StringIO()),
-        scores=scores,
     )
     return trainer.run(folder), trainer
 

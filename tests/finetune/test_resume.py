@@ -8,9 +8,11 @@ import signal
 import torch
 from reference.tiny_painter import HELDOUT, ITEMS, redness, tiny_painter
 
+from texgen.finetune.checkpointing import Resumable
 from texgen.finetune.direct import Direct
 from texgen.finetune.gradients import LastK
 from texgen.finetune.history import TrainingProgress, read_history
+from texgen.finetune.items import HeldOut
 from texgen.finetune.learned_cameras import CameraRates
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer
@@ -33,8 +35,8 @@ def train(models, folder, reward):
         Direct(reward, LastK(1, replay=False)),
         ITEMS,
         SETTINGS,
-        HELDOUT,
-        folder / "state.pt",
+        HeldOut(HELDOUT),
+        Resumable(folder / "state.pt"),
         progress=TrainingProgress(3, io.StringIO()),
     )
     result = trainer.run(folder)

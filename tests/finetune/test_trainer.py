@@ -8,13 +8,13 @@ import torch
 from reference.tiny_models import load_miniature
 from reference.tiny_painter import HELDOUT, ITEMS, redness
 
-from texgen.finetune.checkpointing import CheckpointError, _state
+from texgen.finetune.checkpointing import CheckpointError, Resumable, _state
 from texgen.finetune.differentiation import Differentiation
 from texgen.finetune.direct import Direct, direct_loss
 from texgen.finetune.evaluations import Evaluations
 from texgen.finetune.gradients import Exact, LastK
 from texgen.finetune.history import FIELDS, TrainingProgress, read_history
-from texgen.finetune.items import item_number, noise_seed, view_subset
+from texgen.finetune.items import HeldOut, item_number, noise_seed, view_subset
 from texgen.finetune.settings import TrainSettings
 from texgen.finetune.trainer import Trainer, TrainingError
 from texgen.painting.pipeline import TexGen
@@ -60,11 +60,13 @@ def train(painter, folder, reward=redness, items=ITEMS, heldout=(), checkpoint=N
     for name in ("gradient", "target", "kl_weight"):
         if name in settings:
             options[name] = settings.pop(name)
-    scores = settings.pop("scores", None)
+    scores = settings.pop("scores", {})
     settings = TrainSettings(**{"steps": 2, "learning_rate": 1e-2, **settings})
     silent = TrainingProgress(settings.steps, io.StringIO())
     algorithm = Direct(reward, **options)
-    trainer = Trainer(painter, algorithm, items, settings, heldout, checkpoint, identity, silent, scores)
+    measured = HeldOut(heldout, scores)
+    resumable = None if checkpoint is None else Resumable(checkpoint, identity)
+    trainer = Trainer(painter, algorithm, items, settings, measured, resumable, silent)
     return trainer.run(folder)
 
 

@@ -10,7 +10,7 @@ from reference.tiny_models import write_tokenizer
 from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
-from rewards.checkpoints.blip import DROPPED, empty_towers
+from rewards.checkpoints.blip import DROPPED, BlipTowers, empty_towers
 from rewards.preference.image_reward import HeadSettings, ImageReward
 from rewards.preference.preprocess import Preprocessing
 
@@ -52,7 +52,8 @@ def image_reward(folder: Path, seed: int = 4, heads: int = 2, positions: int = 2
             for parameter in tower.parameters():
                 torch.nn.init.normal_(parameter, std=0.2)
         head = {"weight": torch.randn(1, 16), "bias": torch.randn(1)}
-    return ImageReward(*towers, head, tokenizer, Preprocessing(SIDE), "tiny", HeadSettings(max_length=24))
+    settings = HeadSettings(max_length=24)
+    return ImageReward(BlipTowers(*towers, {}), head, tokenizer, Preprocessing(SIDE), "tiny", settings)
 
 
 def official_towers(reward: ImageReward) -> dict[str, torch.Tensor]:

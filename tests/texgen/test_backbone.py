@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
 from reference import tiny_models
 
 from texgen.diffusion import lora
 from texgen.diffusion.backbone import Backbone
-from texgen.diffusion.backbone_files import resolve_source
+from texgen.diffusion.backbone_files import pinned, resolve_source
 from texgen.diffusion.guidance import Control
 from texgen.diffusion.lora import LAYERS, lora_layers
+from texgen.errors import DamagedFileError
 
 ROLE = tiny_models.ROLE
 
@@ -312,3 +313,28 @@ def test_moved_hub_ids_are_replaced(tmp_path):
     assert moved == ("stable-diffusion-v1-5/stable-diffusion-v1-5", False)
     assert resolve_source("owner/name") == ("owner/name", False)
     assert resolve_source(tmp_path) == (str(tmp_path), True)
+
+
+def test_a_revision_of_the_hub_is_asked_for_by_its_id(root, tmp_path, monkeypatch):
+    assert pinned("owner/name@v1.0") == ("owner/name", "v1.0") and pinned("owner/name") == (
+        "owner/name",
+        None,
+    )
+    for folder in (tmp_path / "a@b", "./a@b/c", "/a/b@c"):
+        assert pinned(folder) == (folder, None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name@v1.0").mkdir(parents=True)
+    assert pinned("owner/name@v1.0") == ("owner/name@v1.0", None)  # a folder that is there
+    asked = []
+
+    def from_hub(where, **options):
+        asked.append((where, options.get("revision")))
+        raise OSError("no network here")
+
+    monkeypatch.setattr(ControlNetModel, "from_pretrained", from_hub)
+    with pytest.raises(DamagedFileError):
+        Backbone.load(root / "sd15", {ROLE: "owner/control@def"})
+    monkeypatch.setattr(AutoencoderKL, "load_config", from_hub)
+    with pytest.raises(DamagedFileError):
+        Backbone.load("owner/other@abc")
+    assert asked == [("owner/control", "def"), ("owner/other", "abc")]

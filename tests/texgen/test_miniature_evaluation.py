@@ -9,6 +9,7 @@ from reference import tiny_models
 
 from texgen.miniature import evaluate, judge
 from texgen.miniature.evaluate_generation import (
+    SamplingSettings,
     autoencoded,
     generate,
     inpainting,
@@ -104,7 +105,7 @@ def test_generation_runs_on_the_miniatures_layout(tmp_path, samples):
     few = unseen_samples(unseen_views(2, 0), 2, 0)
     known = inpainting_masks(few, 0)
     for scheduler, steps in (("ddim", 1), ("unipc", 2)):
-        made = generate(backbone, few, few.captions, known, scheduler=scheduler, steps=steps)
+        made = generate(backbone, few, few.captions, known, sampling=SamplingSettings(scheduler, steps))
         assert made.shape == few.images.shape and bool(made.isfinite().all())
     assert 0 < psnr(autoencoded(backbone, few), few) < 60
     errors = velocity_errors(backbone, few)

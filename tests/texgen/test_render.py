@@ -5,7 +5,7 @@ from reference.brute_force import project, rasterize_by_triangles
 from reference.tiny_meshes import make_mesh, sphere_mesh, square_mesh
 
 from texgen.render.cameras import Cameras, eye
-from texgen.render.images import depth_map, geometry_buffer, render, shade
+from texgen.render.images import depth_map, geometry_buffer, render, render_buffer, shade
 from texgen.render.interpolate import interpolate
 
 
@@ -125,12 +125,12 @@ def test_a_given_buffer_gives_the_same_image_and_a_wrong_one_is_refused():
     mesh, cameras, texture = sphere_mesh(6), Cameras.orbit([0.0, 90.0], 0.0), uv_texture(16)
     buffer = geometry_buffer(mesh, cameras, 32)
     torch.testing.assert_close(
-        render(mesh, texture, cameras, 16, supersample=2, buffer=buffer)[0],
+        render_buffer(buffer, texture, (2, 16, 16), supersample=2)[0],
         render(mesh, texture, cameras, 16, supersample=2)[0],
     )
     torch.testing.assert_close(shade(buffer.view(1), texture), shade(buffer, texture)[1:])
-    with pytest.raises(ValueError, match=r"\(2, 32, 32\)"):
-        render(mesh, texture, cameras, 16, buffer=buffer)
+    with pytest.raises(ValueError, match=r"\(2, 32, 32\), but \(2, 32, 16\)"):
+        render_buffer(buffer, texture, (2, 32, 16))
     with pytest.raises(IndexError):
         buffer.view(2)
 
@@ -143,7 +143,7 @@ def test_texture_gradient_equals_finite_differences():
     texture = torch.rand(1, 4, 8, dtype=torch.float64, generator=generator, requires_grad=True)
 
     def image(texture):
-        return render(mesh, texture, cameras, 6, background=(1.0,), supersample=2, buffer=buffer)[0]
+        return render_buffer(buffer, texture, (2, 6, 6), (1.0,), supersample=2)[0]
 
     assert torch.autograd.gradcheck(image, (texture,))
 

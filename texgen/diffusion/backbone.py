@@ -62,21 +62,20 @@ class Backbone:
         controlnets: Mapping[str, str | Path] | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-        revision: str | None = None,
         local_files_only: bool = False,
         inpainting: str | Path | None = None,
         compiled: bool = False,
     ) -> Backbone:
         """Open a model in the diffusers layout (unet/, vae/, text_encoder/, tokenizer/, scheduler/).
 
-        source: a folder, or a hub id "owner/name" (moved ids are replaced: `texgen.diffusion.hub_aliases`).
+        source: a folder, or a hub id "owner/name" or "owner/name@revision" (moved ids are replaced:
+        `texgen.diffusion.hub_aliases`).
         controlnets: role -> folder or hub id; None = every `controlnet_<role>` folder of a local source.
-        revision: of `source` on the hub. local_files_only: never ask the network. inpainting: folder or hub
-        id of an inpainting model of the same family, of which the UNet is opened. compiled: see
-        `texgen.diffusion.compiled`.
+        local_files_only: never ask the network. inpainting: folder or hub id of an inpainting model of the
+        same family, of which the UNet is opened. compiled: see `texgen.diffusion.compiled`.
         Raises FileNotFoundError for a path that lacks a part, DamagedFileError for a part that is damaged.
         """
-        parts = open_components(source, controlnets, dtype, revision, local_files_only, inpainting)
+        parts = open_components(source, controlnets, dtype, local_files_only, inpainting)
         backbone = cls(**parts).to(device)
         # The order in which convolutions read: a tenth faster on a CPU.
         for module in backbone._modules():

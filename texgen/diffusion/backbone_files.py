@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from texgen.errors import DamagedFileError, damage_named
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
+PINNED = re.compile(r"(\w[\w.-]*/[\w.-]+)@(.+)")
+
 
 def open_components(
     source: str | Path,
     controlnets: Mapping[str, str | Path] | None,
     dtype: torch.dtype,
-    revision: str | None,
     local_files_only: bool,
     inpainting: str | Path | None,
 ) -> dict[str, Any]:
@@ -32,20 +34,24 @@ def open_components(
     Raises FileNotFoundError when the source is a path that lacks one of the parts, DamagedFileError when one
     of them cannot be read.
     """
-    where, local = resolve_source(source)
+
+    def at(source: str | Path) -> tuple[str, bool, dict[str, Any]]:
+        place, revision = pinned(source)
+        where, local = resolve_source(place)
+        options: dict[str, Any] = {"local_files_only": local_files_only or local}
+        return where, local, options if revision is None else {**options, "revision": revision}
+
+    where, local, options = at(source)
     if local:
         _check_layout(Path(where))
     if controlnets is None:
         found = sorted(Path(where).glob("controlnet_*")) if local else ()
         controlnets = {path.name.removeprefix("controlnet_"): path for path in found}
-    options: dict[str, Any] = {"local_files_only": local_files_only or local}
-    if revision is not None and not local:
-        options["revision"] = revision
     vae_class = _autoencoder_class(where, options)
 
     def elsewhere(model_class: type, place: str | Path, part: str | None = None) -> nn.Module:
-        place, here = resolve_source(place)
-        return _open(model_class, place, part, torch_dtype=dtype, local_files_only=local_files_only or here)
+        where, _, options = at(place)
+        return _open(model_class, where, part, torch_dtype=dtype, **options)
 
     nets = {role: elsewhere(ControlNetModel, place) for role, place in controlnets.items()}
     second = None if inpainting is None else elsewhere(UNet2DConditionModel, inpainting, "unet")
@@ -66,6 +72,12 @@ def open_components(
         "scheduler_config": scheduler,
         "inpainting": second,
     }
+
+
+def pinned(source: str | Path) -> tuple[str | Path, str | None]:
+    """A source without its revision, and that of "owner/name@revision"; None for a folder and without one."""
+    found = None if isinstance(source, Path) or Path(source).is_dir() else PINNED.fullmatch(source)
+    return (source, None) if found is None else (found[1], found[2])
 
 
 def resolve_source(source: str | Path) -> tuple[str, bool]:

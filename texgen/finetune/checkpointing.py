@@ -28,6 +28,17 @@ class CheckpointError(PlainError):
     """A checkpoint that cannot be read, or that belongs to another run."""
 
 
+@dataclass(frozen=True)
+class Resumable:
+    """Where a run can be taken up again. path: file for its state, outside the outputs of a workflow rule
+    (those are deleted when a job is killed). identity: added to what must agree for it to be continued, e.g.
+    the reward's version.
+    """
+
+    path: Path
+    identity: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Best:
     """The weights with the highest held-out reward: after which step, its reward, copies of the weights."""

@@ -5,12 +5,13 @@ Every choice is a function of (seed, step), so a step does not depend on what ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from texgen.finetune.algorithms import Item
+from texgen.finetune.algorithms import Item, Reward
 from texgen.mesh.mesh import Mesh
 from texgen.seeds import generator, stable_seed
 
@@ -26,6 +27,16 @@ class TrainingItem:
     @property
     def name(self) -> str:
         return item_name(self)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Items that are only measured, always with the same noise, and that decide which adapter is the best.
+    scores: further rewards that are measured on them, by name.
+    """
+
+    items: Sequence[Item] = ()
+    scores: Mapping[str, Reward] = field(default_factory=dict)
 
 
 def noise_seed(seed: int, step: int, part: int) -> int:

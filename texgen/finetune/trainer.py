@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from texgen.finetune.algorithms import Item, NotFiniteError, Reward, Sample, SampleOutcome
-from texgen.finetune.checkpointing import Best, Progressed, load_checkpoint, save_checkpoint
+from texgen.finetune.algorithms import Item, NotFiniteError, Sample, SampleOutcome
+from texgen.finetune.checkpointing import Best, Progressed, Resumable, load_checkpoint, save_checkpoint
 from texgen.finetune.direct import measured_divergence
 from texgen.finetune.history import History, TrainingProgress, history_row
 from texgen.finetune.identity import run_identity
-from texgen.finetune.items import item_name, item_number, noise_seed, view_subset
+from texgen.finetune.items import HeldOut, item_name, item_number, noise_seed, view_subset
 from texgen.finetune.learned_cameras import LearnedCameras, save_cameras
 from texgen.finetune.loss_scale import LossScale
 from texgen.finetune.previews import Previews
@@ -47,11 +47,8 @@ class TrainResult:
 class Trainer:
     """Tunes the LoRA weights of `method.backbone` to raise the algorithm's reward.
 
-    items: what is trained on, each seen once per epoch in a new order; heldout: items only measured, always
-    with the same noise, and what decides which adapter is the best. scores: further rewards measured on the
-    held-out items, by name. checkpoint: file for resumable state, outside the outputs of a workflow rule
-    (those are deleted when a job is killed); None = not resumable. `identity` is added to what must agree for
-    a checkpoint to be continued, e.g. the reward's version.
+    items: what is trained on, each seen once per epoch in a new order. heldout: what is measured besides;
+    None = nothing. checkpoint: None = not resumable. progress: called with each row of the history.
     """
 
     def __init__(
@@ -60,20 +57,18 @@ class Trainer:
         algorithm: Algorithm,
         items: Sequence[Item],
         settings: TrainSettings,
-        heldout: Sequence[Item] = (),
-        checkpoint: str | Path | None = None,
-        identity: str = "",
+        heldout: HeldOut | None = None,
+        checkpoint: Resumable | None = None,
         progress: Callable[[dict[str, Any]], None] | None = None,
-        scores: Mapping[str, Reward] | None = None,
     ) -> None:
         if not items:
             raise TrainingError("There is nothing to train on: give at least one mesh and prompt.")
         require_differentiable(method, algorithm, settings)
         self.adapter = list(method.backbone.lora_parameters())
         self.method, self.algorithm, self.settings = method, algorithm, settings
-        self.items, self.heldout = list(items), list(heldout)
-        self.scores = dict(scores or {})
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        measured = HeldOut() if heldout is None else heldout
+        self.items, self.heldout, self.scores = list(items), list(measured.items), dict(measured.scores)
+        self.checkpoint = checkpoint
         self.progress = TrainingProgress(settings.steps) if progress is None else progress
         self.device = self.adapter[0].device
         groups: list[dict[str, Any]] = [{"params": self.adapter}]
@@ -86,7 +81,8 @@ class Trainer:
         )
         self.scale = LossScale.of(method.backbone.dtype)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.identity = run_identity(method, algorithm, settings, self.items, identity)
+        own = "" if checkpoint is None else checkpoint.identity
+        self.identity = run_identity(method, algorithm, settings, self.items, own)
         self.best: Best | None = None
         self.previews: Previews | None = None
         """Set it to see the held-out textures while they are trained; it changes no number."""
@@ -108,7 +104,7 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         resumed = None
         if self.checkpoint is not None:
-            resumed = load_checkpoint(self.checkpoint, self.identity, self.parameters, self.optimizer)
+            resumed = load_checkpoint(self.checkpoint.path, self.identity, self.parameters, self.optimizer)
         history = History(folder / "history.jsonl", resumed.rows if resumed else ())
         done = resumed.step if resumed else 0
         self.best = resumed.best if resumed else None
@@ -281,7 +277,7 @@ class Trainer:
     def _save(self, step: int, history: History) -> None:
         if self.checkpoint is not None:
             save_checkpoint(
-                self.checkpoint,
+                self.checkpoint.path,
                 Progressed(step, history.rows, self.best, (self.scale.value, self.scale.steps)),
                 self.identity,
                 self.parameters,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from texgen.diffusion.backbone import Backbone
 from texgen.miniature.evaluate_generation import (
+    SamplingSettings,
     autoencoded,
     generate,
     inpainting,
@@ -48,16 +49,16 @@ def evaluate(models: Path, judge: Path, parts: tuple[str, ...], options: argpars
     """All figures by name, and under "images" the true and the generated pictures for the sheet."""
     samples = unseen_samples(unseen_views(options.images, options.seed), options.images, options.seed)
     results: dict = {"images": None}
-    sampling = {"scheduler": options.scheduler, "steps": options.steps, "guidance": options.guidance}
+    sampling = SamplingSettings(options.scheduler, options.steps, options.guidance)
     if set(parts) & {"generation", "depth", "inpainting", "vae", "velocity"}:
         backbone = Backbone.load(models / "backbone")
         ceiling = autoencoded(backbone, samples)
     kinds = {}
     if "generation" in parts:
-        kinds["generated"] = made = generate(backbone, samples, samples.captions, **sampling)
+        kinds["generated"] = made = generate(backbone, samples, samples.captions, sampling=sampling)
         results["images"] = made
     if "depth" in parts and "depth" in backbone.controlnets:
-        kinds["depth alone"] = generate(backbone, samples, samples.captions, role="depth", **sampling)
+        kinds["depth alone"] = generate(backbone, samples, samples.captions, role="depth", sampling=sampling)
     if kinds:
         kinds["autoencoded"] = ceiling
         results["judge"] = judged(load_judge(judge), samples, kinds)
@@ -65,7 +66,7 @@ def evaluate(models: Path, judge: Path, parts: tuple[str, ...], options: argpars
         results["silhouette IoU"] = {kind: silhouette_iou(samples, each) for kind, each in kinds.items()}
     if "inpainting" in parts:
         known = inpainting_masks(samples, options.seed)
-        made = generate(backbone, samples, samples.captions, known, **sampling)
+        made = generate(backbone, samples, samples.captions, known, sampling=sampling)
         kinds = {"generated": made, "autoencoded": ceiling}
         results["inpainting"] = {kind: inpainting(samples, known, each) for kind, each in kinds.items()}
     if "vae" in parts:

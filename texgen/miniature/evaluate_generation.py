@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +26,15 @@ FOREGROUND_DISTANCE = 0.12
 TIMES = (150, 300, 500, 700)
 
 
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How images are sampled. guidance: scale of the classifier-free guidance, 1 = none."""
+
+    scheduler: str = "ddim"
+    steps: int = 20
+    guidance: float = 3.0
+
+
 @torch.no_grad()
 def generate(
     backbone: Backbone,
@@ -31,9 +42,7 @@ def generate(
     prompts: list[str],
     known: Tensor | None = None,
     role: str = "depth_inpaint",
-    scheduler: str = "ddim",
-    steps: int = 20,
-    guidance: float = 3.0,
+    sampling: SamplingSettings = SamplingSettings(),
     seed: int = 0,
 ) -> Tensor:
     """Images ``[N, 3, H, W]`` in [0, 1] for the depth of each sample and a prompt.
@@ -57,7 +66,7 @@ def generate(
         latents_known = backbone.encode_images(fill_unknown(rgb, shown))
         pin = 1 - F.max_pool2d(1 - shown, backbone.latent_scale)
         shape = (count, backbone.latent_channels, *pin.shape[2:])
-        noise = torch.randn(steps, *shape, generator=generator)
+        noise = torch.randn(sampling.steps, *shape, generator=generator)
         chain = ViewDenoising(
             text=torch.cat([empty, text]),
             controls=(Control(role, control_for(role, channels, rgb, shown, depth[rows])),),
@@ -67,10 +76,10 @@ def generate(
             switch_step=0,
             blend_noise=noise,
             variance_noise=noise,
-            guidance_scale=guidance,
+            guidance_scale=sampling.guidance,
             eta=0.0,
         )
-        plan = make_scheduler(backbone.scheduler_config, scheduler, steps)
+        plan = make_scheduler(backbone.scheduler_config, sampling.scheduler, sampling.steps)
         latents = denoise(backbone, plan, chain, torch.randn(shape, generator=generator))
         parts.append(backbone.decode_latents(latents).clamp(0, 1))
     return torch.cat(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from texgen.miniature.shapes_primitives import Bone, Part, Rng, ball, join, mirrored, move, organic, turn
 
 
@@ -10,20 +12,28 @@ def pair(start: tuple, end: tuple, r0: float, r1: float) -> list[Bone]:
     return [(start, end, r0, r1), ((-start[0], *start[1:]), (-end[0], *end[1:]), r0, r1)]
 
 
-def _quadruped(
-    rng: Rng,
-    leg: float,
-    long: float,
-    fat: float,
-    neck: tuple,
-    skull: float,
-    muzzle: float,
-    ear: float,
-    tail: tuple,
-    leg_radius: float = 0.07,
-) -> Part:
-    """Four-legged body: ``neck`` is (forward, up), ``tail`` (back, up, radius), a negative ``ear`` hangs."""
-    leg, long, fat, skull, muzzle, ear = rng.uniform(0.85, 1.18, 6) * (leg, long, fat, skull, muzzle, ear)
+@dataclass(frozen=True)
+class Build:
+    """Lengths and radii of a four-legged body. neck: (forward, up). ear: its length; a negative one hangs.
+    tail: (back, up, radius).
+    """
+
+    leg: float
+    long: float
+    fat: float
+    neck: tuple[float, float]
+    skull: float
+    muzzle: float
+    ear: float
+    tail: tuple[float, float, float]
+    leg_radius: float = 0.07
+
+
+def _quadruped(rng: Rng, build: Build) -> Part:
+    """A four-legged body near a build: most of its lengths vary."""
+    neck, tail, leg_radius = build.neck, build.tail, build.leg_radius
+    given = (build.leg, build.long, build.fat, build.skull, build.muzzle, build.ear)
+    leg, long, fat, skull, muzzle, ear = rng.uniform(0.85, 1.18, 6) * given
     front, rear, y = long / 2, -long / 2, leg + fat * 0.6
     bones: list[Bone] = [((0, y, rear), (0, y, front), fat * rng.uniform(0.9, 1.1), fat)]
     stance = fat * 0.6
@@ -46,31 +56,31 @@ def _quadruped(
 
 
 def cat(rng: Rng) -> Part:
-    return _quadruped(rng, 0.4, 0.75, 0.2, (0.15, 0.3), 0.2, 0.12, 0.12, (0.2, 0.5, 0.05))
+    return _quadruped(rng, Build(0.4, 0.75, 0.2, (0.15, 0.3), 0.2, 0.12, 0.12, (0.2, 0.5, 0.05)))
 
 
 def dog(rng: Rng) -> Part:
-    return _quadruped(rng, 0.45, 0.8, 0.22, (0.25, 0.32), 0.18, 0.25, -0.1, (0.2, 0.25, 0.05))
+    return _quadruped(rng, Build(0.45, 0.8, 0.22, (0.25, 0.32), 0.18, 0.25, -0.1, (0.2, 0.25, 0.05)))
 
 
 def horse(rng: Rng) -> Part:
-    return _quadruped(rng, 0.7, 0.9, 0.24, (0.35, 0.55), 0.13, 0.35, 0.08, (0.15, -0.5, 0.08))
+    return _quadruped(rng, Build(0.7, 0.9, 0.24, (0.35, 0.55), 0.13, 0.35, 0.08, (0.15, -0.5, 0.08)))
 
 
 def sheep(rng: Rng) -> Part:
-    return _quadruped(rng, 0.35, 0.6, 0.36, (0.3, 0.22), 0.16, 0.15, -0.02, (0.05, 0.0, 0.08))
+    return _quadruped(rng, Build(0.35, 0.6, 0.36, (0.3, 0.22), 0.16, 0.15, -0.02, (0.05, 0.0, 0.08)))
 
 
 def pig(rng: Rng) -> Part:
-    return _quadruped(rng, 0.25, 0.7, 0.34, (0.25, 0.1), 0.24, 0.2, 0.06, (0.1, 0.15, 0.04))
+    return _quadruped(rng, Build(0.25, 0.7, 0.34, (0.25, 0.1), 0.24, 0.2, 0.06, (0.1, 0.15, 0.04)))
 
 
 def bear(rng: Rng) -> Part:
-    return _quadruped(rng, 0.4, 0.8, 0.36, (0.25, 0.25), 0.24, 0.2, 0.03, (0.03, 0.0, 0.08), 0.13)
+    return _quadruped(rng, Build(0.4, 0.8, 0.36, (0.25, 0.25), 0.24, 0.2, 0.03, (0.03, 0.0, 0.08), 0.13))
 
 
 def camel(rng: Rng) -> Part:
-    body = _quadruped(rng, 0.75, 0.85, 0.25, (0.45, 0.5), 0.13, 0.22, 0.04, (0.08, -0.3, 0.05))
+    body = _quadruped(rng, Build(0.75, 0.85, 0.25, (0.45, 0.5), 0.13, 0.22, 0.04, (0.08, -0.3, 0.05)))
     y = body[0][:, 1].max()
     humps = [ball((0.2, 0.28, 0.2), (0, y * 0.72, z)) for z in (rng.choice([0, 0.2]), -0.2)]
     return join(body, *humps)

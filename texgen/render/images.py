@@ -125,21 +125,32 @@ def render(
     size: Size,
     background: Tensor | tuple[float, ...] = (1.0, 1.0, 1.0),
     supersample: int = 1,
-    buffer: GeometryBuffer | None = None,
     backend: str = "warp",
 ) -> tuple[Tensor, Tensor]:
     """Images [N, C, H, W] of a textured mesh, and their alpha [N, 1, H, W] in [0, 1].
 
     texture [C, H', W']. size: image side, or (height, width). supersample s: everything is computed at s
-    times the size and averaged, which antialiases silhouettes and seams; s = 1 leaves them hard. buffer: the
-    geometry buffer of the same mesh and cameras at s times the size, when it is already there. backend: see
+    times the size and averaged, which antialiases silhouettes and seams; s = 1 leaves them hard. backend: see
     `rasterize`.
-    Raises ValueError when the buffer has another shape.
     """
     height, width = image_size(size)
-    if buffer is None:
-        buffer = geometry_buffer(mesh, cameras, (height * supersample, width * supersample), backend)
-    expected = (len(cameras), height * supersample, width * supersample)
+    buffer = geometry_buffer(mesh, cameras, (height * supersample, width * supersample), backend)
+    return render_buffer(buffer, texture, (len(cameras), height, width), background, supersample)
+
+
+def render_buffer(
+    buffer: GeometryBuffer,
+    texture: Tensor,
+    shape: tuple[int, int, int],
+    background: Tensor | tuple[float, ...] = (1.0, 1.0, 1.0),
+    supersample: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """`render` where the geometry is there already. buffer: at supersample times the images' size.
+
+    shape: of the images, (N, H, W). Raises ValueError when the buffer has another one.
+    """
+    views, height, width = shape
+    expected = (views, height * supersample, width * supersample)
     if tuple(buffer.face.shape) != expected:
         raise ValueError(
             f"The geometry buffer has shape {tuple(buffer.face.shape)}, but {expected} is needed."

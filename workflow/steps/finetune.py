@@ -182,6 +182,8 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
     import torch
 
     from texgen.diffusion.lora import LAYERS
+    from texgen.finetune.checkpointing import Resumable
+    from texgen.finetune.items import HeldOut
     from texgen.finetune.previews import Previews
     from texgen.finetune.trainer import Trainer
     from workflow.steps.loading import build_method, load_backbone
@@ -202,11 +204,11 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
         build_algorithm(training, reward),
         judged(reward, build_items(job.assets, meshes, device)),
         train_settings(training),
-        heldout=judged(reward, build_items(job.validation_assets, meshes, device)),
+        HeldOut(
+            judged(reward, build_items(job.validation_assets, meshes, device)), build_scores(job, device)
+        ),
         # Another identity is another run: it starts anew beside the old checkpoint instead of refusing.
-        checkpoint=work / f"checkpoint.{identity[:10]}.pt",
-        identity=identity,
-        scores=build_scores(job, device),
+        Resumable(work / f"checkpoint.{identity[:10]}.pt", identity),
     )
     if training.preview_every is not None:
         trainer.previews = Previews(work / PREVIEWS, training.preview_every)
