@@ -14,6 +14,7 @@ from report.figures.grids import show
 from report.pictures import WHITE, MeshPictures, pixels, texture_pixels
 from report.results import Results
 from report.style import WIDTH, NotDrawn, bare, wrap
+from texgen.storage.result_records import checked_scores
 
 FILE = "stages.npz"
 MOST_VIEWS = 4
@@ -32,6 +33,7 @@ def method_overview(results: Results) -> Figure:
     path = results.folder / "stages" / FILE
     if not path.is_file():
         raise NotDrawn("No stages were stored, because no model of this run was trained by a gradient.")
+    checked_scores(path)
     with np.load(path, allow_pickle=False) as stored:
         stages = {name: stored[name] for name in stored}
     views = [int(index) for index in stages["views"]][:MOST_VIEWS]

@@ -19,6 +19,7 @@ from report.results import Results
 from report.study.booklets import key_record, plan_trials
 from texgen.geometry.mirror_plane import MirrorPlane
 from texgen.geometry.prepared import prepare_geometry
+from texgen.storage.result_records import write_score_record
 from workflow.jobs.figure_names import figure_names
 from workflow.steps import figures
 
@@ -37,6 +38,7 @@ def folder(tmp_path_factory):
     settings["trained_on"]["other"] = settings["trained_on"]["tuned"]
     settings["study"], settings["staged"] = str(path / "study"), "tuned"
     write_stages(path / "stages" / "stages.npz")
+    write_score_record(path / "stages" / "stages.npz", {})
     results = Results(settings, path)
     pairs = [("ball--red--0", "pretrained", "tuned"), ("ball--red--0", "tuned", "other")]
     key = key_record(results, plan_trials(pairs, 1, 2, 0))

@@ -9,10 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from reference.outcomes import check_sentence, outcome
 from reference.tiny_results import FAILED, METHODS, make_results
 
 from report.table.distances import distance_block
 from rewards.set_distance import cmmd
+from texgen.storage.result_records import checked_scores
 from workflow.jobs.jobs import ScoreJob
 from workflow.steps import distances, save_renders
 
@@ -54,9 +56,19 @@ def test_renders_are_saved_and_compared_with_a_folder_of_pictures(tmp_path, clip
     arguments += ["--methods", *METHODS, "--references", str(tmp_path / "renders" / "tuned")]
     assert distances.main([*arguments, "--out", str(tmp_path / "distances.tsv")]) == 0
     block = distance_block(tmp_path / "distances.tsv", METHODS)
+    assert checked_scores(tmp_path / "distances.tsv")
     values = {row[0].value: row[1].value for row in block.rows}
     assert values["Tuned <ours>"] in ("0.000", "-0.000") and float(values["Untuned"]) > 0
     assert [row[1].best for row in block.rows] == [False, True, False]
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no pictures"):
         distances.pictures_in(tmp_path / "empty")
+    # Lists and pictures that are cut off are named.
+    cut = tmp_path / "renders" / "tuned" / rows[0]["file"]
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[:60])
+    check_sentence(outcome(lambda: distances.main([*arguments, "--out", str(tmp_path / "d.tsv")])), str(cut))
+    cut.write_bytes(whole)
+    cut = tmp_path / "renders" / "other" / "renders.tsv"
+    cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:9]))
+    check_sentence(outcome(lambda: distances.main([*arguments, "--out", str(tmp_path / "d.tsv")])), str(cut))

@@ -68,7 +68,7 @@ if __name__ == "__main__":
             for metric in ("clipscore", "alignment"):
                 record = {"metric": metric, "method": method, "code": code[metric]}
                 write_score_record(out / metric / (method + ".tsv"), record)
-        elif step == "quality":
+        elif step in ("quality", "stages"):
             write_score_record(out, {})
 
     words = list(enumerate(sys.argv))

@@ -19,7 +19,7 @@ from texgen.storage.result_records import MESH_FILES, write_manifest, write_scor
 from workflow.config.configuration import load_config
 from workflow.jobs.link_loops import refuse_link_loops
 from workflow.jobs.plan import Plan
-from workflow.jobs.recheck import Damages, damaged_jobs
+from workflow.jobs.recheck import Damages, damaged_jobs, output_of
 from workflow.provenance import content_hash, textures_hash
 
 # What Snakemake sees by itself, because it is a declared output that is gone.
@@ -162,3 +162,33 @@ def test_a_link_to_itself_is_named_before_snakemake_stumbles_over_it(plan, place
     path.unlink(missing_ok=True)
     path.symlink_to(path.name)
     check_sentence(outcome(lambda: refuse_link_loops(plan)), place, "link that leads to itself", "remove it")
+
+
+BESIDE = {
+    "renders.tuned": "renders/tuned/renders.tsv",
+    "distances": "distances.tsv",
+    "stages": "stages/stages.npz",
+}
+
+
+@pytest.mark.parametrize("job", BESIDE)
+def test_what_is_beside_the_main_line_proves_itself_too(plan, job):
+    plan.config = plan.config.model_copy(
+        update={"evaluation": plan.config.evaluation.model_copy(update={"references": "some"})}
+    )
+    path, other = Path("results") / BESIDE[job], Path("other")
+    for how, harm in DAMAGES.items():
+        if how in ("missing", "unreadable", "a link to itself"):  # Snakemake's, and `link_loops` to see
+            continue
+        for each in (path, path.with_suffix(".json")):
+            shutil.rmtree("results")
+            shutil.copytree("whole", "results", symlinks=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("a\nb\nc\n")
+            write_score_record(path, {})
+            assert damaged_jobs(plan) == {} and output_of(plan, job) == str(path)
+            other.write_text("something else")
+            harm(each, other)
+            ((found, (sentence,)),) = damaged_jobs(plan).items()
+            assert found == job
+            check_sentence(sentence, str(each))

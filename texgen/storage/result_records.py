@@ -8,6 +8,9 @@
 | textures/<method>/shard-<k>.json    | the run.json of its assets, and their files            |
 | scores/<metric>/<method>.json       | <method>.tsv                                           |
 | quality.json                        | quality.tsv                                            |
+| distances.json                      | distances.tsv                                          |
+| renders/<method>/renders.json       | renders.tsv                                            |
+| stages/stages.json                  | stages.npz                                             |
 
 All readers raise DamagedFileError with one sentence. Imports no torch.
 """
@@ -137,12 +140,13 @@ def check_adapter(folder: Path) -> None:
 
 
 def write_score_record(table: Path, record: Record) -> None:
-    """The record of a table of scores, beside it."""
+    """The record of a table of scores, or of another file, beside it."""
     write_record(table.with_suffix(".json"), {**record, FILES: stamps(table.parent, [table.name])})
 
 
 def checked_scores(table: Path) -> Record:
-    """The record of a table of scores that is whole, `<metric>/<method>.tsv` or `quality.tsv`."""
+    """The record of a file with a record of its own beside it, which is whole: `<metric>/<method>.tsv`,
+    `quality.tsv`, `distances.tsv`, `renders.tsv`, `stages.npz`."""
     path = Path(table).with_suffix(".json")
     record = _read(path, (FILES,))
     if "method" in record:

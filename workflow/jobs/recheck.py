@@ -25,6 +25,7 @@ from texgen.storage.result_records import (
     read_manifest,
 )
 from workflow.config.kinds import ADAPTER_FILE
+from workflow.jobs.figure_settings import staged_method
 from workflow.jobs.plan import Plan
 from workflow.jobs.restored import (
     Asked,
@@ -96,7 +97,7 @@ def output_of(plan: Plan, job: str) -> str:
         "score": results / "scores" / plan.metrics[0] / f"{name}.tsv",
         "quality": results / "quality.tsv",
     }
-    return str(places[kind])
+    return str(places.get(kind) or _beside(plan)[job])
 
 
 def finished_jobs(plan: Plan) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
@@ -123,6 +124,20 @@ def finished_jobs(plan: Plan) -> Iterator[tuple[str, Callable[[], Iterator[str]]
                 yield f"score.{method}", partial(_damaged_scores, asked[metric], path, there)
     if (results / "quality.tsv").exists():
         yield "quality", partial(_said, partial(checked_scores, results / "quality.tsv"))
+    for job, path in _beside(plan).items():
+        if path.exists():
+            yield job, partial(_said, partial(checked_scores, path))
+
+
+def _beside(plan: Plan) -> dict[str, Path]:
+    """Jobs beside the main line whose one output has a record -> that output."""
+    results = Path(plan.config.results)
+    found = {f"renders.{method}": results / "renders" / method / "renders.tsv" for method in plan.methods}
+    if plan.config.evaluation.references is not None:
+        found["distances"] = results / "distances.tsv"
+    if staged_method(plan) is not None:
+        found["stages"] = results / "stages" / "stages.npz"
+    return found
 
 
 def _said(

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from texgen.errors import DamagedFileError
+from texgen.storage.result_records import checked_scores, write_score_record
 from workflow import provenance
 from workflow.jobs.jobs import ScoreJob
 from workflow.runtime.devices import claim_gpu, pick_device
@@ -35,8 +37,16 @@ def embeddings(clip, paths: Iterable[Path]):
 
     found = []
     for path in paths:
-        with Image.open(path) as image:
-            whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        try:
+            with Image.open(path) as image:
+                whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # it cannot be opened
+                raise
+            raise DamagedFileError(
+                f"{path} is not a whole picture; replace it, or if it is a render, delete the renders.tsv of "
+                "its method and run snakemake again."
+            ) from error
         pixels = torch.from_numpy(np.array(whole.convert("RGB"))).permute(2, 0, 1)[None] / 255
         with torch.no_grad():
             found.append(clip.image_features(pixels.to(clip.device)).cpu())
@@ -61,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = []
     for method in options.methods:
         folder = options.renders / method
+        checked_scores(folder / "renders.tsv")
         with open(folder / "renders.tsv", newline="", encoding="utf-8") as stream:
             files = [row["file"] for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)]
         value = cmmd(embeddings(clip, (folder / file for file in files)), wanted) if files else float("nan")
@@ -73,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         writer = csv.DictWriter(stream, COLUMNS, delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    write_score_record(options.out, {})
     if claim is not None:
         claim.close()
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from report.columns import SCORE_COLUMNS
+from texgen.storage.result_records import check_run, read_run, write_score_record
 from workflow import provenance
 from workflow.jobs.jobs import Protocol
 from workflow.runtime.devices import pick_device
@@ -35,8 +36,10 @@ def save(settings: dict[str, Any], meshes: Path, textures: Path, out: Path) -> l
     device, renders, rows = pick_device(), Renders(limit=0), []
     for asset in sorted(settings["assets"], key=lambda each: each["mesh"]):
         folder = textures / asset["asset"]
-        if provenance.read_json(folder / "run.json")["status"] != "ok":
+        run = read_run(textures, asset["asset"])
+        if run["status"] != "ok":
             continue
+        check_run(textures, run, ["texture.png"])
         mesh, geometry = load_prepared(meshes, asset["mesh"], device)
         texture = load_texture_png(folder / "texture.png").to(device)
         textured = Textured(mesh, texture, torch.ones_like(texture[:1]), asset["prompt"], geometry)
@@ -74,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
             writer.writeheader()
             writer.writerows(rows)
+        write_score_record(options.out / "renders.tsv", {})
     print(f"{options.out}: {len(rows)} renders")
     return 0
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from texgen.storage.result_records import check_run, read_run, write_score_record
 from workflow import provenance
 from workflow.jobs.jobs import TextureJob, TrainJob
 from workflow.runtime.devices import claim_gpu, pick_device
@@ -75,9 +76,11 @@ def stages(painting: TextureJob, training: TrainJob, results: Path, threads: int
     reward = build_reward(training, device)
     asset, item = None, None
     for each in painting.assets:
-        folder = results / "textures" / painting.method / each["asset"]
-        if provenance.read_json(folder / "run.json")["status"] != "ok":
+        folder = results / "textures" / painting.method
+        run = read_run(folder, each["asset"])
+        if run["status"] != "ok":
             continue
+        check_run(folder, run, ["texture.png"])
         mesh, geometry = load_prepared(results / "meshes", each["mesh"], device)
         candidate = TrainingItem(mesh, each["prompt"], geometry)
         if reward.refusal(candidate) is None:
@@ -143,6 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         arrays = stages(painting, training, options.results, options.threads)
         with provenance.atomic_path(options.out) as path, open(path, "wb") as file:
             np.savez_compressed(file, **arrays)
+        write_score_record(options.out, {})
         if claim is not None:
             claim.close()
     print(

@@ -28,6 +28,7 @@ from report.table.results_page import (
 )
 from texgen.errors import DamagedFileError
 from texgen.storage.files import read_bytes
+from texgen.storage.result_records import checked_scores
 from workflow import provenance
 from workflow.config.sheets import ConfigError
 from workflow.runtime.step_errors import run_step
@@ -220,6 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
         blocks.insert(1, published_block(settings["published"], settings["metrics"]))
     distances = options.results / "distances.tsv"
     if settings["evaluation"].get("references") is not None and distances.is_file():
+        checked_scores(distances)
         blocks.append(distance_block(distances, settings["methods"]))
     blocks += [*own_blocks(first), baselines_block(first)]
     if second is not None:
