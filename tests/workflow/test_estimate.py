@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from reference.damages import DAMAGES
+from reference.outcomes import check_sentence, outcome
 
+from texgen.storage.records import write_record
 from workflow.cli.main import main
 from workflow.config.configuration import load_config
 from workflow.config.kinds import METHODS
@@ -17,6 +20,7 @@ from workflow.jobs.estimate import (
     gradient_evaluations,
     measured_rates,
     painting_evaluations,
+    spent_seconds,
 )
 from workflow.jobs.plan import Plan
 from workflow.provenance import ROOT
@@ -99,6 +103,20 @@ def test_seconds_are_taken_from_runs(tmp_path):
         folder = tmp_path / "textures" / "pretrained" / f"asset{i}"
         folder.mkdir(parents=True)
         run = {"kind": "texgen", "device_seconds": seconds, "calls": {"unet": 60}}
-        (folder / "run.json").write_text(json.dumps(run))
+        write_record(folder / "run.json", run)
     rates = measured_rates(tmp_path)
     assert rates is not None and rates.painting == pytest.approx(0.15) and not rates.training
+
+
+@pytest.mark.parametrize(
+    "how", ["empty", "cut in a line", "zeroed", "null", "[]", "{}", "nested", "a folder"]
+)
+def test_what_is_damaged_is_named(tmp_path, how):
+    path, other = tmp_path / "textures" / "pretrained" / "asset" / "run.json", tmp_path / "other"
+    path.parent.mkdir(parents=True)
+    write_record(path, {"kind": "texgen", "device_seconds": 6.0, "calls": {"unet": 60}})
+    DAMAGES[how](path, other)
+    check_sentence(outcome(lambda: measured_rates(tmp_path)), str(path))
+    check_sentence(outcome(lambda: spent_seconds(tmp_path, "pretrained")), str(path))
+    if how != "a folder":
+        check_sentence(outcome(lambda: measured_rates(path)), str(path), "make gpu-check")

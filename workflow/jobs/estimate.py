@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from texgen.errors import DamagedFileError
 from texgen.painting.method_facts import TEXGEN
 from texgen.render.rigs import RIGS
+from texgen.storage.files import read_bytes
+from texgen.storage.records import read_record
 from workflow.config.kinds import METHODS, METRICS
 from workflow.config.training import TunedModel
 from workflow.jobs.plan import Plan
@@ -145,15 +148,25 @@ def _share(side: int) -> float:
 
 def measured_rates(place: Path) -> Rates | None:
     """From the result of `make gpu-check`, or from the run.json files of a results folder (those of the kind
-    texgen, which say nothing of training); None where there are none."""
+    texgen, which say nothing of training); None where there are none. Raises DamagedFileError for a file that
+    is neither."""
     if place.is_file():
-        return _checked_rates(json.loads(place.read_text(encoding="utf-8"))["items"])
+        return _rates_of_check(place)
     seconds, calls = 0.0, 0
     for path in sorted((place / "textures").glob("*/*/run.json")):
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = read_record(path)
         if run.get("kind") == "texgen" and run.get("device_seconds") and run.get("calls", {}).get("unet"):
             seconds, calls = seconds + run["device_seconds"], calls + run["calls"]["unet"]
     return Rates(seconds / calls, {}) if calls else None
+
+
+def _rates_of_check(path: Path) -> Rates | None:
+    try:
+        return _checked_rates(json.loads(read_bytes(path))["items"])
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise DamagedFileError(
+            f"{path} is not a result of `make gpu-check` (or was changed); give one, or a results folder."
+        ) from error
 
 
 def _checked_rates(items: dict[str, Any]) -> Rates | None:
@@ -167,9 +180,6 @@ def _checked_rates(items: dict[str, Any]) -> Rates | None:
 
 def spent_seconds(results: Path, name: str) -> float | None:
     """Device seconds that the textures of a method took in a run that is there; None without any."""
-    runs = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in (results / "textures" / name).glob("*/run.json")
-    ]
+    runs = [read_record(path) for path in (results / "textures" / name).glob("*/run.json")]
     found = [run["device_seconds"] for run in runs if run.get("device_seconds")]
     return sum(found) if found else None
