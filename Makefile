@@ -66,7 +66,7 @@ docs:  ## the documentation site, warnings are errors: site/index.html
 
 # Pyright is JavaScript; with the node that runs it, it fills 300 MB, which no run needs: an environment of its own.
 TYPES := .venv-types
-types: env  ## types of the rooms that load no torch, by pyright
+types: env  ## types of what pyproject.toml lists, by pyright
 	@if ! cmp -s .ci/types.txt $(TYPES)/types.txt; then set -e; \
 	  $(PYTHON) -m venv --clear $(TYPES); \
 	  $(TYPES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r .ci/types.txt; \

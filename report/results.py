@@ -38,7 +38,8 @@ class Results:
         path = self.folder / "quality.tsv"
         if path.is_file():
             measured = read_quality(path, self.methods, names)
-            table = pd.concat([table, measured[~measured["metric"].isin(self.metrics)]], ignore_index=True)
+            others = measured.loc[~measured["metric"].isin(list(self.metrics))]
+            table = pd.concat([table, others], ignore_index=True)
         return table
 
     @cached_property
@@ -52,7 +53,7 @@ class Results:
         table = self.scores
 
         def means() -> pd.Series:
-            return sample_means(table[table["method"].eq(method) & table["metric"].eq(metric)])
+            return sample_means(table.loc[table["method"].eq(method) & table["metric"].eq(metric)])
 
         return self._keep(("samples", method, metric), means)
 
@@ -62,7 +63,7 @@ class Results:
 
     @cached_property
     def _asset_scores(self) -> dict:
-        return self.scores.groupby(["method", "metric", "asset"])["score"].mean().to_dict()
+        return pd.Series(self.scores.groupby(["method", "metric", "asset"])["score"].mean()).to_dict()
 
     def own_metrics(self, method: str) -> list[str]:
         """The metrics that a tuned method's model was trained on; empty for others."""

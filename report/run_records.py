@@ -44,7 +44,7 @@ def read_scores(
             table.insert(0, "method", method)
             table.insert(0, "metric", metric)
             if assets is not None:
-                table = table[table["asset"].isin(assets)]
+                table = table.loc[table["asset"].isin(list(assets))]
             tables.append(table)
     if not tables:
         return pd.DataFrame(columns=["metric", "method", *SCORE_COLUMNS])
@@ -59,8 +59,8 @@ def read_quality(
     missing = [column for column in ("metric", "method") if column not in table.columns]
     if missing:
         raise DamagedFileError(f"{path} has no column {', '.join(missing)}; delete it and measure again.")
-    chosen = table["method"].isin(methods)
-    return table[chosen if assets is None else chosen & table["asset"].isin(assets)]
+    chosen = table["method"].isin(list(methods))
+    return table.loc[chosen if assets is None else chosen & table["asset"].isin(list(assets))]
 
 
 def quality_columns(path: str | Path) -> list[tuple[str, str, bool, int]]:
@@ -85,14 +85,14 @@ def read_score_file(path: str | Path) -> pd.DataFrame:
     if missing:
         raise DamagedFileError(f"{path} has no column {', '.join(missing)}; delete it and score again.")
     for column in ("seed", "azimuth", "elevation", "score"):
-        numbers = pd.to_numeric(table[column].replace("", "nan"), errors="coerce")
+        numbers = pd.Series(pd.to_numeric(table[column].replace("", "nan"), errors="coerce"))
         unreadable = numbers.isna() & ~table[column].str.lower().isin(["", "nan"])
         if unreadable.any():
             line = int(unreadable.to_numpy().argmax()) + 2
             text = table[column].iloc[line - 2]
             raise DamagedFileError(f"{path}, line {line}: {column} is {text!r}, not a number; score again.")
         table[column] = numbers
-    if table["seed"].isna().any():
+    if bool(table["seed"].isna().to_numpy().any()):
         raise DamagedFileError(f"{path} has a row without a seed; delete it and run the scoring step again.")
     table["seed"] = table["seed"].astype("int64")
     return table

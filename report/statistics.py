@@ -68,8 +68,8 @@ def sample_means(scores: pd.DataFrame, value: str = "score") -> pd.Series:
             f"Score {row[value]!r} of mesh '{row['mesh']}', prompt '{row['prompt_id']}', seed {row['seed']} "
             "is not a finite number; delete that score file and run the scoring step again."
         )
-    per_seed = scores.groupby(["mesh", "prompt_id", "seed"], sort=True)[value].mean()
-    return per_seed.groupby(level=["mesh", "prompt_id"], sort=True).mean()
+    per_seed = pd.Series(scores.groupby(["mesh", "prompt_id", "seed"], sort=True)[value].mean())
+    return pd.Series(per_seed.groupby(level=["mesh", "prompt_id"], sort=True).mean())
 
 
 def summarize(samples: np.ndarray | pd.Series) -> Summary:

@@ -111,6 +111,7 @@ class Captured:
         self.kept = kept
         self.replays = 0
         self.clock = Clock()
+        # Not a `texgen.kept.Kept`, which makes a value when a key is met first; here that is a None.
         self._met: OrderedDict[Hashable, Any] = OrderedDict()
         self._refused: set[Hashable] = set()
         self._paused = 0

@@ -97,6 +97,8 @@ def _padded_mesh(corners: Tensor) -> wp.Mesh:
     return mesh
 
 
+# Not a `texgen.kept.Kept`, which finds by key: here the content decides, since vertices that were moved or
+# converted come as new tensors each time. A key would be a hash of it, for which a GPU's go to the host.
 _MESHES_KEPT = 8
 _meshes: OrderedDict[int, tuple[Tensor, Tensor, wp.Mesh]] = OrderedDict()
 

@@ -86,7 +86,7 @@ def studio(options: argparse.Namespace) -> int:
         bare = Path(name) / "mesh.glb"
         write_glb(bare, mesh, torch.full((3, BARE_SIDE, BARE_SIDE), BARE_GREY))
         session = Session(mesh, config, Path(name), lambda: require_own_uvs(path, mesh, prepared.kept_uvs))
-        if given is not None:
+        if given is not None and options.texture_in is not None:
             session.add_texture(Path(options.texture_in).name, given)
         try:
             server = Server(session, bare, options.port)

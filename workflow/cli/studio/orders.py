@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from texgen.diffusion.prompts import require_words
 from workflow.cli.checks import UsageError, check_number
@@ -21,6 +21,7 @@ from workflow.config.configuration import Config
 MOST_WORDS = 2000
 FIELDS = {"prompt", "negative", "seed", "steps", "methods", "model", "base", "box", "part", "mask"}
 REGIONS = ("box", "part", "mask")
+Default = TypeVar("Default", int, None)
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _text(given: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _number(given: Mapping[str, Any], name: str, default: int | None) -> int | None:
+def _number(given: Mapping[str, Any], name: str, default: Default) -> int | Default:
     value = given.get(name)
     if value is None:
         return default

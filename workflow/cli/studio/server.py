@@ -42,6 +42,8 @@ HEADERS = {
 class Handler(BaseHTTPRequestHandler):
     """One request. The server holds `session` and `secret`."""
 
+    server: Server
+
     protocol_version = "HTTP/1.1"
     timeout = 30  # seconds that a body, or a next request, is waited for
 
@@ -61,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._file(self.server.bare, "model/gltf-binary")
         named = re.fullmatch(r"results/(\d{1,9})\.(glb|png)", place)
         result = session.results.get(int(named[1])) if named else None
-        if result is None:
+        if named is None or result is None:
             return self._refuse(404, "There is no such address.")
         self._file(*((result.glb, "model/gltf-binary") if named[2] == "glb" else (result.png, "image/png")))
 
