@@ -13,10 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from texgen.mesh.mesh import MeshError
-from texgen.mesh.procedural_bodies import BODIES
+from texgen.mesh.procedural_bodies import BODIES, Shape
 from texgen.storage.files import atomic_path
-
-Shape = tuple[np.ndarray, np.ndarray]
 
 
 def trefoil(steps: int = 192, sides: int = 20) -> Shape:

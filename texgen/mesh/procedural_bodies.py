@@ -11,11 +11,11 @@ import igl
 import numpy as np
 
 Shape = tuple[np.ndarray, np.ndarray]
-Field = Callable[[np.ndarray], np.ndarray]
+SignedDistance = Callable[[np.ndarray], np.ndarray]
 BLEND = 0.05  # length over which two limbs melt into each other, for bodies about two units large
 
 
-def bone(start: Sequence[float], end: Sequence[float], r0: float, r1: float | None = None) -> Field:
+def bone(start: Sequence[float], end: Sequence[float], r0: float, r1: float | None = None) -> SignedDistance:
     """Distance [N] to a capsule whose radius goes from r0 to r1 (default r0), for points [N, 3]."""
     a, along = np.array(start, float), np.array(end, float) - np.array(start, float)
     grow = 0.0 if r1 is None else r1 - r0
@@ -27,7 +27,7 @@ def bone(start: Sequence[float], end: Sequence[float], r0: float, r1: float | No
     return distance
 
 
-def slab(centre: Sequence[float], half: Sequence[float], rounding: float) -> Field:
+def slab(centre: Sequence[float], half: Sequence[float], rounding: float) -> SignedDistance:
     """Distance [N] to a box of the given half sides whose edges are rounded, for points [N, 3]."""
     middle, inner = np.array(centre, float), np.array(half, float) - rounding
 
@@ -38,12 +38,14 @@ def slab(centre: Sequence[float], half: Sequence[float], rounding: float) -> Fie
     return distance
 
 
-def both_sides(part: Callable[[int], Field]) -> list[Field]:
+def both_sides(part: Callable[[int], SignedDistance]) -> list[SignedDistance]:
     """A limb on the left and on the right; `part` gets the sign of x."""
     return [part(1), part(-1)]
 
 
-def skin(parts: Sequence[Field], box: Sequence[float], cells: int = 44, blend: float = BLEND) -> Shape:
+def skin(
+    parts: Sequence[SignedDistance], box: Sequence[float], cells: int = 44, blend: float = BLEND
+) -> Shape:
     """The surface where the smooth union of the parts is zero.
 
     box: half sides of the space to search, around the origin; cells: along its longest side. The vertices of
@@ -70,7 +72,7 @@ def skin(parts: Sequence[Field], box: Sequence[float], cells: int = 44, blend: f
     return vertices, faces
 
 
-def _onto_surface(field: Field, points: np.ndarray, step: float) -> np.ndarray:
+def _onto_surface(field: SignedDistance, points: np.ndarray, step: float) -> np.ndarray:
     """One Newton step along the field's gradient, which central differences of length `step` give."""
     offsets = step * np.eye(3)
     slope = np.stack([(field(points + d) - field(points - d)) / (2 * step) for d in offsets], axis=1)
@@ -105,14 +107,17 @@ def quadruped(leg: float, fat: float, neck: tuple[float, float], muzzle: float, 
 
 
 def dog() -> Shape:
+    """A dog of middle size, its ears up."""
     return quadruped(leg=0.5, fat=0.23, neck=(0.2, 0.36), muzzle=0.26, ear=0.04)
 
 
 def horse() -> Shape:
+    """A tall animal with a long neck and a long muzzle."""
     return quadruped(leg=0.75, fat=0.26, neck=(0.32, 0.6), muzzle=0.36, ear=0.1)
 
 
 def pig() -> Shape:
+    """A fat animal on short legs."""
     return quadruped(leg=0.26, fat=0.37, neck=(0.22, 0.1), muzzle=0.22, ear=0.08)
 
 
@@ -156,6 +161,7 @@ def cactus() -> Shape:
 
 
 def armchair() -> Shape:
+    """A padded chair with two arms on four feet."""
     parts = [
         slab((0, -0.25, 0.05), (0.6, 0.2, 0.55), 0.08),
         slab((0, 0.25, -0.45), (0.6, 0.65, 0.16), 0.1),
@@ -193,7 +199,7 @@ def rocket() -> Shape:
     return skin(parts, (0.95, 1.4, 0.95))
 
 
-def _lowered(parts: Sequence[Field], box: Sequence[float]) -> Shape:
+def _lowered(parts: Sequence[SignedDistance], box: Sequence[float]) -> Shape:
     """The skin of parts that stand on y = 0, for a box around the origin of half height box[1]."""
     lifted = [lambda points, part=part: part(points + (0, box[1] - 0.15, 0)) for part in parts]
     return skin(lifted, (*box[:1], box[1], *box[2:]))
