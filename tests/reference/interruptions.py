@@ -104,21 +104,31 @@ class Interruptions:
             if status or "Nothing to be done" not in said:
                 self.figures.problem(f"{self.part}: a run after the last had something to do: {said[-1500:]}")
 
-        length = self._undisturbed(start, rests)
+        def begun() -> subprocess.Popen:
+            """A run whose first job is chosen: until then Ctrl-C ends in a traceback of snakemake's own."""
+            run, end = start(), time.monotonic() + LONGEST
+            while run.poll() is None and time.monotonic() < end:
+                if "Select jobs to execute" in self.log.read_text(errors="replace"):
+                    break
+                time.sleep(0.02)
+            return run
+
+        length = self._undisturbed(begun, rests)
         self.counts["tenths of a second of a run"] = round(10 * length)
 
         def once(last: bool) -> int:
+            run = begun()
             # Within the first part of a run, so that most are met, also where much is finished.
-            end = LONGEST if last else self.rng.uniform(0.5, 0.6 * length)
-            return self._interrupt_at(start(), end, last, self._steps)
+            end = LONGEST if last else self.rng.uniform(0, 0.6 * length)
+            return self._interrupt_at(run, end, last, self._steps)
 
         self._rounds(most, seconds, once, rests)
 
     def _undisturbed(self, start: Callable[[], Any], rests: Callable[[], None]) -> float:
         """Seconds of a run that nobody disturbs, which is judged like a round and does not count as one."""
         self._clear()
-        began = time.monotonic()
-        status = start().wait(LONGEST)
+        run, began = start(), time.monotonic()
+        status = run.wait(LONGEST)
         length = time.monotonic() - began
         self._look({}, status)
         self._end_round(status, rests)
