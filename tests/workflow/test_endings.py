@@ -62,6 +62,32 @@ def test_a_signal_ends_a_step_with_one_line(number):
     assert err == f"stopped by {number.name}; run the same command again to continue.\n"
 
 
+SWALLOWED = """
+import sys, time
+from workflow.runtime.step_errors import run_step
+
+def main():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except BaseException as error:  # as a native library does while it is being loaded
+        raise ImportError("std::bad_cast") from error
+
+sys.exit(run_step(main))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_a_library_turns_into_its_own_error_ends_a_step_with_one_line(number):
+    step = started(["-c", SWALLOWED], number)
+    assert step.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    step.send_signal(number)
+    _, err = step.communicate(timeout=120)
+    assert step.returncode == 128 + number
+    assert err == f"stopped by {number.name}; run the same command again to continue.\n"
+
+
 LOADING = """
 import sys, time
 from workflow.runtime.early_end import end_as_usual, end_in_one_line

@@ -31,7 +31,8 @@ def run_step(main: Callable[[], int]) -> int:
     Ctrl-C and the signals by which schedulers end jobs end it with one line and status 128 + signal, after
     everything has been closed as after an error.
     """
-    previous = _stop_on_signals()
+    received: list[int] = []
+    previous = _stop_on_signals(received)
     try:
         return main()
     except KeyboardInterrupt:
@@ -39,6 +40,9 @@ def run_step(main: Callable[[], int]) -> int:
     except Stopped as stopped:
         return _stopped(stopped.args[0])
     except Exception as error:
+        # Native libraries that are being loaded turn what a signal raises into an error of their own.
+        if received:
+            return _stopped(received[0])
         sentence = plain_sentence(error)
         if sentence is None:
             raise
@@ -49,19 +53,20 @@ def run_step(main: Callable[[], int]) -> int:
             signal.signal(number, handler)
 
 
-def _stop_on_signals() -> dict[int, Any]:
-    """Let SIGTERM and SIGHUP raise `Stopped`, SIGINT a KeyboardInterrupt; what they did before. Only a main
-    thread may change that."""
+def _stop_on_signals(received: list[int]) -> dict[int, Any]:
+    """Let SIGTERM and SIGHUP raise `Stopped`, SIGINT a KeyboardInterrupt, noting which came; what they
+    did before. Only a main thread may change that."""
     if threading.current_thread() is not threading.main_thread():
         return {}
 
     def stop(number: int, frame: Any) -> None:
-        raise Stopped(number)
+        received.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
     # One that is ignored, as by nohup, stays so.
-    numbers = [each for each in STOPPING if signal.getsignal(each) in (signal.SIG_DFL, leave)]
-    raising = {each: signal.default_int_handler if each == signal.SIGINT else stop for each in numbers}
-    return {number: signal.signal(number, handler) for number, handler in raising.items()}
+    usual = (signal.SIG_DFL, signal.default_int_handler, leave)
+    numbers = [each for each in STOPPING if signal.getsignal(each) in usual]
+    return {number: signal.signal(number, stop) for number in numbers}
 
 
 def _stopped(number: int) -> int:
