@@ -6,7 +6,8 @@ A step of fine-tuning follows the gradient of one texture. The cosine of two suc
 pairs of textures, is the share of a gradient's square that all textures have in common; what is left is noise
 of the single texture. Over T steps the common part grows as T, the noise as its root, so that some 1 / cosine
 textures are needed before the one outgrows the other. Measured at the untuned model, for each term of a
-model's reward by itself and for their weighted sum. Needs the prepared meshes of a run.
+model's reward by itself, without the target beyond which it has no gradient, and for their weighted sum.
+Needs the prepared meshes of a run.
 """
 
 from __future__ import annotations
@@ -105,22 +106,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--textures", type=int, default=24, help="training textures, drawn as training does")
     parser.add_argument("--k", type=int, help="last_k with this k in place of the model's own strategy")
     options = parser.parse_args(arguments)
+    if options.textures < 3:
+        parser.error("--textures: 3 are needed to compare them")
 
     from rewards.base import training_reward
-    from texgen.diffusion.lora import LAYERS
     from texgen.finetune.gradients import make_strategy
     from texgen.finetune.items import item_name, item_number, noise_seed
     from workflow.config.configuration import load_config
     from workflow.jobs.plan import Plan
     from workflow.runtime.devices import pick_device
-    from workflow.steps.finetune import build_items, build_reward, build_term
-    from workflow.steps.loading import build_method, load_backbone
+    from workflow.steps.finetune import build_items, build_painter, build_reward, build_unshaped, judged
 
     job = Plan(load_config(options.config)).train_job(options.model)
     training, device = job.training, pick_device()
-    backbone = load_backbone(job.backbone, device)
-    backbone.add_lora(training.rank, training.alpha, LAYERS[training.layers], seed=training.seed)
-    painter = build_method("texgen", backbone, job.preset)
+    painter = build_painter(job, device)
     own = training.gradient
     strategy = make_strategy(
         own.strategy if options.k is None else "last_k",
@@ -128,12 +127,12 @@ def main(arguments: list[str] | None = None) -> int:
         copies=own.copies,
         replay=False,
     )
-    terms = {term.metric: training_reward(build_term(job, term, device)) for term in training.rewards}
+    terms = {term.metric: training_reward(build_unshaped(job, term, device)) for term in training.rewards}
+    reward = build_reward(job, device)
     if len(terms) > 1:
-        terms["their weighted sum"] = build_reward(job, device)
-    items = build_items(job.assets, options.results / "meshes", device)
-    items = [item for item in items if all(term.refusal(item) is None for term in terms.values())]
-    parameters = backbone.lora_parameters()
+        terms["their weighted sum"] = reward
+    items = judged(reward, build_items(job.assets, options.results / "meshes", device))
+    parameters = painter.backbone.lora_parameters()
     gradients: dict[str, list[Tensor]] = {name: [] for name in terms}
     for number in range(options.textures):
         item = items[item_number(len(items), number, training.seed)]

@@ -89,6 +89,20 @@ def build_scores(job: TrainJob, device: str) -> dict[str, Any]:
     }
 
 
+def build_painter(job: TrainJob, device: str):
+    """The painter of a settings file, with an adapter that changes nothing yet."""
+    from texgen.diffusion.lora import LAYERS
+    from workflow.steps.loading import build_method, load_backbone
+
+    training = job.training
+    backbone = load_backbone(job.backbone, device)
+    backbone.add_lora(training.rank, training.alpha, LAYERS[training.layers], seed=training.seed)
+    method = build_method("texgen", backbone, job.preset)
+    # Every step visits another mesh: the geometry of all of them stays at hand.
+    method.cached_meshes = len({asset["mesh"] for asset in job.assets + job.validation_assets})
+    return method
+
+
 def build_algorithm(training: TunedModel, reward):
     """The algorithm that a configuration names, with its settings."""
     from texgen.finetune.d3po import D3PO
@@ -181,23 +195,16 @@ def train(job: TrainJob, meshes: Path, work: Path, code: str, threads: int) -> d
     """Train into `work`, which keeps history, checkpoint and finished adapter; returns the model's record."""
     import torch
 
-    from texgen.diffusion.lora import LAYERS
     from texgen.finetune.checkpointing import Resumable
     from texgen.finetune.items import HeldOut
     from texgen.finetune.previews import Previews
     from texgen.finetune.trainer import Trainer
-    from workflow.steps.loading import build_method, load_backbone
 
     torch.set_num_threads(threads)
     device = pick_device()
     training = job.training
-    backbone = load_backbone(job.backbone, device)
-    targets = LAYERS[training.layers]
-    backbone.add_lora(training.rank, training.alpha, targets, seed=training.seed)
     identity = training_identity(job, meshes, code)
-    method = build_method("texgen", backbone, job.preset)
-    # Every step visits another mesh: the geometry of all of them stays at hand.
-    method.cached_meshes = len({asset["mesh"] for asset in job.assets + job.validation_assets})
+    method = build_painter(job, device)
     reward = build_reward(job, device)
     trainer = Trainer(
         method,
