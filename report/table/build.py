@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -198,20 +199,22 @@ def _own_rewards(
         for position, key in enumerate(trained_metrics(spec, method)):
             ours, theirs = samples.get((method, key), empty), samples.get((spec.baseline, key), empty)
             both = [pair for pair in ours.index.intersection(theirs.index) if pair not in seen]
-            metric = known.get(key, MetricColumn(key, key, True, 4))
-            found.append((method, metric, position == 0, ours.loc[both], theirs.loc[both]))
-    differences = [paired_difference(ours, theirs) for *_, ours, theirs in found]
-    adjusted = [1.0] * len(found)
+            ours, theirs = ours.loc[both], theirs.loc[both]
+            found.append(
+                OwnReward(
+                    key=method,
+                    label=labels[method],
+                    metric=known.get(key, MetricColumn(key, key, True, 4)),
+                    baseline=summarize(theirs),
+                    tuned=summarize(ours),
+                    difference=paired_difference(ours, theirs),
+                    adjusted_p=1.0,
+                    leading=position == 0,
+                )
+            )
     # What models are tuned for is one question, what held them is another: two families of tests.
-    for family in (True, False):
-        tested = [
-            i for i, (row, d) in enumerate(zip(found, differences, strict=True)) if row[2] is family and d.n
-        ]
-        for i, p in zip(tested, holm([differences[i].p for i in tested]), strict=True):
-            adjusted[i] = p
-    return tuple(
-        OwnReward(method, labels[method], metric, summarize(theirs), summarize(ours), difference, p, leading)
-        for (method, metric, leading, ours, theirs), difference, p in zip(
-            found, differences, adjusted, strict=True
-        )
-    )
+    for leading in (True, False):
+        family = [i for i, own in enumerate(found) if own.leading is leading and own.difference.n]
+        for i, p in zip(family, holm([found[i].difference.p for i in family]), strict=True):
+            found[i] = replace(found[i], adjusted_p=p)
+    return tuple(found)

@@ -51,14 +51,20 @@ def started(words: list[str], number: int, **more: str) -> subprocess.Popen:
     )
 
 
+def ended_by(number: int, step: str) -> tuple[int, str, str]:
+    """Status, output and errors of a step that gets a signal once it is ready."""
+    process = started(["-c", step], number)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_step_with_one_line(number):
-    step = started(["-c", STEP], number)
-    assert step.stdout.readline() == "ready\n"
-    time.sleep(0.1)
-    step.send_signal(number)
-    out, err = step.communicate(timeout=120)
-    assert step.returncode == 128 + number and out == "closed\n"
+    status, out, err = ended_by(number, STEP)
+    assert status == 128 + number and out == "closed\n"
     assert err == f"stopped by {number.name}; run the same command again to continue.\n"
 
 
@@ -79,12 +85,8 @@ sys.exit(run_step(main))
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_a_library_turns_into_its_own_error_ends_a_step_with_one_line(number):
-    step = started(["-c", SWALLOWED], number)
-    assert step.stdout.readline() == "ready\n"
-    time.sleep(0.1)
-    step.send_signal(number)
-    _, err = step.communicate(timeout=120)
-    assert step.returncode == 128 + number
+    status, _, err = ended_by(number, SWALLOWED)
+    assert status == 128 + number
     assert err == f"stopped by {number.name}; run the same command again to continue.\n"
 
 

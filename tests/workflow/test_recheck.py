@@ -19,7 +19,8 @@ from texgen.storage.result_records import MESH_FILES, write_manifest, write_scor
 from workflow.config.configuration import load_config
 from workflow.jobs.link_loops import refuse_link_loops
 from workflow.jobs.plan import Plan
-from workflow.jobs.recheck import Damages, damaged_jobs, output_of
+from workflow.jobs.products import outputs
+from workflow.jobs.recheck import Damages, damaged_jobs
 from workflow.provenance import content_hash, textures_hash
 
 # What Snakemake sees by itself, because it is a declared output that is gone.
@@ -186,7 +187,7 @@ def test_what_is_beside_the_main_line_proves_itself_too(plan, job):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("a\nb\nc\n")
             write_score_record(path, {})
-            assert damaged_jobs(plan) == {} and output_of(plan, job) == str(path)
+            assert damaged_jobs(plan) == {} and outputs(plan)[job] == [path]
             other.write_text("something else")
             harm(each, other)
             ((found, (sentence,)),) = damaged_jobs(plan).items()

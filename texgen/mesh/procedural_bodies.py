@@ -202,7 +202,7 @@ def rocket() -> Shape:
 def _lowered(parts: Sequence[SignedDistance], box: Sequence[float]) -> Shape:
     """The skin of parts that stand on y = 0, for a box around the origin of half height box[1]."""
     lifted = [lambda points, part=part: part(points + (0, box[1] - 0.15, 0)) for part in parts]
-    return skin(lifted, (*box[:1], box[1], *box[2:]))
+    return skin(lifted, box)
 
 
 BODIES: dict[str, Callable[[], Shape]] = {

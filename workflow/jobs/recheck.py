@@ -18,15 +18,13 @@ from texgen.errors import DamagedFileError
 from texgen.storage.records import FILES, difference, find_record, write_record
 from texgen.storage.result_records import (
     MESH,
-    MESH_FILES,
     checked_mesh,
     checked_model,
     checked_scores,
     read_manifest,
 )
-from workflow.config.kinds import ADAPTER_FILE
-from workflow.jobs.figure_settings import staged_method
 from workflow.jobs.plan import Plan
+from workflow.jobs.products import outputs, score_table
 from workflow.jobs.restored import (
     Asked,
     first_run,
@@ -37,6 +35,8 @@ from workflow.jobs.restored import (
 )
 from workflow.runtime.step_errors import plain_sentence
 
+SELF_PROVING = ("quality", "renders", "distances", "stages")
+"""Kinds of jobs whose one output has a record beside it, and no more to compare with."""
 SHOWN = 5
 """Sentences per job; the rest is counted."""
 
@@ -84,22 +84,6 @@ def damaged_jobs(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
-def output_of(plan: Plan, job: str) -> str:
-    """A declared output of a job that `damaged_jobs` may name."""
-    kind, _, name = job.partition(".")
-    results = Path(plan.config.results)
-    if kind == "texture":
-        method, _, shard = name.rpartition(".")
-        return str(manifest_path(plan, method, int(shard)))
-    places = {
-        "mesh": results / "meshes" / name / MESH_FILES[0],
-        "model": results / "models" / name / ADAPTER_FILE,
-        "score": results / "scores" / plan.metrics[0] / f"{name}.tsv",
-        "quality": results / "quality.tsv",
-    }
-    return str(places.get(kind) or _beside(plan)[job])
-
-
 def finished_jobs(plan: Plan) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
     """(name, what finds its damages) of every job of a plan whose outputs are there."""
     results = Path(plan.config.results)
@@ -119,25 +103,12 @@ def finished_jobs(plan: Plan) -> Iterator[tuple[str, Callable[[], Iterator[str]]
     asked = {name: Asked(plan, f"score.{name}", plan.score_job(name)) for name in plan.metrics}
     for method in plan.methods:
         for metric in plan.metrics:
-            path = results / "scores" / metric / f"{method}.tsv"
+            path = score_table(plan, metric, method)
             if path.exists():
                 yield f"score.{method}", partial(_damaged_scores, asked[metric], path, there)
-    if (results / "quality.tsv").exists():
-        yield "quality", partial(_said, partial(checked_scores, results / "quality.tsv"))
-    for job, path in _beside(plan).items():
-        if path.exists():
-            yield job, partial(_said, partial(checked_scores, path))
-
-
-def _beside(plan: Plan) -> dict[str, Path]:
-    """Jobs beside the main line whose one output has a record -> that output."""
-    results = Path(plan.config.results)
-    found = {f"renders.{method}": results / "renders" / method / "renders.tsv" for method in plan.methods}
-    if plan.config.evaluation.references is not None:
-        found["distances"] = results / "distances.tsv"
-    if staged_method(plan) is not None:
-        found["stages"] = results / "stages" / "stages.npz"
-    return found
+    for job, paths in outputs(plan).items():
+        if job.partition(".")[0] in SELF_PROVING and paths[0].exists():
+            yield job, partial(_said, partial(checked_scores, paths[0]))
 
 
 def _said(

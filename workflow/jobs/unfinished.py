@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from texgen.storage.records import find_record
-from texgen.storage.result_records import MESH_FILES
-from workflow.config.kinds import ADAPTER_FILE
-from workflow.jobs.figure_settings import staged_method
 from workflow.jobs.plan import Plan
+from workflow.jobs.products import outputs, score_table
 from workflow.jobs.restored import manifest_path, textures_there
 
-Product = tuple[str, list[Path], Iterable[Path]]
 ENDS = ("table.md", "gallery/index.html", "overview.png", "figures", "turntables")
 """What is made last, below the results folder."""
 
@@ -31,8 +28,9 @@ def unfinished_jobs(plan: Plan) -> dict[str, str]:
     """Each job whose output is missing while something is there that is made from it, or whose scores are not
     those of today -> that output."""
     found: dict[str, str] = {}
-    for job, outputs, later in _products(plan):
-        missing = next((path for path in outputs if not path.exists()), None)
+    made = outputs(plan)
+    for job, later in _made_from(plan, made):
+        missing = next((path for path in made[job] if not path.exists()), None)
         if missing is not None and any(path.exists() for path in later):
             found[job] = str(missing)
     for method, table in _earlier_scores(plan):
@@ -40,35 +38,29 @@ def unfinished_jobs(plan: Plan) -> dict[str, str]:
     return found
 
 
-def _products(plan: Plan) -> Iterator[Product]:
-    """(job, outputs that others read, files that are made from them) of every job in the middle."""
+def _made_from(plan: Plan, made: dict[str, list[Path]]) -> Iterator[tuple[str, Iterable[Path]]]:
+    """(job, files that are made from its outputs) of every job in the middle. made: the outputs of each."""
     results = Path(plan.config.results)
     ends = [results / name for name in ENDS]
-    quality, distances, stages = (
-        results / name for name in ("quality.tsv", "distances.tsv", "stages/stages.npz")
-    )
-    yield from _meshes(plan, [quality, *ends])
+    quality, distances, stages = made["quality"], made.get("distances", []), made.get("stages", [])
+    yield from _made_from_meshes(plan, [*quality, *ends])
     for model in plan.models:
-        outputs = [results / "models" / model / name for name in (ADAPTER_FILE, "history.jsonl")]
         users = [name for name in plan.methods if plan.config.methods[name].model == model]
-        made = [manifest_path(plan, name, shard) for name in users for shard in plan.shards]
-        yield f"model.{model}", outputs, [*made, *ends]
+        textures = [manifest_path(plan, name, shard) for name in users for shard in plan.shards]
+        yield f"model.{model}", [*textures, *ends]
     for method in plan.methods:
-        scores = [_table(plan, metric, method) for metric in plan.metrics]
-        renders = results / "renders" / method / "renders.tsv"
-        for shard in plan.shards:
-            made = [*scores, quality, renders, stages, *ends]
-            yield f"texture.{method}.{shard}", [manifest_path(plan, method, shard)], made
-        yield f"score.{method}", scores, ends
-        yield f"renders.{method}", [renders], [distances]
-    yield "quality", [quality], ends
-    if plan.config.evaluation.references is not None:
-        yield "distances", [distances], ends
-    if staged_method(plan) is not None:
-        yield "stages", [stages], [results / "figures"]
+        read = [*made[f"score.{method}"], *quality, *made[f"renders.{method}"], *stages, *ends]
+        yield from ((f"texture.{method}.{shard}", read) for shard in plan.shards)
+        yield f"score.{method}", ends
+        yield f"renders.{method}", distances
+    yield "quality", ends
+    if distances:
+        yield "distances", ends
+    if stages:
+        yield "stages", [results / "figures"]
 
 
-def _meshes(plan: Plan, ends: list[Path]) -> Iterator[Product]:
+def _made_from_meshes(plan: Plan, ends: list[Path]) -> Iterator[tuple[str, Iterable[Path]]]:
     results = Path(plan.config.results)
 
     @cache
@@ -85,15 +77,14 @@ def _meshes(plan: Plan, ends: list[Path]) -> Iterator[Product]:
         yield from ends
 
     for mesh in plan.meshes:
-        outputs = [results / "meshes" / mesh / name for name in MESH_FILES]
-        yield f"mesh.{mesh}", outputs, later(mesh)
+        yield f"mesh.{mesh}", later(mesh)
 
 
 def _earlier_scores(plan: Plan) -> Iterator[tuple[str, Path]]:
     """(method, table) of scores that a failed job would have replaced, and that Snakemake has put back: of
     other code, from before their weights, or of other textures."""
     for metric in plan.metrics:
-        found = [(method, _table(plan, metric, method)) for method in plan.methods]
+        found = [(method, score_table(plan, metric, method)) for method in plan.methods]
         found = [(method, table) for method, table in found if table.is_file()]
         if not found:
             continue
@@ -120,7 +111,3 @@ def _of_other_textures(plan: Plan, method: str, record: dict[str, Any], written:
 def _latest(paths: Iterable[Path]) -> int:
     """When the last one of some files was written, in nanoseconds; those that are missing do not count."""
     return max((path.stat().st_mtime_ns for path in paths if path.exists()), default=0)
-
-
-def _table(plan: Plan, metric: str, method: str) -> Path:
-    return Path(plan.config.results) / "scores" / metric / f"{method}.tsv"

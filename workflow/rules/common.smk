@@ -19,8 +19,9 @@ from workflow.config.kinds import METHODS
 from workflow.runtime.locking import BusyError, lock_folder, require_folder
 from workflow.jobs.link_loops import refuse_link_loops
 from workflow.jobs.plan import Plan
+from workflow.jobs.products import outputs
 from workflow.runtime.progress import cost_of_run
-from workflow.jobs.recheck import Damages, damaged_jobs, output_of
+from workflow.jobs.recheck import Damages, damaged_jobs
 from workflow.runtime.step_errors import plain_sentence
 from workflow.jobs.unfinished import unfinished_jobs
 from workflow.runtime.warm import LibraryServer
@@ -221,7 +222,8 @@ def find_damage():
         refuse_link_loops(PLAN)
         damaged = damaged_jobs(PLAN)
         FORCED.update(unfinished_jobs(PLAN))
-        FORCED.update({job: output_of(PLAN, job) for job in damaged})
+        made = outputs(PLAN) if damaged else {}
+        FORCED.update({job: str(made[job][0]) for job in damaged})
         for line in DAMAGES.note(damaged):
             print(f"damaged: {terminal(line)}", file=sys.stderr)
     except (OSError, PlainError) as error:
