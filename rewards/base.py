@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from texgen.errors import PlainError
 from texgen.render.images import render as render_mesh
 from texgen.render.images import render_buffer
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from texgen.render.images import GeometryBuffer
 
 
-class NotApplicable(ValueError):
+class NotApplicable(PlainError):
     """A reward that has no meaning for a mesh, such as symmetry of a spring; the message says why."""
 
 

@@ -37,6 +37,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | ImportError) and any(each in text for each in _MEMORY_WORDS)
 
 
+def package_trouble(package: str, error: ImportError) -> str:
+    """Whether an optional package is missing or broken, as a part of a sentence.
+
+    package: the name under which it is imported. error: what that raised.
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name == package:
+        return f"{package} is not installed"
+    # It is there and something that it needs is not, or it was built for another torch.
+    reason = str(error).strip().rstrip(".") or type(error).__name__
+    return f"{package} is installed but cannot be imported ({reason})"
+
+
 @contextmanager
 def damage_named(what: object) -> Iterator[None]:
     """Whatever a library raises while it opens `what` becomes one DamagedFileError that names it.

@@ -14,6 +14,7 @@ from benchmarks.gpu_check.record import psnr
 from texgen.backprojection.fill import fill_index
 from texgen.diffusion.backbone import Backbone
 from texgen.diffusion.guidance import Control
+from texgen.errors import PlainError
 from texgen.finetune.loss_scale import FIRST, LossScale
 from texgen.painting.pipeline import TexGen
 from texgen.painting.presets import get_preset
@@ -139,7 +140,7 @@ def rasterizers(device: torch.device, size: int) -> dict[str, Any]:
     out: dict[str, Any] = {"faces_equal_to_cpu": share, "checks": {"faces as on the CPU": share > 0.9999}}
     try:
         other = visible_faces(moved.vertices, moved.faces, cameras, size, "nvdiffrast").cpu()
-    except RuntimeError as error:
+    except PlainError as error:
         return out | {"nvdiffrast": str(error).split(";")[0]}
     seen = on_device >= 0
     agree = float((other == on_device)[seen].float().mean())

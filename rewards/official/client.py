@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from rewards.official.environment import ROOT, interpreter
 from rewards.preference.prompt_text import require_prompts
+from texgen.errors import PlainError
 
 NAMES = {
     "imagereward": "image-reward 1.5",
@@ -69,7 +71,7 @@ class OfficialScore:
         return torch.tensor(answer["scores"], dtype=torch.float32, device=images.device)
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The answer of the other environment. Raises RuntimeError with the end of what it printed."""
+        """The answer of the other environment. Raises PlainError when that fails; its words are printed."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
             [self._python, "-m", "rewards.official.serve"],
@@ -79,5 +81,8 @@ class OfficialScore:
             env=environment,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"{self.version} failed:\n{done.stderr[-2000:]}")
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            print("\n".join(said[-40:]), file=sys.stderr, flush=True)
+            reason = said[-1].strip() if said else f"status {done.returncode}"
+            raise PlainError(f"{self.version} failed in its own environment ({reason}); its words are above.")
         return json.loads(done.stdout)

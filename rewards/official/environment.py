@@ -16,12 +16,13 @@ import venv
 from pathlib import Path
 
 from texgen import shipped
+from texgen.errors import PlainError
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class EnvironmentMissing(RuntimeError):
+class EnvironmentMissing(PlainError):
     """The environment of the official packages is not there and cannot be made; told in one sentence."""
 
 

@@ -31,7 +31,8 @@ def drawn(backbone, seed, batch=1):
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(batch, 4, 8, 8, generator=generator)
     control = torch.rand(1, 6, 64, 64, generator=generator)
-    return latents, 10 * seed + 1, backbone.encode_prompts(["", f"cow {seed}"]), control
+    text = backbone.encode_prompts(["", f"cow {seed}"])
+    return latents.to(backbone.device), 10 * seed + 1, text, control.to(backbone.device)
 
 
 def predict(backbone, seed, batch=1, **changes):
@@ -167,7 +168,7 @@ def gradients(backbone, seed, moving=True, strength=1.0):
     leaves += backbone.lora_parameters()
     found = backbone.predict(latents, t, text, [Control(ROLE, control, strength)], 3.0)
     weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(100 + seed))
-    return [found.detach(), *torch.autograd.grad((found * weights).sum(), leaves)]
+    return [found.detach(), *torch.autograd.grad((found * weights.to(found.device)).sum(), leaves)]
 
 
 def tuned(backbone):
@@ -298,15 +299,11 @@ def test_time_steps_are_tensors_of_the_device():
 def test_cuda_graphs_equal_eager_to_the_bit(root, dtype):
     backbone = tiny_models.load_sd15(root, dtype).to("cuda")
 
-    def on_gpu(seed):
-        latents, t, text, control = drawn(backbone, seed)
-        return backbone.predict(latents.cuda(), t, text.cuda(), control.cuda(), ROLE, 3.0)
-
     with torch.no_grad():
         backbone.captured = None
-        plain = [on_gpu(seed) for seed in range(4)]
+        plain = [predict(backbone, seed) for seed in range(4)]
         backbone.captured = Captured()
-        replayed = [on_gpu(seed) for seed in range(4)]
+        replayed = [predict(backbone, seed) for seed in range(4)]
     assert backbone.captured.replays == 3
     assert all(torch.equal(a, b) for a, b in zip(plain, replayed, strict=True))
 
@@ -317,16 +314,10 @@ def test_gradients_of_cuda_graphs_equal_eager_ones(root):
     tuned(backbone)
     backbone.to("cuda")
 
-    def on_gpu(seed):
-        latents, t, text, control = drawn(backbone, seed)
-        latents, control = latents.cuda().requires_grad_(), control.cuda().requires_grad_()
-        out = backbone.predict(latents, t, text.cuda(), control, ROLE, 3.0)
-        return torch.autograd.grad(out.square().sum(), [latents, control, *backbone.lora_parameters()])
-
     backbone.captured = None
-    plain = [on_gpu(seed) for seed in range(4)]
+    plain = [gradients(backbone, seed) for seed in range(4)]
     backbone.captured = Captured()
-    again = [on_gpu(seed) for seed in range(4)]
+    again = [gradients(backbone, seed) for seed in range(4)]
     assert backbone.captured.replays == 3
     for a, b in zip(plain, again, strict=True):
         for x, y in zip(a, b, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import errno
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from reference.outcomes import check_sentence
 
-from texgen.errors import DamagedFileError
+from texgen.errors import DamagedFileError, package_trouble
 from workflow.runtime.devices import own_folder
 from workflow.runtime.locking import BusyError, lock_folder, require_folder, work_alone
 from workflow.runtime.step_errors import plain_sentence
@@ -235,3 +236,52 @@ def test_a_tokenizer_with_code_of_its_own_is_refused_without_a_question(tmp_path
         open_tokenizer(tmp_path)
     check_sentence(str(caught.value), str(tmp_path))
     assert not Path("executed").exists()
+
+
+# Exceptions of ours that are no `PlainError`, and why a step never ends by one.
+OTHERS = {
+    "PlainError": "the root of what a user is told in a sentence",
+    "NotFiniteError": "the trainer counts it and goes on, or ends with a TrainingError",
+    "NotDrawn": "a figure that has nothing to show is named in its place",
+    "Stopped": "a signal, told in one line",
+    "StoppedByUser": "the studio's button",
+    "WeightsMissing": "a FileNotFoundError in words of its own, shown alone",
+}
+
+
+def own_exceptions():
+    """Names of the packages' classes that derive from a built-in exception, warnings aside."""
+    for package in ("texreward", "workflow", "report", "baselines", "rewards", "texgen"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                bases = node.bases if isinstance(node, ast.ClassDef) else ()
+                kinds = [getattr(builtins, ast.unparse(base), None) for base in bases]
+                if any(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+                    if not any(issubclass(kind, Warning) for kind in kinds):
+                        yield node.name
+
+
+def test_what_a_user_can_act_on_is_shown_as_a_sentence():
+    assert set(own_exceptions()) == set(OTHERS)
+
+
+def trouble(module: str) -> str:
+    """What is said of a module whose import fails."""
+    with pytest.raises(ImportError) as caught:
+        __import__(module)
+    return package_trouble("optional", caught.value)
+
+
+def test_a_package_that_cannot_be_imported_is_not_called_missing(tmp_path, monkeypatch):
+    assert trouble("optional") == "optional is not installed"
+    (tmp_path / "optional").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "optional/__init__.py").write_text("import needed_by_it\n")
+    (tmp_path / "optional/other.py").write_text("")
+    assert trouble("optional") == (
+        "optional is installed but cannot be imported (No module named 'needed_by_it')"
+    )
+    (tmp_path / "optional/__init__.py").write_text("raise ImportError('undefined symbol: torch')\n")
+    assert trouble("optional") == "optional is installed but cannot be imported (undefined symbol: torch)"
+    (tmp_path / "optional/__init__.py").write_text("")
+    assert "cannot be imported" in trouble("optional.torch")

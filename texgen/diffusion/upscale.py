@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from texgen.errors import PlainError, package_trouble
 
-class UpscalerError(ValueError):
+
+class UpscalerError(PlainError):
     """An upscaler that cannot be used; one sentence."""
 
 
@@ -26,11 +28,11 @@ def load_upscaler(path: str, device: str) -> Any:
     """
     try:
         from spandrel import ModelLoader
-    except ImportError:
+    except ImportError as error:
         raise UpscalerError(
-            "The preset names an upscaler, which needs the package spandrel; run pip install "
+            f"The preset names an upscaler, but {package_trouble('spandrel', error)}; run pip install "
             '"texreward[upscale]" or set upscaler to "".'
-        ) from None
+        ) from error
     if not Path(path).is_file():
         raise UpscalerError(
             f"upscaler: there is no file {path}; download a Real-ESRGAN checkpoint, e.g. "

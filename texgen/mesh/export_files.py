@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from texgen.errors import PlainError
+from texgen.errors import PlainError, package_trouble
 from texgen.mesh.export import save_texture_png, to_png, write_glb
 from texgen.mesh.export_parts import ExportedPart, surfaces
 from texgen.mesh.mesh import Mesh
@@ -87,8 +87,10 @@ def write_usdz(path: Path, mesh: Mesh, texture: Tensor) -> list[str]:
     """USDZ by Pixar's usd-core, for viewers of Apple's and for studios: one mesh per part, metres, +y up."""
     try:
         from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdUtils
-    except ImportError:
-        raise PlainError("USDZ is written by usd-core; install it (pip install usd-core).") from None
+    except ImportError as error:
+        raise PlainError(
+            f"USDZ is written by usd-core, but {package_trouble('pxr', error)}; pip install usd-core."
+        ) from error
     nodes, parts = surfaces(mesh)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "texture.png").write_bytes(to_png(texture.flip(1)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from texgen.errors import package_trouble
 from texgen.mesh.mesh import MeshError
 from texgen.mesh.parts import RawMesh
 from texgen.reading.gltf_document import Document
@@ -136,13 +137,13 @@ def _draco(document: Document, primitive: dict[str, Any]) -> dict[str, np.ndarra
         return {}
     try:
         import DracoPy
-    except ImportError:
+    except ImportError as error:
         if DRACO not in (document.json.get("extensionsRequired") or []):
             return {}  # the plain accessors are there as well
         raise MeshError(
-            f"{document.path} needs {DRACO}; install DracoPy (pip install DracoPy), or export without "
-            "compression."
-        ) from None
+            f"{document.path} needs {DRACO}, and {package_trouble('DracoPy', error)}; pip install DracoPy, "
+            "or export without compression."
+        ) from error
     content, _ = document.view(int(record["bufferView"]))
     decoded = DracoPy.decode(content)
     by_number = {each["unique_id"]: each for each in decoded.attributes}

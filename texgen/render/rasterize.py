@@ -16,6 +16,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from texgen.errors import PlainError, package_trouble
 from texgen.render.cameras import (
     Cameras,
     Size,
@@ -190,13 +191,13 @@ _nvdiffrast_contexts: dict[torch.device, object] = {}
 def _faces_by_nvdiffrast(vertices: Tensor, faces: Tensor, cameras: Cameras, size: tuple[int, int]) -> Tensor:
     try:
         import nvdiffrast.torch as dr
-    except ImportError:
-        raise RuntimeError(
-            'backend "nvdiffrast" needs the package nvdiffrast, which is not installed; '
+    except ImportError as error:
+        raise PlainError(
+            f'backend "nvdiffrast" cannot be used: {package_trouble("nvdiffrast", error)}; '
             'install it on a machine with CUDA, or use backend "warp".'
-        ) from None
+        ) from error
     if vertices.device.type != "cuda":
-        raise RuntimeError(
+        raise PlainError(
             f'backend "nvdiffrast" needs the mesh on a CUDA device, not on {vertices.device}; '
             'use backend "warp".'
         )
@@ -232,7 +233,7 @@ def rasterize(
 
     vertices [V, 3], faces [F, 3]; size: image side, or (height, width). Not differentiable. Barycentrics and
     depth are recomputed from the face by `interpolate.barycentrics`, so they are equal for both backends.
-    Raises ValueError for an unknown backend, RuntimeError when the backend cannot run here.
+    Raises ValueError for an unknown backend, PlainError when the backend cannot run here.
     """
     face = visible_faces(vertices, faces, cameras, size, backend)
     cameras = cameras.to(vertices.device, vertices.dtype)

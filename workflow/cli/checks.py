@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from texgen import shipped
+from texgen.errors import PlainError
 from texgen.mesh.formats import FORMATS, SOURCES, WRITTEN
 from texgen.reading import orientation
 from texgen.storage.plain_text import without_passwords
@@ -20,7 +21,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_TEXELS = 8192
 
 
-class UsageError(ValueError):
+class UsageError(PlainError):
     """A request that cannot be met, told in one sentence."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from texgen import shipped
 from texgen.diffusion.prompts import PromptWarning, require_words
+from texgen.errors import PlainError
 from workflow.cli.checks import check_threads, located
 from workflow.cli.image_files import distinct_names, opened, read_image, shown_size
 from workflow.config.configuration import load_config
@@ -84,7 +85,7 @@ def score(options: argparse.Namespace) -> int:
     for name in names:
         try:
             metric = load_metric(located(config.metrics[name]), device, backend=backend, precision=precision)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, PlainError) as error:
             raise ConfigError(f"{name}: {error}") from None
         versions[name] = metric.version
         # Read again for every metric: decoding is cheap, and all images may not fit in memory.

@@ -29,7 +29,7 @@ _NAME_RULE = f"letters, digits and single '_' or '-' between them, {LONGEST_NAME
 _UNPRINTABLE = ("Cc", "Zl", "Zp")
 
 
-class ConfigError(ValueError):
+class ConfigError(PlainError):
     """A mistake in a file that a user edits, told in one sentence."""
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from texgen.errors import PlainError
 from texgen.storage.files import open_lock, remove_leftovers
 
 try:
@@ -28,7 +29,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _held: list[IO] = []  # open for the life of the process
 
 
-class BusyError(RuntimeError):
+class BusyError(PlainError):
     """Another run works in the same folder."""
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from texgen.errors import PlainError, is_out_of_memory
 from texgen.storage.plain_text import terminal
-from workflow.config.sheets import ConfigError
 from workflow.runtime.early_end import STOPPING, leave, stopped_line
 
 MACHINE = (
@@ -83,7 +82,7 @@ def concerns_machine(error: BaseException) -> bool:
 
 def plain_sentence(error: BaseException) -> str | None:
     """What to tell a user about an error; None when it is one of the code."""
-    if isinstance(error, PlainError | ConfigError):
+    if isinstance(error, PlainError):
         return str(error)
     if is_out_of_memory(error):
         return (
