@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rewards.picture_files import composited, read_image
 from texgen import shipped
 from texgen.diffusion.prompts import require_words
 from texreward.opening import device_of, quiet_loading
 from workflow.cli.checks import located
-from workflow.cli.image_files import composited, read_image
 from workflow.cli.score import chosen_metrics, score_images
 from workflow.config.configuration import load_config
 from workflow.config.sheets import ConfigError

@@ -15,7 +15,9 @@ from reference.tiny_results import FAILED, METHODS, make_results
 from report.table.distances import distance_block
 from rewards.set_distance import cmmd
 from texgen.storage.result_records import checked_scores
+from workflow.config.sheets import ConfigError
 from workflow.jobs.jobs import ScoreJob
+from workflow.jobs.references import pictures_in
 from workflow.steps import distances, save_renders
 
 
@@ -61,8 +63,10 @@ def test_renders_are_saved_and_compared_with_a_folder_of_pictures(tmp_path, clip
     assert values["Tuned <ours>"] in ("0.000", "-0.000") and float(values["Untuned"]) > 0
     assert [row[1].best for row in block.rows] == [False, True, False]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no pictures"):
-        distances.pictures_in(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="holds no pictures; put"):
+        pictures_in(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="is no folder; put"):
+        pictures_in(tmp_path / "none")
     # Lists and pictures that are cut off are named.
     cut = tmp_path / "renders" / "tuned" / rows[0]["file"]
     whole = cut.read_bytes()

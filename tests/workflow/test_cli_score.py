@@ -11,7 +11,7 @@ from PIL import Image
 from reference.tiny_scorers import SIDE, write_clip, write_head, write_image_reward
 
 from rewards.checkpoints.store import WeightsMissing
-from workflow.cli.image_files import read_image
+from rewards.picture_files import read_image
 from workflow.cli.main import main
 from workflow.config.configuration import load_config
 from workflow.provenance import ROOT

@@ -9,7 +9,7 @@
 | scores/<metric>/<method>.json       | <method>.tsv                                           |
 | quality.json                        | quality.tsv                                            |
 | distances.json                      | distances.tsv                                          |
-| renders/<method>/renders.json       | renders.tsv                                            |
+| renders/<method>/renders.json       | renders.tsv and the pictures that it lists             |
 | stages/stages.json                  | stages.npz                                             |
 
 All readers raise DamagedFileError with one sentence. Imports no torch.
@@ -139,17 +139,18 @@ def check_adapter(folder: Path) -> None:
 # ---- scores -------------------------------------------------------------------------------------------
 
 
-def write_score_record(table: Path, record: Record) -> None:
-    """The record of a table of scores, or of another file, beside it."""
-    write_record(table.with_suffix(".json"), {**record, FILES: stamps(table.parent, [table.name])})
+def write_score_record(table: Path, record: Record, more: Iterable[str] = ()) -> None:
+    """The record of a table of scores, or of another file, beside it. more: paths below its folder of files
+    that it lists."""
+    write_record(table.with_suffix(".json"), {**record, FILES: stamps(table.parent, [table.name, *more])})
 
 
 def checked_scores(table: Path) -> Record:
     """The record of a file with a record of its own beside it, which is whole: `<metric>/<method>.tsv`,
-    `quality.tsv`, `distances.tsv`, `renders.tsv`, `stages.npz`."""
+    `quality.tsv`, `distances.tsv`, `renders.tsv` with its pictures, `stages.npz`."""
     path = Path(table).with_suffix(".json")
     record = _read(path, (FILES,))
     if "method" in record:
         _refuse_other(path, f"{record.get('metric')}/{record['method']}", f"{path.parent.name}/{path.stem}")
-    check_files(path.parent, record, [Path(table).name])
+    check_files(path.parent, record, dict.fromkeys([Path(table).name, *record[FILES]]))
     return record

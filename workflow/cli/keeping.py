@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rewards.picture_files import opened
 from workflow.cli.checks import MOST_TEXELS, UsageError
-from workflow.cli.image_files import opened
 
 if TYPE_CHECKING:
     from texgen.mesh.mesh import Mesh

@@ -8,13 +8,14 @@ import sys
 import warnings
 from collections.abc import Iterable
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
+from rewards.picture_files import opened, read_image, shown_size
 from texgen import shipped
 from texgen.diffusion.prompts import PromptWarning, require_words
 from texgen.errors import PlainError
 from workflow.cli.checks import check_threads, located
-from workflow.cli.image_files import distinct_names, opened, read_image, shown_size
 from workflow.config.configuration import load_config
 from workflow.config.kinds import OFFICIAL_BACKEND
 from workflow.config.metrics import metric_kind
@@ -218,3 +219,13 @@ def table(
         )
         for line in lines
     )
+
+
+def distinct_names(paths: list[str]) -> list[str]:
+    """The paths, each cut to as few of its last parts as keep different files different."""
+    parts = [Path(path).parts for path in paths]
+    for count in range(1, max((len(each) for each in parts), default=0) + 1):
+        names = [str(Path(*each[-count:])) if each else path for each, path in zip(parts, paths, strict=True)]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return list(paths)

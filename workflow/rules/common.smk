@@ -22,6 +22,7 @@ from workflow.jobs.plan import Plan
 from workflow.jobs.products import outputs
 from workflow.runtime.progress import cost_of_run
 from workflow.jobs.recheck import Damages, damaged_jobs
+from workflow.jobs.references import reference_pictures
 from workflow.runtime.step_errors import plain_sentence
 from workflow.jobs.unfinished import unfinished_jobs
 from workflow.runtime.warm import LibraryServer
@@ -36,7 +37,7 @@ def make_plan():
         asked = parse_config(dict(config), where)
         plan = Plan(asked.model_copy(update={"results": placed(asked.results, where)}))
         require_folder(plan.config.results)
-        return plan, asked.results
+        return plan, asked.results, reference_pictures(plan.config)
     except (BusyError, ConfigError) as error:
         raise WorkflowError(str(error)) from None
 
@@ -56,7 +57,7 @@ def placed(results, where):
 MOVED = workflow.modifier.path_modifier.replace_prefix("results") != "results"
 # The results folder lies where the plan says; to rules and input functions, whose paths snakemake itself moves, it
 # has the name in the configuration.
-PLAN, RESULTS = make_plan()
+PLAN, RESULTS, REFERENCES = make_plan()
 # Asked once per job, and there may be thousands of a kind.
 code_version = cache(current_code_version)
 
@@ -419,6 +420,10 @@ def distance_files():
 def reference_metric_settings(wildcards):
     metric = PLAN.config.evaluation.references.metric
     return settings_path(f"score.{metric}", PLAN.score_job(metric))
+
+
+def references(wildcards):
+    return unmoved(list(map(str, REFERENCES)))
 
 
 def reference_metric_weights(wildcards):

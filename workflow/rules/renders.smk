@@ -28,6 +28,7 @@ if PLAN.config.evaluation.references is not None:
         """Distance of every method's renders to the reference pictures."""
         input:
             renders=render_lists(),
+            references=references,
             weights=of_job("distances", reference_metric_weights),
         output:
             distances="<results>/distances.tsv",

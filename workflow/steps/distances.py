@@ -8,49 +8,27 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from texgen.errors import DamagedFileError
 from texgen.storage.result_records import checked_scores, write_score_record
 from workflow import provenance
 from workflow.jobs.jobs import ScoreJob
+from workflow.jobs.references import pictures_in
 from workflow.runtime.devices import claim_gpu, pick_device
 from workflow.runtime.step_errors import run_step
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 COLUMNS = ("method", "cmmd", "renders", "references", "clip")
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Picture files of a folder and those below it, by name. Raises FileNotFoundError without any."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    if not found:
-        raise FileNotFoundError(
-            f"{folder} holds no pictures ({', '.join(ENDINGS)}); put the reference renders there."
-        )
-    return found
+WHITE = (1.0, 1.0, 1.0)
 
 
 def embeddings(clip, paths: Iterable[Path]):
-    """Unit embeddings [N, D] of picture files; transparent ones lie on white."""
-    import numpy as np
+    """Unit embeddings [N, D] of picture files; transparent ones lie on white. Raises PlainError."""
     import torch
-    from PIL import Image
 
-    found = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            if isinstance(error, OSError) and error.errno is not None:  # it cannot be opened
-                raise
-            raise DamagedFileError(
-                f"{path} is not a whole picture; replace it, or if it is a render, delete the renders.tsv of "
-                "its method and run snakemake again."
-            ) from error
-        pixels = torch.from_numpy(np.array(whole.convert("RGB"))).permute(2, 0, 1)[None] / 255
-        with torch.no_grad():
-            found.append(clip.image_features(pixels.to(clip.device)).cpu())
-    return torch.cat(found)
+    from rewards.picture_files import read_image
+
+    with torch.no_grad():
+        return torch.cat(
+            [clip.image_features(read_image(str(path), WHITE).to(clip.device)).cpu() for path in paths]
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
             writer.writeheader()
             writer.writerows(rows)
-        write_score_record(options.out / "renders.tsv", {})
+        write_score_record(options.out / "renders.tsv", {}, (row["file"] for row in rows))
     print(f"{options.out}: {len(rows)} renders")
     return 0
 

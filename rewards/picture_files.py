@@ -1,15 +1,14 @@
-"""Image files as a viewer shows them: turned as EXIF says, in sRGB, whatever their mode."""
+"""Picture files as a viewer shows them: turned as EXIF says, in sRGB, whatever their mode."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
+from texgen.errors import PlainError
 from texgen.storage.files import read_bytes
-from workflow.config.sheets import ConfigError
 
 ORIENTATION = 0x0112  # of EXIF; from 5 on width and height change places
 TIFF_SIZE = (256, 257)  # tags of the width and the height that are stored
@@ -18,16 +17,16 @@ LARGEST_16_BIT = 65535
 
 @contextmanager
 def opened(path: str) -> Iterator[Any]:
-    """An image file, of which the head alone has been read. Raises ConfigError in one sentence."""
+    """An image file, of which the head alone has been read. Raises PlainError in one sentence."""
     from PIL import Image
 
     try:
         with Image.open(BytesIO(read_bytes(path))) as image:
             yield image
     except FileNotFoundError:
-        raise ConfigError(f"There is no image file {path!r}; check the path.") from None
+        raise PlainError(f"There is no image file {path!r}; check the path.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{path} cannot be read as an image ({error}).") from None
+        raise PlainError(f"{path} cannot be read as an image ({error}).") from None
 
 
 def shown_size(image: Any) -> tuple[int, int]:
@@ -39,7 +38,7 @@ def shown_size(image: Any) -> tuple[int, int]:
 
 
 def read_image(path: str, background: tuple[float, ...]):
-    """`[1, 3, H, W]` in [0, 1], composited over the background. Raises ConfigError in one sentence."""
+    """`[1, 3, H, W]` in [0, 1], composited over the background. Raises PlainError in one sentence."""
     with opened(path) as image:
         return composited(image, background)
 
@@ -118,13 +117,3 @@ def _in_srgb(image: Any, profile: bytes):
     if alpha is not None:
         found.putalpha(alpha)
     return found
-
-
-def distinct_names(paths: list[str]) -> list[str]:
-    """The paths, each cut to as few of its last parts as keep different files different."""
-    parts = [Path(path).parts for path in paths]
-    for count in range(1, max((len(each) for each in parts), default=0) + 1):
-        names = [str(Path(*each[-count:])) if each else path for each, path in zip(parts, paths, strict=True)]
-        if len(set(names)) == len(set(paths)):
-            return names
-    return list(paths)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from workflow.cli.image_files import ORIENTATION, distinct_names, opened, read_image, shown_size
-from workflow.config.sheets import ConfigError
+from rewards.picture_files import ORIENTATION, opened, read_image, shown_size
+from texgen.errors import PlainError
+from workflow.cli.score import distinct_names
 
 WHITE = (1.0, 1.0, 1.0)
 # How a stored picture [H, W] becomes the one that is shown, by EXIF orientation.
@@ -142,14 +143,14 @@ def test_a_file_that_is_cut_off_is_named(format_, tmp_path):
     Image.fromarray(numbers(64, 64, 3)).save(stream, format=format_)
     path = tmp_path / f"cut.{format_}"
     path.write_bytes(stream.getvalue()[: len(stream.getvalue()) // 2])
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(PlainError) as caught:
         read_image(str(path), WHITE)
     assert str(path) in str(caught.value) and "cannot be read as an image" in str(caught.value)
 
 
 def test_numbers_without_a_known_white_are_refused(tmp_path):
     path = saved(tmp_path / "f.tiff", Image.fromarray(np.full((2, 2), 7.5, dtype=np.float32)))
-    with pytest.raises(ConfigError, match="save it with 8 or 16 bits"):
+    with pytest.raises(PlainError, match="save it with 8 or 16 bits"):
         read_image(str(path), WHITE)
 
 
