@@ -133,7 +133,9 @@ class PSDLike:
         reach = like.new_zeros(1, size, size)
         for step in range(preset.steps):
             view = scene.views[int(torch.randint(len(scene.views), (1,), generator=random))]
-            upper = settings.t_max + (settings.t_until - settings.t_max) * step / max(preset.steps - 1, 1)
+            over = step / max(preset.steps - 1, 1)
+            optimiser.param_groups[0]["lr"] = settings.learning_rate * (1 + (settings.last_rate - 1) * over)
+            upper = settings.t_max + (settings.t_until - settings.t_max) * over
             share = settings.t_min + (upper - settings.t_min) * float(torch.rand(1, generator=random))
             t = min(int(share * train), train - 1)
             with torch.enable_grad():

@@ -34,6 +34,10 @@ class PSDSettings(OwnSettings, preset=PRESET.name):
         Literal["psd-like", "dreamdpo"], Field(description="Which direction moves the texture.")
     ] = "psd-like"
     learning_rate: Annotated[Positive, Field(description="Adam's, on the texture's levels.")] = 0.02
+    last_rate: Annotated[
+        Unit,
+        Field(description="The learning rate of the last step, as a share of the first; it falls linearly."),
+    ] = 1.0
     levels: Annotated[
         Count,
         Field(

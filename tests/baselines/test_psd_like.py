@@ -69,6 +69,20 @@ def test_optimises_counts_and_repeats(full_backbone, ball, objective):
     assert not torch.equal(other(ball, "a cat", 0).texture, result.texture)
 
 
+def test_the_learning_rate_falls_linearly_to_a_share_of_the_first(full_backbone, ball, monkeypatch):
+    rates, step = [], torch.optim.Adam.step
+
+    def noted(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    for share in (1.0, 0.25):
+        falling = psd_like(full_backbone, brightness, **SMALL, steps=4, learning_rate=0.08, last_rate=share)
+        falling(ball, "a cat", 0)
+    assert rates == pytest.approx([0.08] * 4 + [0.08, 0.06, 0.04, 0.02])
+
+
 def test_unknown_fields_and_objectives_are_named(full_backbone):
     with pytest.raises(ValueError, match="no field 'rounds'"):
         psd_like(full_backbone, brightness, rounds=3)
