@@ -131,7 +131,7 @@ def test_each_failure_is_one_sentence(fault, sentence, tmp_path):
     with pytest.raises(OfficialError, match=sentence) as caught:
         run_official(adapter, egg(), PROMPT, 0, tmp_path / "work", 60)
     assert "\n" not in str(caught.value)
-    # Mended, it runs in the same folder: nothing of the failed run is taken for a result.
+    # Once fixed, it runs in the same folder: nothing of the failed run is taken for a result.
     (adapter.setup.checkout / "fault").unlink()
     assert not run_official(adapter, egg(), PROMPT, 0, tmp_path / "work", 60).kept
 
