@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from reference.damages import DAMAGES
@@ -76,17 +77,22 @@ def test_it_is_printed_with_hours_only_where_something_was_measured(capsys, monk
     assert main(["plan", *config, "--measured", str(checked)]) == 0
     text = capsys.readouterr().out
     assert "At 40 ms an evaluation (measured," in text and "No training was measured" in text
+    assert re.search(r"scores \(.* of images\) +\d+ +- +- ", text) and "Scores are not in the hours" in text
     steps = {
         "exact_6_views": {"device_s": 18.0, "passes": 180},
         "last_1_6_views": {"device_s": 3.6, "passes": 72},
     }
-    checked.write_text(json.dumps({"items": {"painting_texgen": painting, "training": steps}}))
+    items = {"painting_texgen": painting, "training": steps, "scoring": {"tf32": {"images_s": 500.0}}}
+    checked.write_text(json.dumps({"items": items}))
     assert measured_rates(checked) == Rates(0.04, {"exact": 0.1, "last_k": 0.05})
+    assert measured_rates(checked, "tf32") == Rates(0.04, {"exact": 0.1, "last_k": 0.05}, 0.002)
 
 
 def test_the_measured_check_of_the_documents_can_be_read():
     rates = measured_rates(ROOT / "docs" / "measured" / "gpu-check-h100.json")
-    assert rates is not None and rates.painting < rates.training["last_k"] < rates.training["exact"]
+    # What a step costs once, views and reward, falls on 180 passes of `exact` and on 72 of `last_k`.
+    assert rates is not None and rates.painting < rates.training["exact"] < rates.training["last_k"] < 0.1
+    assert rates.image is not None and 100 < 1 / rates.image < 400
 
 
 def test_passes_of_a_training_take_what_its_strategy_was_measured_to_take():
@@ -95,6 +101,8 @@ def test_passes_of_a_training_take_what_its_strategy_was_measured_to_take():
     assert rates.hours(Cost("training", 1, 3600, strategy="last_k", passes=3600)) == pytest.approx(0.5)
     assert rates.hours(Cost("training", 1, 3600, strategy="d3po", passes=3600)) == pytest.approx(1.0)
     assert rates.hours(Cost("textures", 1, 3600)) == pytest.approx(0.1)
+    assert rates.hours(Cost("scores", 1, 0.0, images=3600)) is None
+    assert Rates(0.1, {}, 0.01).hours(Cost("scores", 1, 0.0, images=3600)) == pytest.approx(0.01)
 
 
 def test_seconds_are_taken_from_runs(tmp_path):

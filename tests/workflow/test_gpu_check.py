@@ -1,4 +1,4 @@
-"""The check for machines with a GPU, on tiny models: every item runs, so that it is ready where there is one."""
+"""The check for machines with a GPU runs on tiny models, so that it is ready where there is one."""
 
 import json
 

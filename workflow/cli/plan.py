@@ -40,7 +40,7 @@ def show(options: argparse.Namespace) -> int:
     results = Path(plan.config.results)
     if options.seconds is None:
         place = options.measured or results
-        rates, source = measured_rates(place), f"measured, {place}"
+        rates, source = measured_rates(place, plan.config.scoring.precision), f"measured, {place}"
     else:
         rates, source = Rates(options.seconds, {}), "as given"
     found = costs(plan)
@@ -49,12 +49,12 @@ def show(options: argparse.Namespace) -> int:
     for cost in found:
         taken = spent_seconds(results, cost.name.removeprefix("textures "))
         print(
-            f"{cost.name:34}{cost.jobs:5}{cost.evaluations:14,.0f}{_hours(cost, rates):>8}"
+            f"{cost.name:34}{cost.jobs:5}{_evaluations(cost):>14}{_hours(cost, rates):>8}"
             f"{'-' if taken is None else f'{taken / 3600:.2f}':>10}{cost.disk / 1e9:8.1f} GB"
         )
     total = sum(cost.evaluations for cost in found)
     jobs, disk = sum(cost.jobs for cost in found) + len(plan.meshes), sum(cost.disk for cost in found)
-    hours = "-" if rates is None else f"{sum(rates.hours(cost) for cost in found):.2f}"
+    hours = "-" if rates is None else f"{sum(rates.hours(cost) or 0.0 for cost in found):.2f}"
     print(f"{'in all':34}{jobs:5}{total:14,.0f}{hours:>8}{'':10}{disk / 1e9:8.1f} GB")
     if rates is None:
         print(
@@ -66,6 +66,10 @@ def show(options: argparse.Namespace) -> int:
             f", {1000 * each:.4g} ms a training pass of {name}" for name, each in rates.training.items()
         )
         print(f"At {1000 * rates.painting:.4g} ms an evaluation{passes} ({source}); at most.")
+        if rates.image is None:
+            print("Scores are not in the hours: how long an image takes was not measured.")
+        else:
+            print(f"Scores at {1 / rates.image:.4g} images/s of CLIP ViT-L/14; larger networks take longer.")
         if not rates.training and any(cost.passes for cost in found):
             print("No training was measured: its passes, with a backward pass, take longer than this says.")
     for line in downloads(plan):
@@ -73,8 +77,13 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluations(cost: Any) -> str:
+    return "-" if cost.images else f"{cost.evaluations:,.0f}"
+
+
 def _hours(cost: Any, rates: Any) -> str:
-    return "-" if rates is None else f"{rates.hours(cost):.2f}"
+    hours = None if rates is None else rates.hours(cost)
+    return "-" if hours is None else f"{hours:.2f}"
 
 
 def downloads(plan: Any) -> list[str]:

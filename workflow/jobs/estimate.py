@@ -36,7 +36,7 @@ class Cost:
     """One row of the estimate.
 
     jobs: of the workflow. evaluations: at 512 pixels, at most. disk: bytes. strategy: of a training's
-    gradient, with passes: those evaluations that are part of an optimiser step.
+    gradient, with passes: those evaluations that are part of an optimiser step. images: that are scored.
     """
 
     name: str
@@ -45,17 +45,25 @@ class Cost:
     disk: float = 0.0
     strategy: str | None = None
     passes: float = 0.0
+    images: int = 0
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of one evaluation at 512 pixels. training: of one pass of an optimiser step, by strategy."""
+    """Seconds of one evaluation at 512 pixels. training: of one pass of an optimiser step, by strategy.
+    image: of one image through CLIP ViT-L/14, None where that was not measured."""
 
     painting: float
     training: dict[str, float]
+    image: float | None = None
 
-    def hours(self, cost: Cost) -> float:
-        """Of a row; passes of a strategy that was not measured take as long as the slowest one that was."""
+    def hours(self, cost: Cost) -> float | None:
+        """Of a row; None for scores where no image was measured.
+
+        Passes of a strategy that was not measured take as long as the slowest one that was.
+        """
+        if cost.images:
+            return None if self.image is None else cost.images * self.image / 3600
         slowest = max([self.painting, *self.training.values()])
         passes = cost.passes * self.training.get(cost.strategy or "", slowest)
         return (passes + (cost.evaluations - cost.passes) * self.painting) / 3600
@@ -135,7 +143,8 @@ def scores(plan: Plan) -> Cost:
     protocol = plan.config.evaluation
     views = len(RIGS[protocol.rig]) * len(protocol.backgrounds)
     rendered = len(plan.assets) * len(plan.methods) * views
-    return Cost(f"scores ({len(images) * rendered:,} of images)", len(plan.methods), 0.0)
+    count = len(images) * rendered
+    return Cost(f"scores ({count:,} of images)", len(plan.methods), 0.0, images=count)
 
 
 def _is_geometric(kind: str) -> bool:
@@ -146,12 +155,12 @@ def _share(side: int) -> float:
     return (side / REFERENCE_SIDE) ** 2
 
 
-def measured_rates(place: Path) -> Rates | None:
+def measured_rates(place: Path, precision: str = "float32") -> Rates | None:
     """From the result of `make gpu-check`, or from the run.json files of a results folder (those of the kind
-    texgen, which say nothing of training); None where there are none. Raises DamagedFileError for a file that
-    is neither."""
+    texgen, which say nothing of training and scores); None where there are none. precision: of scores. Raises
+    DamagedFileError for a file that is neither."""
     if place.is_file():
-        return _rates_of_check(place)
+        return _rates_of_check(place, precision)
     seconds, calls = 0.0, 0
     for path in sorted((place / "textures").glob("*/*/run.json")):
         run = read_record(path)
@@ -160,22 +169,27 @@ def measured_rates(place: Path) -> Rates | None:
     return Rates(seconds / calls, {}) if calls else None
 
 
-def _rates_of_check(path: Path) -> Rates | None:
+def _rates_of_check(path: Path, precision: str) -> Rates | None:
     try:
-        return _checked_rates(json.loads(read_bytes(path))["items"])
+        return _checked_rates(json.loads(read_bytes(path))["items"], precision)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise DamagedFileError(
             f"{path} is not a result of `make gpu-check` (or was changed); give one, or a results folder."
         ) from error
 
 
-def _checked_rates(items: dict[str, Any]) -> Rates | None:
+def _checked_rates(items: dict[str, Any], precision: str) -> Rates | None:
     painting, training = items.get("painting_texgen", {}), items.get("training", {})
     if "device_s" not in painting:
         return None
     seconds = sum(painting["device_s"]) / len(painting["device_s"]) / painting["calls"]["unet"]
     steps = {"exact": training.get("exact_6_views"), "last_k": training.get("last_1_6_views")}
-    return Rates(seconds, {name: each["device_s"] / each["passes"] for name, each in steps.items() if each})
+    scoring = items.get("scoring", {}).get(precision)
+    return Rates(
+        seconds,
+        {name: each["device_s"] / each["passes"] for name, each in steps.items() if each},
+        1 / scoring["images_s"] if scoring else None,
+    )
 
 
 def spent_seconds(results: Path, name: str) -> float | None:
