@@ -243,6 +243,24 @@ def test_what_no_job_would_honour_is_refused_at_the_field(path, value, message, 
         parse_config(data, "x.yaml")
 
 
+def test_the_weights_of_an_upscaler_are_an_input(data, tmp_path):
+    before = plan_of(data).texture_job("pretrained")
+    assert "upscaler" not in before.places()
+    file = tmp_path / "enlarges.onnx"  # whatever its ending
+    data["presets"]["texgen"]["upscaler"] = str(file)
+    plan = plan_of(data)
+    job = plan.texture_job("pretrained")
+    assert job.places()["upscaler"] == str(file) and str(file) in job.files()
+    assert set(job.files()) - {str(file)} == set(before.files())
+    file.write_text("one")
+    first = place_hashes(job.places())
+    file.write_text("two")
+    assert place_hashes(job.places())["upscaler"] != first["upscaler"]
+    if find_spec("spandrel") is None:
+        with pytest.raises(ConfigError, match="presets.texgen.upscaler needs the package spandrel"):
+            require(plan.config)
+
+
 def test_nvdiffrast_can_be_chosen(data):
     data["presets"]["texgen"]["rasterizer"] = "nvdiffrast"
     data["evaluation"]["rasterizer"] = "nvdiffrast"

@@ -22,7 +22,7 @@ from workflow.config.official_methods import OfficialProgram
 from workflow.config.strict import Colour, Strict
 from workflow.config.training import TunedModel
 from workflow.provenance import read_settings
-from workflow.weights.local_files import backbone_places, metric_places, read_in
+from workflow.weights.local_files import backbone_places, metric_places, preset_places, read_in
 
 AssetRecord = dict[str, Any]
 """One thing to texture, as `Asset.record` gives it: asset, mesh, prompt_id, prompt, seed."""
@@ -145,7 +145,8 @@ class TextureJob(Job):
 
     def places(self) -> dict[str, str]:
         scored = {} if self.score is None else metric_places(self.score, "score")
-        return (backbone_places(self.backbone) if self.backbone is not None else {}) | scored
+        own = preset_places(self.preset) if self.file is None else {}
+        return (backbone_places(self.backbone) if self.backbone is not None else {}) | scored | own
 
     def files(self) -> list[str]:
         """Weights, and the GLBs of a precomputed method."""

@@ -5,7 +5,9 @@ Imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from texgen.shipped import located, of_the_miniature
 from workflow.config.file_metrics import FileScore
@@ -14,6 +16,8 @@ from workflow.config.metrics import Head
 from workflow.config.strict import Strict, Weights
 
 ENDINGS = (".safetensors", ".pt", ".bin", ".pth")
+UPSCALER = "upscaler"
+"""The field of a preset that names a file of weights, and its role."""
 
 
 def backbone_places(backbone: BackboneWeights) -> dict[str, str]:
@@ -39,6 +43,11 @@ def metric_places(block: Strict, name: str) -> dict[str, str]:
     return {role: located(place) for role, place in found.items()}
 
 
+def preset_places(preset: Mapping[str, Any]) -> dict[str, str]:
+    """Role -> file of weights that a method's settings name."""
+    return {UPSCALER: located(preset[UPSCALER])} if preset.get(UPSCALER) else {}
+
+
 def any_of_the_miniature(places: dict[str, str]) -> bool:
     """Whether some of the weights are the small ones that come with the code, or that it trains."""
     return any(map(of_the_miniature, places.values()))
@@ -50,7 +59,7 @@ def read_in(role: str, place: str) -> list[str]:
     A folder without any yields one that it should hold, so that Snakemake names what is missing.
     """
     path, field = Path(place), role.rpartition(" ")[2]
-    if path.suffix in ENDINGS:
+    if path.suffix in ENDINGS or field == UPSCALER:
         return [path.as_posix()]
     every = field == "tokenizer"
     files = sorted(each for each in path.rglob("*") if each.is_file() and (every or each.suffix in ENDINGS))
