@@ -39,5 +39,6 @@ def require(config: Config) -> None:
     for field, preset in _presets(config).items():
         if preset.upscaler and find_spec("spandrel") is None:
             raise ConfigError(
-                f"{field}.upscaler needs the package spandrel; run pip install 'texreward[upscale]', or choose ''."
+                f"{field}.upscaler needs the package spandrel; run pip install 'texreward[upscale]', "
+                "or set it to ''."
             )
