@@ -16,6 +16,7 @@ from reference.tiny_models import write_miniature
 
 import texreward
 from rewards.base import TextureReward
+from texgen.errors import PlainError
 from texgen.mesh.export import load_texture_png
 from texreward.models import backbone_of
 from texreward.own import PACKAGES
@@ -180,7 +181,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
     ],
 )
 def test_mistakes_of_a_call_are_sentences(call, said):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(PlainError) as caught:
         call()
     assert said in str(caught.value) and len(str(caught.value)) < 200
 
