@@ -75,7 +75,7 @@ def _listed(images: Any) -> Iterable[Any]:
 
 
 def _pixels(image: Any, background: tuple[float, float, float]) -> Tensor:
-    """[1, 3, H, W] in [0, 1] of a file, a PIL image or a tensor. Raises ConfigError."""
+    """[1, 3, H, W] in [0, 1] of a file, a PIL image or a tensor. Raises PlainError."""
     if isinstance(image, str | PathLike):
         return read_image(str(Path(image)), background)
     if not isinstance(image, Tensor):
