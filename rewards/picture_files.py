@@ -10,6 +10,8 @@ from typing import Any
 from texgen.errors import PlainError
 from texgen.storage.files import read_bytes
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings of picture files that are looked for in folders, and written."""
 ORIENTATION = 0x0112  # of EXIF; from 5 on width and height change places
 TIFF_SIZE = (256, 257)  # tags of the width and the height that are stored
 LARGEST_16_BIT = 65535

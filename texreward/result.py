@@ -9,13 +9,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from rewards.picture_files import PICTURES
 from texgen.mesh.export import save_texture_png
 from texgen.mesh.export_files import write_textured
 from texgen.mesh.mesh import Mesh
 from texgen.painting.measured import TextureResult
 from texgen.render.cameras import Cameras, rig_cameras
 from texgen.render.images import render
-from workflow.cli.checks import PICTURES, check_mesh_output, check_output
+from workflow.cli.checks import check_mesh_output, check_output
 
 Camera = Cameras | str | tuple[float, float]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rewards.picture_files import PICTURES
 from texgen.mesh.formats import WRITTEN
 from texgen.reading.orientation import AXES, rotation_matrix
 from workflow.cli.checks import (
     MOST_TEXELS,
-    PICTURES,
     UsageError,
     check_mesh_output,
     check_number,

@@ -38,8 +38,8 @@ def compile_blocks(nets: Iterable[nn.Module], backend: str | Callable[..., Any] 
     for net in nets:
         for module in net.modules():
             if isinstance(module, BLOCKS):
-                module.compile(dynamic=False, backend=backend)
-                module._compiled_call_impl = _without_gradients(module._compiled_call_impl, module._call_impl)
+                compiled = torch.compile(module._call_impl, dynamic=False, backend=backend)
+                module._compiled_call_impl = _without_gradients(compiled, module._call_impl)
                 count += 1
     return count
 

@@ -17,7 +17,6 @@ from texgen.storage.plain_text import without_passwords
 if TYPE_CHECKING:
     from workflow.config.configuration import Config
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_TEXELS = 8192
 
 

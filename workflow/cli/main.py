@@ -22,7 +22,6 @@ from workflow.cli import score as cli_score
 from workflow.cli import study as cli_study
 from workflow.cli import texture_options as cli_texture
 from workflow.cli import weights as cli_weights
-from workflow.cli.checks import UsageError
 from workflow.cli.studio import command as cli_studio
 from workflow.cli.terminal import quieten_libraries, say
 from workflow.config.configuration import load_config
@@ -102,9 +101,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("stopped.")
         return 130
-    except UsageError as error:
-        say(terminal(error))
-        return 2
     except Exception as error:
         sentence = plain_sentence(error)
         if sentence is None:

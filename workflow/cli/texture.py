@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rewards.picture_files import PICTURES
 from texgen import shipped
 from texgen.storage.plain_text import without_passwords
 from workflow.cli.checks import (
     MOST_TEXELS,
-    PICTURES,
     UsageError,
     check_number,
     check_output,

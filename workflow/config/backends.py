@@ -20,8 +20,9 @@ def _presets(config: Config) -> dict[str, Any]:
 def chosen(config: Config) -> dict[str, str]:
     """Field of the configuration -> the rasterizer that it names."""
     found = {"evaluation.rasterizer": config.evaluation.rasterizer}
-    presets = _presets(config)
-    found |= {f"{where}.rasterizer": each.rasterizer for where, each in presets.items() if each.rasterizer}
+    for where, preset in _presets(config).items():
+        if preset.rasterizer:
+            found[f"{where}.rasterizer"] = preset.rasterizer
     for name, model in config.models.items():
         for index, term in enumerate(model.rewards):
             found[f"models.{name}.rewards[{index}].rasterizer"] = term.rasterizer

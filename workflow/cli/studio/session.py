@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from texgen.errors import PlainError
-from workflow.cli.checks import UsageError, below_root
+from workflow.cli.checks import below_root
 from workflow.cli.keeping import float_texture
 from workflow.cli.painter import ChosenMethod, keeping_methods
 from workflow.cli.studio.orders import FinishedTexture, PaintTask, checked_job, checked_texture
@@ -131,8 +131,6 @@ class Session:
                 made.append(self._paint(job, choice, keep))
         except StoppedByUser:
             said = "Stopped."
-        except UsageError as error:
-            said = str(error)
         except Exception as error:
             said = plain_sentence(error)
             if said is None:
